@@ -8,7 +8,7 @@ import httpx
 
 from demo.processes import ChildFailed
 
-_ASK_S = 20.0
+_ASK_S = 60.0
 
 
 class BookEntry(NamedTuple):

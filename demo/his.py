@@ -20,7 +20,7 @@ Resource = Mapping[str, Any]
 _BUNDLE = 200
 # For plain HTTP. Without it each call would read every authority that this machine trusts.
 _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-_START_S = 30.0
+_START_S = 60.0
 _BUNDLE_S = 60.0
 # Another process may take the free port before the server binds it.
 _ATTEMPTS = 3
@@ -63,7 +63,7 @@ class His:
     def count(self, kind: str) -> int:
         """How many resources of a type the server holds."""
         url = f"{self.base_url}/{kind}"
-        answer = httpx.get(url, params={"_summary": "count"}, timeout=30, verify=_NO_TLS)
+        answer = httpx.get(url, params={"_summary": "count"}, timeout=_BUNDLE_S, verify=_NO_TLS)
         return int(answer.raise_for_status().json()["total"])
 
 
@@ -110,7 +110,7 @@ def _start(folder: Path, port: int) -> tuple[Child, str]:
 
 def _answers(base_url: str) -> bool:
     try:
-        answer = httpx.get(f"{base_url}/metadata", timeout=2, verify=_NO_TLS)
+        answer = httpx.get(f"{base_url}/metadata", timeout=5, verify=_NO_TLS)
         return answer.status_code == httpx.codes.OK
     except httpx.HTTPError:
         return False

@@ -19,11 +19,11 @@ from services.common.grpc_edge import sync_channel
 _LOGS = ("claims", "his_bridge", "pricing")
 _PAGE = 1_000
 # Workers go on asking: what is fetched a moment before its leaf is written is not a difference.
-_SETTLES_S, _PAUSE_S = 10.0, 0.5
+_SETTLES_S, _PAUSE_S = 60.0, 0.5
 
 
 def counted(stack: Stack) -> Compared:
-    """Both numbers, as soon as they agree, or as they stand after ten seconds.
+    """Both numbers, as soon as they agree, or as they stand after a minute.
 
     Raises: CallRefused; LeafRefused for a log that holds something else.
     """

@@ -30,7 +30,7 @@ from services.common.temporal.schedules import pull_has_ended, trigger_pull
 from services.common.transport.certificates import FOLDER, Identity
 
 _START_S = 90.0
-_TRIGGER_S = 30.0
+_TRIGGER_S = 60.0
 # `lipei up` stops five layers of processes in order, each with a grace of its own.
 _STOP_S = 60.0
 # The demo asks for its pull itself, once plans and policies are in.

@@ -33,7 +33,7 @@ def pages(method: Callable[..., Answer], request: Any, *, what: str) -> Iterator
 
 
 def call(
-    method: Callable[..., Answer], request: Any, *, what: str, within_s: float = 30.0
+    method: Callable[..., Answer], request: Any, *, what: str, within_s: float = 60.0
 ) -> Answer:
     """The answer of a call that is safe to repeat, repeated while the service is unavailable.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from services.common.access.desks import sandbox_names
 from services.common.sealing.key_sources import master_keys
 from services.common.settings import (
+    key_file,
     master_key_command,
     master_key_file,
     member_token_key_file,
@@ -105,6 +106,12 @@ class Installation:
         needed = [member_token_key_file(self.state)]
         if not master_key_command():
             needed.append(master_key_file(self.state))
+        # What signed before left its public half beside it.
+        signing = [
+            key_file(self.state, f"{name.upper()}_EVIDENCE_KEY_FILE", f"{name}_evidence.key")
+            for name in SERVICES
+        ]
+        needed += [file for file in signing if file.with_suffix(".vkey").exists()]
         lost = [str(file) for file in needed if not file.exists()]
         if lost:
             raise NotThere(

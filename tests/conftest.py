@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 import pytest
 import structlog
+from hypothesis.internal.conjecture import providers
 
 from demo import processes  # noqa: F401 - tells gRPC about forks, before any test's first channel
 from tests.compiled import compile_once
@@ -49,6 +50,16 @@ def pytest_sessionstart() -> None:
     signal.signal(signal.SIGTERM, stop)
 
 
+def examples_hang_on_what_is_imported_now() -> None:
+    """Hypothesis draws numbers and words of the code too: of all that is imported.
+
+    What a test imports later would give the tests after it other examples, in whatever order the
+    workers of this run come to them.
+    """
+    found = providers._get_local_constants()
+    providers._get_local_constants = lambda: found
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """Python's collector leaves tests and modules alone, which all stay: a fifth of the time."""
@@ -56,6 +67,7 @@ def pytest_collection() -> Generator[None, object, object]:
     try:
         return (yield)
     finally:
+        examples_hang_on_what_is_imported_now()
         gc.enable()
         gc.freeze()
         gc.set_threshold(*_OBJECTS_BEFORE_A_SEARCH)

@@ -16,7 +16,7 @@ from services.common.state import read_addresses
 from tests.forked import Forked
 from tests.plain_http import NO_TLS
 
-_START_S = 30.0
+_LONGEST_S = 60.0  # only so that a broken bank fails instead of hanging
 
 
 class SandboxBank:
@@ -39,7 +39,7 @@ class SandboxBank:
         self._process = Forked(
             "stack.sandbox_bank", *words, environ=os.environ, out=nowhere, err=nowhere
         )
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + _LONGEST_S
         while "bank" not in read_addresses(self.state):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the sandbox bank did not start: {self._process.returncode}")
@@ -57,7 +57,7 @@ class SandboxBank:
 
     def paid(self) -> list[dict[str, Any]]:
         """What it has executed."""
-        answer = httpx.get(f"{self.url}/book", trust_env=False, verify=NO_TLS)
+        answer = httpx.get(f"{self.url}/book", trust_env=False, verify=NO_TLS, timeout=_LONGEST_S)
         found = answer.raise_for_status().json()
         payments: list[dict[str, Any]] = found["payments"]
         return payments
@@ -72,13 +72,15 @@ class SandboxBank:
             "hang_s": hang_s,
         }
         url = f"{self.url}/faults"
-        httpx.post(url, json=faults, trust_env=False, verify=NO_TLS).raise_for_status()
+        httpx.post(
+            url, json=faults, trust_env=False, verify=NO_TLS, timeout=_LONGEST_S
+        ).raise_for_status()
 
     def _end(self, number: signal.Signals) -> int:
         if self._process is None or self._process.poll() is not None:
             return 0
         self._process.send_signal(number)
-        return self._process.wait(_START_S)
+        return self._process.wait(_LONGEST_S)
 
 
 @contextmanager

@@ -48,6 +48,8 @@ CONSENT = re.compile(r"(hospitals/[a-z][a-z0-9-]{0,62})/consents/[a-z0-9][a-z0-9
 AUTHORISATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,47}", re.ASCII)
 _NUMBER = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = 1990, 2199
+# So far may a hospital's clock be ahead of ours: its bridge does not send a refused bill again.
+_CLOCK_AHEAD_US = 3_600_000_000
 
 CARE_TYPES = {
     bill_pb2.CARE_TYPE_OUTPATIENT: CareType.OUTPATIENT,
@@ -282,6 +284,24 @@ def day_received(bill: bill_pb2.Bill, at_us: int) -> date:
     """The calendar day, in the hospital's zone, on which a bill arrived at this time."""
     seconds, zone = at_us // 1_000_000, ZoneInfo(bill.time_zone)
     return _day(Timestamp(seconds=seconds), zone)
+
+
+def future_faults(bill: bill_pb2.Bill, at_us: int) -> list[Violation]:
+    """What of a bill lies on a day that has not begun where the hospital is, at this time.
+
+    What takes a bill back may: it pays nothing. Of lines the engine sees to it, for none may be
+    later than its bill.
+    """
+    if bill.kind == bill_pb2.BILL_KIND_REVERSAL:
+        return []
+    today = day_received(bill, at_us + _CLOCK_AHEAD_US)
+    days = {"start_time": start_day(bill), "end_time": end_day(bill)}
+    text = "lies on a day that has not begun in the hospital's zone; send the bill when it is over"
+    return [
+        Violation(f"bill.{field}", "IN_THE_FUTURE", text)
+        for field, day in days.items()
+        if day > today
+    ]
 
 
 def bill_facts(bill: bill_pb2.Bill) -> BillFacts:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import claims_pb2
 from lipei.type.v1 import bill_pb2
-from services.claims.bill_intake import bill_faults, core_faults
+from services.claims.bill_intake import bill_faults, core_faults, future_faults
 from services.claims.core.life_cycle import ClaimState
 from services.claims.covering import answering_of, check_codes, in_currency, newly_answering
 from services.claims.messages import claim_name
@@ -45,8 +45,8 @@ class Taken:
     fresh: tuple[tuple[str, str], ...] = ()
 
 
-def check(request: claims_pb2.SubmitClaimRequest, tenant: Tenant) -> str:
-    """Content hash of a request without faults.
+def check(request: claims_pb2.SubmitClaimRequest, tenant: Tenant, at_us: int) -> str:
+    """Content hash of a request without faults, that comes at this time.
 
     Who sends the bill, how, and under which consent is not in it.
 
@@ -61,7 +61,7 @@ def check(request: claims_pb2.SubmitClaimRequest, tenant: Tenant) -> str:
         faults.append(Violation("bill.name", "NOT_A_NAME", text))
     if request.wait.seconds < 0 or request.wait.nanos < 0:
         faults.append(Violation("wait", "NEGATIVE", "must not be negative"))
-    faults = faults or core_faults(request.bill)
+    faults = faults or [*core_faults(request.bill), *future_faults(request.bill, at_us)]
     if faults:
         raise invalid(faults)
     if tenant.hospital not in (None, hospital_of(request.bill)):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, select
 
 from lipei.claims.v1 import (
     claims_pb2_grpc,
@@ -34,7 +34,7 @@ from services.claims.settlement import SettlementServicer
 from services.claims.storage import corrections, sweeping
 from services.claims.storage.about import records_about
 from services.claims.storage.counted import SEALED
-from services.claims.storage.tables import evidence, metadata
+from services.claims.storage.tables import evidence, metadata, person
 from services.claims.study_servicer import FULL_NAME as STUDIES
 from services.claims.study_servicer import StudyServicer
 from services.common import log
@@ -47,6 +47,7 @@ from services.common.identity import member_token
 from services.common.process import start
 from services.common.process_settings import LipeiSettings
 from services.common.sealing import SubjectKeys
+from services.common.sealing.known_keys import token_key
 from services.common.sealing.own_keys import master_keys_of
 from services.common.sealing.servicer import readiness, serving
 from services.common.settings import (
@@ -202,12 +203,12 @@ async def _serve(
 ) -> None:
     migrate(database, "services.claims")
     identity = load_identity(state, "claims", uri=service_uri(trust_domain(), "claims"))
-    client = await connect(state)
-    workflows = ClaimWorkflows(client)
-    key = load_or_make_key(member_token_key_file(state))
     keys = SubjectKeys(master_keys_of(state, database), now_us=now_us)
     keys.prepare(database)
     version = member_token_key_version()
+    members = select(person.c.id)
+    key = token_key(database, keys, member_token_key_file(state), version, members=members)
+    workflows = ClaimWorkflows(await connect(state))
     parts = ClaimsParts(
         database=database,
         plans=PlanShelf(),
@@ -229,6 +230,7 @@ async def _serve(
     proof = service_evidence(
         "claims",
         database,
+        keys,
         evidence,
         state=state,
         key_file=key_file(state, "CLAIMS_EVIDENCE_KEY_FILE", "claims_evidence.key"),

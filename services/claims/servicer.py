@@ -89,7 +89,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         self, request: pb.SubmitClaimRequest, context: Context
     ) -> pb.SubmitClaimResponse:
         """Take the bill in, start its claims, and wait for the decisions as long as asked."""
-        bill_hash = intake.check(request, current_tenant())
+        bill_hash = intake.check(request, current_tenant(), self._parts.now_us())
         patience_s = _patience_s(request, context)
         loop = asyncio.get_running_loop()
         until = loop.time() + patience_s

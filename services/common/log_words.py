@@ -120,6 +120,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "master_key_missing": "master_key state count",
         "listener_failed": "hospital fault",
         "master_keys_not_read": "fault",
+        "metrics_not_read": "fault",
         "mllp_listening": "hospital port",
         "not_listening": "hospital reason where",
         "not_read": "hospital channel fault",

@@ -24,6 +24,7 @@ _PLAIN = re.compile(r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,18})?", re.ASCII)
 MAX_MINOR_UNITS = 10**15
 # The default context rounds to 28 digits without a word, and a fraction would look whole.
 _EXACT = Context(prec=40, traps=[Inexact, InvalidOperation, Overflow])
+_ONE = Decimal(1)
 
 
 def currencies() -> tuple[str, ...]:
@@ -81,7 +82,7 @@ def round_half_up(value: Decimal) -> int:
     >>> round_half_up(Decimal("2.5")), round_half_up(Decimal("-2.5"))
     (3, -3)
     """
-    return int(value.quantize(Decimal(1), rounding=ROUND_HALF_UP))
+    return int(value.quantize(_ONE, rounding=ROUND_HALF_UP))
 
 
 def format_minor(amount: int, currency: str) -> str:

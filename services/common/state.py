@@ -16,6 +16,16 @@ _RUN = "run.json"
 UP_LOCK = "up.lock"  # whoever supervises the installation holds it
 
 
+class KeyReplaced(UnknownSetting):
+    """A key file is gone, or holds another key than before; the text says which and what to do."""
+
+    def __init__(self, file: Path, what: str, whose: str, place: str = "database") -> None:
+        super().__init__(
+            f"the key file {file.name} {what}, and this {place}'s {whose} the key that it held: "
+            "put that back from its backup; nothing was written"
+        )
+
+
 def state_dir(path: Path) -> Path:
     """The directory, made private (0700) if it did not exist."""
     path = path.absolute()

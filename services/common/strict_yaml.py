@@ -84,6 +84,15 @@ class StrictYamlError(ValueError):
         super().__init__("\n".join(told))
 
 
+_NO_COLON = "could not find expected ':'"
+# What an editor set to Chinese writes in place of YAML's own signs.
+_LOOK_ALIKES = {
+    "\uff1a": "a full-width colon stands there: write : and a blank",
+    "\u3000": "a full-width blank stands there: write a plain one",
+    "\u00a0": "a blank that does not break stands there: write a plain one",
+}
+
+
 class YamlMap(dict[str, Any]):
     """A mapping that remembers the line of each key."""
 
@@ -123,8 +132,8 @@ def load(text: str | bytes, source: str) -> YamlMap:
     except _StopReading:
         pass
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        reading.fault("", mark.line + 1 if mark else 1, "NOT_YAML", _one_line(error.problem))
+        line, advice = _where_it_breaks(error, clear)
+        reading.fault("", line, "NOT_YAML", advice)
     except ReaderError as error:
         line = clear.encode().count(b"\n", 0, error.position) + 1
         reading.fault("", line, "NOT_YAML", "a character that YAML does not allow")
@@ -149,6 +158,19 @@ def _decoded(text: str | bytes, source: str) -> str:
     if len(raw) > MAX_BYTES:
         raise StrictYamlError([Fault("", 1, "TOO_LARGE", "the file is above 3 MiB")], source)
     return clear
+
+
+def _where_it_breaks(error: MarkedYAMLError, text: str) -> tuple[int, str]:
+    """The line and what to do there. A key without its colon is noticed only behind its line."""
+    mark = error.problem_mark or error.context_mark
+    if error.problem == _NO_COLON and error.context_mark:
+        mark = error.context_mark
+    if mark is None:
+        return 1, _one_line(error.problem)
+    lines = text.splitlines()
+    stands = lines[mark.line] if mark.line < len(lines) else ""
+    look_alikes = "".join(f"; {said}" for one, said in _LOOK_ALIKES.items() if one in stands)
+    return mark.line + 1, _one_line(error.problem) + look_alikes
 
 
 def _one_line(problem: str | None) -> str:

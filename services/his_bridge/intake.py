@@ -474,12 +474,16 @@ def _scope_under(scope: str, maps: Sequence[StoredMap]) -> str:
 
 def _step(page: Page, stored: Stored, now_us: int) -> pull_progress.Step:
     moments = [one.updated for one in page.records if one.updated is not None]
+    young = page.unsettled
+    settle_s = None if young is None else young.settle_s
     return pull_progress.Step(
         seen=len(page.records),
         received=stored.received,
         reached_us=made_us(max(moments), now_us) if moments else None,
         left=page.left,
         swept=page.swept,
+        unsettled=0 if young is None else young.count,
+        settle_us=None if settle_s is None else round(settle_s * 1_000_000),
     )
 
 

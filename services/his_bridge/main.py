@@ -8,6 +8,8 @@ import re
 import time
 from pathlib import Path
 
+from sqlalchemy import select
+
 from lipei.his_bridge.v1 import consent_pb2_grpc, his_bridge_pb2_grpc, operations_pb2_grpc
 from services.common.access.guarding import service_guard
 from services.common.access.read_tally import counting
@@ -18,6 +20,8 @@ from services.common.identity import member_token
 from services.common.process import start
 from services.common.process_settings import LipeiSettings
 from services.common.sealing import SubjectKeys
+from services.common.sealing.known_keys import token_key
+from services.common.sealing.members import member
 from services.common.sealing.own_keys import master_keys_of
 from services.common.sealing.servicer import readiness, serving
 from services.common.settings import (
@@ -41,7 +45,6 @@ from services.his_bridge.reconciling import Reconciler
 from services.his_bridge.servicer import HisBridgeServicer
 from services.his_bridge.storage.about import records_about
 from services.his_bridge.storage.counted import SEALED
-from services.his_bridge.storage.known_keys import KeyReplaced, token_key
 from services.his_bridge.storage.tables import evidence, metadata
 from services.his_bridge.wiring import hospital_of
 
@@ -85,7 +88,8 @@ async def run(settings: BridgeSettings) -> None:
     keys = SubjectKeys(master_keys_of(state, database), now_us=now_us)
     keys.prepare(database)
     version = member_token_key_version()
-    key = token_key(database, keys, member_token_key_file(state), version)
+    members = select(member.c.id)
+    key = token_key(database, keys, member_token_key_file(state), version, members=members)
 
     def tokens(kind: str, number: str) -> str:
         return member_token(kind, number, key=key, key_version=version)
@@ -98,6 +102,7 @@ async def run(settings: BridgeSettings) -> None:
     proof = service_evidence(
         "his_bridge",
         database,
+        keys,
         evidence,
         state=state,
         key_file=key_file(state, "HIS_BRIDGE_EVIDENCE_KEY_FILE", "his_bridge_evidence.key"),
@@ -157,7 +162,7 @@ def main() -> None:
         "his_bridge",
         BridgeSettings,
         run,
-        refusals=(UnknownSchema, ProfileError, KeyReplaced),
+        refusals=(UnknownSchema, ProfileError),
         database_faults=DATABASE_FAULTS,
     )
 

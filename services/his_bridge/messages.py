@@ -213,6 +213,8 @@ def _catch_up(found: Progress, zone: ZoneInfo) -> pb.CatchUp:
         received_count=found.received,
         expected_count=found.expected or 0,
         reached_day=reached,
+        unsettled_count=found.unsettled,
+        settle_time=None if found.settle_us is None else _moment(found.settle_us),
     )
 
 

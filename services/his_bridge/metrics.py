@@ -15,7 +15,8 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
 from services.common import log
-from services.common.database import Database
+from services.common.database import DATABASE_FAULTS, Database
+from services.common.settings import UnknownSetting
 from services.his_bridge.storage import last_pulls, lists, reconciliations, withheld
 from services.his_bridge.storage.last_pulls import ChannelStatus
 
@@ -47,7 +48,17 @@ class BridgeMetrics(Collector):
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """Every gauge."""
+        """Every gauge; while the database cannot be read, that alone."""
+        text = "1 when the database could be read for this scrape, else 0 and no other gauge"
+        try:
+            found = list(self._read())
+        except DATABASE_FAULTS as fault:
+            # Its text may hold the address of the database, and the server would write it down.
+            log.logger().warning("metrics_not_read", fault=type(fault).__name__)
+            found = []
+        return [GaugeMetricFamily("lipei_his_up", text, value=float(bool(found))), *found]
+
+    def _read(self) -> Iterable[Metric]:
         now_us = self._now_us()
         with self._database.reading() as connection:
             status = {name: last_pulls.status(connection, name) for name in self._hospitals}
@@ -107,7 +118,7 @@ class BridgeMetrics(Collector):
 def exposed(metrics: BridgeMetrics, address: str) -> Iterator[None]:
     """The gauges at `http://{address}/metrics` while the block runs; nothing without an address.
 
-    Raises: OSError when nobody can listen there; ValueError for an address that is none.
+    Raises: UnknownSetting when nobody can listen there.
     """
     if not address:
         yield
@@ -115,7 +126,13 @@ def exposed(metrics: BridgeMetrics, address: str) -> Iterator[None]:
     host, _, port = address.rpartition(":")
     registry = CollectorRegistry()
     registry.register(metrics)
-    server, thread = start_http_server(int(port), host, registry)
+    try:
+        server, thread = start_http_server(int(port), host, registry)
+    except (OSError, OverflowError, ValueError):
+        raise UnknownSetting(
+            f"LIPEI_HIS_BRIDGE_METRICS_ADDRESS: nobody can listen at {address}: another process "
+            "does, or it is no address of this machine"
+        ) from None
     log.logger().info("serving", name="his_bridge_metrics", port=server.server_port)
     try:
         yield

@@ -113,6 +113,7 @@ async def run(settings: PricingSettings) -> None:
         proof = service_evidence(
             NAME,
             database,
+            keys,
             evidence,
             state=state,
             key_file=key_file(state, "PRICING_EVIDENCE_KEY_FILE", "pricing_evidence.key"),

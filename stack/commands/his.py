@@ -86,6 +86,8 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
         for c in channels:
             if c.HasField("catch_up") and not c.catch_up.HasField("caught_up_time"):
                 say(f"catching up with {c.channel}: {his_pull.reached(c)}")
+            elif c.catch_up.unsettled_count:
+                say(f"{c.channel}: {his_pull.unsettled(c.catch_up)}")
     failed = [
         f"the last pull of {c.channel} failed: {c.last_failure_reason}"
         for c in channels

@@ -27,6 +27,7 @@ from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
 from services.his_bridge.receiving.opening import CannotListen, tls_context
 from services.his_bridge.trying import is_faulty, told, try_out
 from stack.commands.calling import CallFailed, Failed, calling, content_of, fresh_request_id
+from stack.commands.his_reaching import reached
 from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State, profiles_in
 from stack.commands.printing import (
     counted,
@@ -77,7 +78,9 @@ def add(
 ) -> None:
     """Check a hospital's source profile, every fault with its line, and put it into the state.
 
-    `lipei up` starts what stands there. Asks no source; `lipei his test` does.
+    `lipei up` starts what stands there. Says whether the source's address answers, its folder is
+    there or its port is free, and writes the profile either way. Reads nothing of the source;
+    `lipei his test` does.
     """
     content = content_of(file)
     try:
@@ -96,6 +99,8 @@ def add(
     there = place.read_bytes() if place.exists() else None
     if there not in (None, content) and not replace:
         raise Failed(f"{hospital} has another profile already ({place}); --replace puts this there")
+    running = bool(read_addresses(state))
+    say(reached(found.source, running=running))
     if dry_run:
         say(f"{file} is a good profile of {hospital}; nothing was written")
         return
@@ -104,7 +109,6 @@ def add(
     draft = folder / f".{hospital}.draft"
     draft.write_bytes(content)
     draft.replace(place)
-    running = bool(read_addresses(state))
     start = "stop `lipei up` and start it anew" if running else "start with `lipei up`"
     pushes = isinstance(found.source, MllpSettings)
     then = "have its engine send a message" if pushes else f"`lipei his test {hospital}`"

@@ -17,7 +17,7 @@ from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from stack.commands.calling import CALL_S, Failed, calling
 from stack.commands.his_operations import Hospital, id_of, parent_of
 from stack.commands.options import DEFAULT_STATE, State
-from stack.commands.printing import console, counted, say
+from stack.commands.printing import console, counted, say, when
 from stack.commands.pulling import ask_for_pull
 
 EVERY_S = 1.0
@@ -153,6 +153,16 @@ def _until_caught_up(watching: Watching, before: Look, out: Console) -> None:
         f"caught up with the source: {counted(done.seen_count, 'record')}, "
         f"of which {done.received_count} new; {_stands(look)}"
     )
+    if done.unsettled_count:
+        say(unsettled(done))
+
+
+def unsettled(found: pb.CatchUp) -> str:
+    """What lies in a drop folder and was not read, and when it will be."""
+    said = f"{counted(found.unsettled_count, 'file')} not read yet: "
+    if found.HasField("settle_time"):
+        return f"{said}too young to be whole until {when(found.settle_time)} UTC; pull again then"
+    return f"{said}the mark (.ok) that says that it is whole is not there"
 
 
 def _has_caught_up(before: Look, look: Look) -> bool:

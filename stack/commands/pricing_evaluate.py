@@ -15,6 +15,7 @@ from stack.commands.pricing_folder import (
     say_next,
     settings_of,
 )
+from stack.commands.pricing_study import refuse_other_study
 from stack.commands.printing import console, counted, print_table, progress_bar, rows, say, table
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def evaluate(file: PricingPath = DEFAULT) -> None:
     found = opened(file)
     settings = settings_of(found, EvaluateSettings)
     target = found.folder / evaluation_result.FOLDER / evaluation_result.FILE
+    refuse_other_study(found)
     try:
         inputs = files.inputs(found.folder / _STUDY)
         with running(found, "evaluate", inputs=inputs) as work, progress_bar(console()) as bar:

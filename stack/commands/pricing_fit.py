@@ -31,7 +31,7 @@ from stack.commands.pricing_study import book_of, refuse_other_study
 from stack.commands.printing import console, counted, print_table, progress_bar, rows, say, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from services.pricing.fitting.models.survival_files import Survival
     from services.pricing.fitting.pricing_file import PricingFile
@@ -83,7 +83,7 @@ def fit(file: PricingPath = DEFAULT) -> None:
     except FitRefused as refused:
         raise Failed(*str(refused).splitlines(), exit_code=2) from None
     print_table(_causes(fitted))
-    for line in scaled(fitted):
+    for line in (*scaled(fitted), *loaded(fitted)):
         say(line)
     if fitted.synthetic:
         say("synthetic: fitted on simulated people, not for sale")
@@ -99,6 +99,23 @@ def fit(file: PricingPath = DEFAULT) -> None:
             if cause.refused:
                 say(f"{cause.cause}: {cause.refused}")
     say_next(f"lipei pricing select -f {found.path}", f"lipei pricing report -f {found.path}")
+
+
+def loaded(fitted: Fit) -> Iterator[str]:
+    """What each cause's large-loss load rests on, before any scaling."""
+    for cause in fitted.causes:
+        one = cause.large
+        if one is None or not one.claims:
+            continue
+        load, low, high = (
+            grouped_minor(round(minor), fitted.currency)
+            for minor in (one.load_minor, one.low95, one.high95)
+        )
+        made = f"{counted(one.claims, 'claim')} of {counted(one.persons, 'person', 'people')}"
+        yield (
+            f"{cause.name}: large-loss load {load} {fitted.currency} a person-year (95 %: {low} to"
+            f" {high}), of {made}, the largest {one.largest:.0%} of it"
+        )
 
 
 def refuse_other_fit(file: PricingFile, fitted: Fit) -> None:

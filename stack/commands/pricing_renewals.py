@@ -127,6 +127,7 @@ def result(
         run.synthetic = manifest.synthetic
         print_renewal(manifest, dislocation(written), movers)
         say(f"written: {written}, {', '.join(str(path) for path in paths)}")
+    say_next(f"lipei pricing report -f {found.path}")
 
 
 def _steer(file: Path, state: Path, word: str, said: str) -> None:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from services.pricing.core.evidence import Evidence, evidence_from
+from services.pricing.core.tariff import version_of
 from services.pricing.fitting.models.fit_result import fit_from
 from services.pricing.fitting.models.settings import FitSettings
 from services.pricing.fitting.run_card import digest
 from services.pricing.fitting.selection.choice import Selection
+from services.pricing.tariffs.loader import TariffRefused, load_tariff
 from stack.commands.failing import Failed
+from stack.commands.pricing_fit import refuse_other_fit
 from stack.commands.pricing_folder import (
     DEFAULT,
     PricingPath,
@@ -23,12 +27,17 @@ from stack.commands.pricing_folder import (
 from stack.commands.printing import console, counted, progress_bar, say
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from services.pricing.fitting.pricing_file import PricingFile
     from services.pricing.fitting.renewal.dislocation import Dislocation
 
 T = TypeVar("T")
 
 FOLDER = "report"
 _CHAPTERS = 8
+_REGION = "region"
+_MOVED = Path("renewal", "dislocation.json")
 
 
 def report(file: PricingPath = DEFAULT) -> None:
@@ -39,7 +48,6 @@ def report(file: PricingPath = DEFAULT) -> None:
     """
     from services.pricing.fitting.models import files  # noqa: PLC0415 - pandas and glum are heavy
     from services.pricing.fitting.models.refusal import FitRefused  # noqa: PLC0415 - heavy
-    from services.pricing.fitting.renewal.dislocation import Dislocation  # noqa: PLC0415 - heavy
     from services.pricing.fitting.report.contents import Inputs, sections  # noqa: PLC0415 - heavy
     from services.pricing.fitting.report.scoring import scored  # noqa: PLC0415 - heavy
     from services.pricing.fitting.report.writing import write_report  # noqa: PLC0415 - heavy
@@ -50,32 +58,34 @@ def report(file: PricingPath = DEFAULT) -> None:
     if not fit_file.is_file():
         raise Failed(f"{fit_file} is not there; `lipei pricing fit -f {found.path}` makes it")
     chosen_file = found.folder / "select" / "selection.json"
-    moved_file = found.folder / "renewal" / "dislocation.json"
     try:
         fit = fit_from(fit_file.read_bytes())
+        refuse_other_fit(found, fit)
         experience, claims = (files.read_table(p) for p in files.inputs(found.folder / "study"))
         selection = _read(chosen_file, Selection)
-        moved: Dislocation | None = _read(moved_file, Dislocation)
         if selection is not None and selection.fit_sha256 != digest(fit_file):
             text = f"{chosen_file} is of another fit; `lipei pricing select -f {found.path}` again"
             raise Failed(text, exit_code=2)
+        moved = _moved(found, fit_file, selection)
         inputs = [fit_file, *files.inputs(found.folder / "study")]
-        inputs += [path for path in (chosen_file, moved_file) if path.is_file()]
+        inputs += [chosen_file] if selection is not None else []
+        inputs += [found.folder / _MOVED] if moved is not None else []
         out = console()
         with running(found, "report", inputs=inputs) as run, progress_bar(out) as bar:
             task = bar.add_task("chapters", total=_CHAPTERS)
+            judged = scored(experience, fit, settings, selection)
             made = sections(
                 Inputs(
-                    scored=scored(experience, fit, settings, selection),
+                    scored=judged,
                     claims=claims,
                     fit=fit,
                     selection=selection,
                     dislocation=moved,
-                    region="region",
+                    region=_REGION,
                 ),
                 lambda _name: bar.advance(task),
             )
-            paths = write_report(
+            pages = write_report(
                 found.folder / FOLDER,
                 list(made),
                 title=f"Validation report: {found.path.absolute().parent.name}",
@@ -88,6 +98,7 @@ def report(file: PricingPath = DEFAULT) -> None:
                 currency=fit.currency,
                 synthetic=fit.synthetic,
             )
+            paths = [*pages, _validated(found.folder, fit_file, chosen_file, judged)]
             run.outputs += paths
             run.synthetic = fit.synthetic
     except FitRefused as refused:
@@ -101,6 +112,64 @@ def report(file: PricingPath = DEFAULT) -> None:
     if selection is not None:  # there is nothing to propose before
         further.append(f"lipei pricing propose -f {found.path}")
     say_next(*further)
+
+
+def _moved(found: PricingFile, fit_file: Path, selection: Selection | None) -> Dislocation | None:
+    """The dislocation of the last renewal, where it was priced by this very fit and selection."""
+    from services.pricing.fitting.renewal.dislocation import Dislocation  # noqa: PLC0415 - heavy
+
+    moved = _read(found.folder / _MOVED, Dislocation)
+    if moved is None or _is_of(found.folder, moved.tariff, digest(fit_file), selection):
+        return moved
+    say(
+        f"renewal/ is of {moved.tariff}, which is not the tariff of this fit and selection: its"
+        " dislocation is left out; `lipei pricing propose`, then `lipei pricing renew book -f"
+        f" {found.path}`"
+    )
+    return None
+
+
+def _validated(folder: Path, fit_file: Path, chosen_file: Path, judged: DataFrame) -> Path:
+    """Write what was found on what was held out, for the memo; its file."""
+    from services.pricing.fitting.models.files import SURVIVAL  # noqa: PLC0415 - heavy
+    from services.pricing.fitting.models.survival_files import Survival  # noqa: PLC0415 - heavy
+    from services.pricing.fitting.report import validation  # noqa: PLC0415 - heavy
+
+    survival = _read(fit_file.with_name(SURVIVAL), Survival)
+    made = validation.Validated(
+        fit_sha256=digest(fit_file),
+        selection_sha256=digest(chosen_file) if chosen_file.is_file() else None,
+        validation=validation.validation(judged, survival, _REGION),
+    )
+    path = folder / FOLDER / validation.FILE
+    path.write_bytes(validation.validated_bytes(made))
+    return path
+
+
+def _is_of(folder: Path, version: str, fit_sha256: str, selection: Selection | None) -> bool:
+    """Whether a tariff in tariff/ of this version was made of this fit and this selection."""
+    for path in (folder / "tariff").glob("*.evidence.json"):
+        tariff_file = path.with_name(path.name.removesuffix(".evidence.json") + ".json")
+        try:
+            evidence = evidence_from(path.read_bytes())
+            tariff = load_tariff(tariff_file.read_bytes(), tariff_file.name).tariff
+        except (OSError, msgspec.DecodeError, TariffRefused):
+            continue
+        if version_of(tariff) == version and evidence.fit_sha256 == fit_sha256:
+            return selection is not None and _selected(evidence) == {
+                (one.cause, one.table, one.cell): one.selected_millionths
+                for one in selection.choices
+            }
+    return False
+
+
+def _selected(evidence: Evidence) -> dict[tuple[str, str, str], int]:
+    return {
+        (cause.name, table.name, cell.cell): cell.selected_millionths
+        for cause in evidence.causes
+        for table in cause.tables
+        for cell in table.cells
+    }
 
 
 def _read(path: Path, kind: type[T]) -> T | None:

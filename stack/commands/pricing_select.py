@@ -48,12 +48,13 @@ from stack.commands.printing import counted, print_json, print_table, rows, say,
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from services.pricing.core.evidence import Evidence, StudyBasis
+    from services.pricing.core.evidence import Evidence, StudyBasis, Validation
     from services.pricing.fitting.models.fit_result import Fit
     from services.pricing.fitting.selection.choice import Selection
 
 FIT, SELECTION = Path("fit", "fit.json"), Path("select", "selection.json")
 WORKBOOK = Path("select", "relativities.xlsx")
+VALIDATION = Path("report", "validation.json")
 FOLDER = Path("tariff")
 _DIFFERENT = 1
 R = TypeVar("R")
@@ -94,6 +95,7 @@ def select(
         work.synthetic = fitted.synthetic
     _show_selection(chosen, proposal.evidence_of(fitted, fit_sha256, chosen))
     say(f"{book}: edit selected and reason, then run this again")
+    say("first, for the memo: `lipei pricing report`")
     say_next(f"lipei pricing propose -f {found.path}")
 
 
@@ -125,7 +127,8 @@ def propose(
             text = f"{WORKBOOK} was changed after {SELECTION}; `lipei pricing select` takes it in"
             raise Failed(text, exit_code=2)
     try:
-        made = proposal.proposal(fitted, fit_sha256, chosen, settings, _basis(found))
+        validation = _validation(found, fit_sha256)
+        made = proposal.proposal(fitted, fit_sha256, chosen, settings, _basis(found), validation)
     except proposal.ProposalRefused as refused:
         told = str(refused).splitlines()
         raise Failed(*told, f"{_faults(told)}; no tariff was made", exit_code=2) from None
@@ -137,6 +140,7 @@ def propose(
         text = f"{failed} not passed; nothing was written: mend what stands above, propose again"
         raise Failed(text, exit_code=_DIFFERENT)
     inputs = [found.folder / FIT, found.folder / SELECTION]
+    inputs += [found.folder / VALIDATION] if validation is not None else []
     with running(found, "propose", arguments=["--no-send"], inputs=inputs) as work:
         work.outputs += written(found.folder / FOLDER, made.tariff, made.evidence, gates)
         work.synthetic = fitted.synthetic
@@ -194,6 +198,23 @@ def _basis(found: PricingFile) -> StudyBasis | None:
     except (KeyError, TypeError, ValueError) as error:
         text = f"{study} is not as `lipei pricing study` writes it: {error}"
         raise Failed(text, exit_code=2) from None
+
+
+def _validation(found: PricingFile, fit_sha256: str) -> Validation | None:
+    """What the report found of this fit and selection; None, and said so, where it is of others."""
+    from services.pricing.fitting.report.validation import Validated  # noqa: PLC0415 - slow
+
+    path = found.folder / VALIDATION
+    then = f"`lipei pricing report -f {found.path}`, then propose again"
+    if not path.is_file():
+        say(f"the memo has no validation results: {then}")
+        return None
+    told = _read(path, lambda content: msgspec.json.decode(content, type=Validated), "report")
+    chosen = run_card.digest(found.folder / SELECTION)
+    if (told.fit_sha256, told.selection_sha256) != (fit_sha256, chosen):
+        say(f"the memo has no validation results, report/ is of another fit or selection: {then}")
+        return None
+    return told.validation
 
 
 def _with_windows(found: PricingFile, settings: TariffSettings, fitted: Fit) -> TariffSettings:

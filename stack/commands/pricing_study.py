@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ from stack.commands.printing import (
 if TYPE_CHECKING:
     from services.pricing.fitting.experience.cause import CauseStudy
     from services.pricing.fitting.experience.checking import Found
+    from services.pricing.fitting.experience.outcome import Stratum
     from services.pricing.fitting.experience.study import Study
     from services.pricing.fitting.experience.tables import Connection
 
@@ -110,8 +112,10 @@ def book_of(file: PricingFile) -> tuple[Connection, list[Path]]:
         files = tables.book_files(folder, settings)
         return tables.open_book(folder, settings), list(files.values())
     except tables.NoBook as missing:
-        simulate = f"`lipei pricing simulate -f {file.path}` makes an example"
-        raise Failed(*str(missing).splitlines(), simulate, exit_code=2) from None
+        do = f"`lipei pricing simulate -f {file.path}` makes an example"
+        if settings.tables:
+            do = f"put it there, or mend book.folder or book.tables in {file.path}"
+        raise Failed(*str(missing).splitlines(), do, exit_code=2) from None
     except tables.NotUtf8 as other:
         raise Failed(*str(other).splitlines(), exit_code=2) from None
     except duckdb.Error as error:
@@ -164,12 +168,13 @@ def _refuse(faults: Iterable[Found], file: PricingFile) -> None:
 def _sentence(one: Found) -> str:
     where = f" (rows {', '.join(map(str, one.examples))})" if one.examples else ""
     number = f"{counted(one.rows, 'row')}: " if one.rows else ""
-    return f"{one.table}: {one.kind}: {number}{one.what}{where}; {one.do}"
+    return f"{one.where}: {one.kind}: {number}{one.what}{where}; {one.do}"
 
 
 def _told(one: Found) -> dict[str, object]:
     return {
         "table": one.table,
+        "where": one.where,
         "kind": one.kind,
         "column": one.column,
         "what": one.what,
@@ -206,13 +211,26 @@ def _print_study(done: Study, settings: StudySettings, currency: str) -> None:
     for one in done.causes:
         _print_cause(one, currency)
     made = table("outcome", "condition", "m0", "people", "months", "k", "Z of 12 months")
-    for stratum in done.strata:
-        texts = (f"{stratum.m0:.2f}", f"{stratum.people:,}", f"{stratum.person_months:,}")
-        names = (stratum.outcome, stratum.condition)
-        rows(made, [(*names, *texts, f"{stratum.k:.2f}", f"{stratum.z:.3f}")])
+    rows(made, map(stratum_row, done.strata))
     print_table(made)
+    if not any(stratum.person_months for stratum in done.strata):
+        say(
+            "no month of anybody was assessed: there is no m0, and no outcome can be rated; take"
+            " the outcomes out of fit.causes"
+        )
     for warning in done.warnings:
         say(f"warning: {warning}")
+
+
+def stratum_row(one: Stratum) -> tuple[str, ...]:
+    """An outcome's m0 and credibility as printed; what no reading tells is said in words."""
+    k, z = f"{one.k:.2f}", f"{one.z:.3f}"
+    if not one.person_months:
+        k, z = "no months", "none"
+    elif not math.isfinite(one.k):
+        k = "no bound: people do not differ"
+    m0 = f"{one.m0:.2f}" if math.isfinite(one.m0) else "unknown"
+    return one.outcome, one.condition, m0, f"{one.people:,}", f"{one.person_months:,}", k, z
 
 
 def _print_cause(one: CauseStudy, currency: str) -> None:

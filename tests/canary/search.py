@@ -85,8 +85,11 @@ def files_below(folder: Path) -> Iterator[tuple[str, bytes]]:
     """Every file below a folder, as its path and its bytes; its name counts as content."""
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
-        if path.is_file():
-            yield name, name.encode() + b"\n" + path.read_bytes()
+        try:
+            if path.is_file():
+                yield name, name.encode() + b"\n" + path.read_bytes()
+        except FileNotFoundError:  # whoever writes anew puts another file in its place
+            continue
 
 
 def of_process(pid: int) -> Iterator[tuple[str, bytes]]:

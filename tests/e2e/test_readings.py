@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,12 +14,9 @@ from lipei.his_bridge.v1 import his_bridge_pb2, work_pb2
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from services.common.grpc_edge import channel as reach
-from services.common.state import record_address
 from services.common.temporal import names
 from services.common.temporal.connection import connect, converter_of
 from services.common.temporal.schedules import ensure_pull_schedule, trigger_pull
-from stack.probes import free_ports
-from stack.temporal_server import binary
 from tests.identities import acting, everybody
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server
 from tests.services.his_bridge.records import TOKEN, Resource, observation, patient, write_profile
@@ -30,6 +24,7 @@ from tests.services.his_bridge.running import CALL_S, Bridge, running_bridge
 from tests.services.pricing.at_hand import DEMO
 from tests.services.pricing.process import serving
 from tests.services.pricing.reading_requests import part, recording, weeks
+from tests.temporal import temporal
 from workflows.worker import hospital_worker
 
 HOSPITAL = "demo-hospital"
@@ -45,19 +40,6 @@ def laboratory(key: str, day: str, value: float, **more: Any) -> Resource:
         "valueQuantity": {"value": value, "unit": "%", "code": "%"},
         **more,
     }
-
-
-@contextmanager
-def temporal(state: Path) -> Iterator[None]:
-    (port,) = free_ports(1)
-    command = [str(binary()), "server", "start-dev", "--headless", "--log-level", "error"]
-    process = subprocess.Popen([*command, "--ip", "127.0.0.1", "--port", str(port)])
-    try:
-        record_address(state, "temporal", f"127.0.0.1:{port}")
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 class Pulls:

@@ -28,7 +28,7 @@ from services.common.temporal.schedules import (
     ensure_pull_schedule,
     trigger_pull,
 )
-from tests.e2e.test_readings import laboratory, temporal
+from tests.e2e.test_readings import laboratory
 from tests.identities import acting
 from tests.services.claims.given import imported, policy, publish
 from tests.services.claims.serving import Served, Stuck, served
@@ -37,6 +37,7 @@ from tests.services.his_bridge.records import NUMBER, TOKEN, around, claim, writ
 from tests.services.his_bridge.running import CALL_S, HOSPITAL, Bridge, running_bridge
 from tests.services.pricing.process import serving
 from tests.services.pricing.reading_requests import part
+from tests.temporal import temporal
 from tests.tenants import of_hospital, of_insurer
 from workflows.worker import hospital_worker
 

@@ -36,7 +36,9 @@ class Verdict:
 
 def judge(story: Story) -> Verdict:
     """Compare what was handed in, the claims, the ledger and the bank's own book."""
-    payments = httpx.get(f"{story.stack.addresses['bank']}/book", trust_env=False).json()
+    payments = httpx.get(
+        f"{story.stack.addresses['bank']}/book", trust_env=False, timeout=_ASK_S
+    ).json()
     executed: list[dict[str, str]] = payments["payments"]
     with Insurer(story.stack.addresses["claims"], story.stack.identity) as insurer:
         claims = insurer.claims(anew=True)

@@ -35,7 +35,7 @@ HOSPITAL_WORKER = f"worker:hospital-{HOSPITAL}"
 PROCESSES = ("worker:claims", HOSPITAL_WORKER, "claims", "his_bridge", "temporal", "bank")
 TOWARDS_THE_HOSPITAL = (HOSPITAL_WORKER, "his_bridge")
 # Only so that what never comes fails; nothing is measured by it.
-LONGEST_S = 90.0
+LONGEST_S = 180.0
 # How long a bank that has paid keeps silent, unless it is killed in it.
 SILENCE_S = 6.0
 _LOOK_EVERY_S = 0.05
@@ -217,7 +217,7 @@ class Story:
         """Decide the fate of the bank's next files."""
         whole = {"commit_then_timeout": 0, "drop_before_commit": 0, "hang_s": 0.0, **faults}
         url = f"{self.stack.addresses['bank']}/faults"
-        httpx.post(url, json=whole, trust_env=False).raise_for_status()
+        httpx.post(url, json=whole, trust_env=False, timeout=_STOP_S).raise_for_status()
 
 
 @contextmanager

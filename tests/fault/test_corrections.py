@@ -62,7 +62,7 @@ def test_corrections_of_paid_bills_pay_the_difference_once_whatever_is_killed(
         until(one.at_rest)
         after = paid_claims(one)
         url = f"{one.stack.addresses['bank']}/book"
-        book = httpx.get(url, trust_env=False).json()["payments"]
+        book = httpx.get(url, trust_env=False, timeout=60).json()["payments"]
         verdict = judge(one)
         with Insurer(one.stack.addresses["claims"], one.stack.identity) as insurer:
             books = insurer.books()

@@ -82,6 +82,7 @@ def test_a_renewal_whose_worker_and_temporal_are_killed_and_all_stopped_has_the_
         when(lambda now: now["phase"] == "RENEWAL_PHASE_DONE")
         done = told("result")
         assert done.code == 0, done.err
+        assert "next: `lipei pricing report" in done.out
     finally:
         stack.stop(signal.SIGTERM)
     assert files_of(folder) == files_of(whole)

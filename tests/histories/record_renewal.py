@@ -16,9 +16,9 @@ from services.common.temporal import names, renewals
 from services.common.temporal.connection import connect
 from services.pricing.fitting.renewal.plan import plan_of
 from services.pricing.tariffs.loader import example_tariffs
-from tests.e2e.test_readings import temporal
 from tests.histories.record import KEY_FILE, write_history
 from tests.services.pricing.fitting.renewal.books import people, work, write_book
+from tests.temporal import temporal
 from workflows.renewal_steps import RenewalSteps
 from workflows.worker import renewals_worker
 

@@ -153,7 +153,7 @@ def test_an_erased_persons_consent_says_so_and_nothing_else(state: Path) -> None
             pb.EraseMemberRequest(
                 request_id="e1", member=f"members/{erased}", hospital=f"hospitals/{HOSPITAL}"
             ),
-            timeout=30,
+            timeout=60,
         )
     shown = consent(state, "show", name).out
     assert "erased" in shown

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 
 from services.his_bridge.main import EXAMPLE_PROFILES
+from services.his_bridge.profiles.source_kinds.files import FileFormat, FilesSettings
+from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
+from services.his_bridge.profiles.source_kinds.sql import SqlSettings
 from stack.commands import his_operations
 from stack.commands.failing import Failed
+from stack.commands.his_reaching import reached
 from tests.services.his_bridge import messages_hl7
 from tests.services.his_bridge.population import good
-from tests.services.his_bridge.records import PROFILE
+from tests.services.his_bridge.records import BASE_URL, PROFILE
 from tests.services.his_bridge.test_dropped_corrections import CSV_PROFILE, HEADER, NUMBER, ROW
 from tests.stack.typed import lipei
 
@@ -24,11 +29,19 @@ def test_a_profile_is_added_once_and_replaced_on_purpose_only(tmp_path: Path) ->
     file, state = tmp_path / "general.yaml", tmp_path / "state"
     file.write_text(PROFILE)
     place = state / "profiles" / f"{HOSPITAL}.yaml"
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        address = f"127.0.0.1:{there.getsockname()[1]}"
+        file.write_text(PROFILE.replace(BASE_URL, f"http://{address}/fhir"))
+        trial = lipei("his", "add", file, "--dry-run", "--state", state)
+    good_one = f"{file} is a good profile of {HOSPITAL}; nothing was written\n"
+    assert trial.out == f"{address} answers\n{good_one}"
+    # Nobody is there any more: said, and no fault of the profile.
     trial = lipei("his", "add", file, "--dry-run", "--state", state)
-    assert trial.out == f"{file} is a good profile of {HOSPITAL}; nothing was written\n"
+    assert trial.out == f"{address} cannot be reached: Connection refused\n{good_one}"
+    file.write_text(PROFILE)
     assert not state.exists()
     added = lipei("his", "add", file, "--state", state)
-    assert added.out == (
+    assert added.out.partition("\n")[2] == (
         f"{HOSPITAL} was written to {place}; start with `lipei up`, "
         f"then `lipei his test {HOSPITAL}`\n"
     )
@@ -68,6 +81,24 @@ def test_a_listener_whose_certificate_cannot_be_read_is_not_added(tmp_path: Path
         why = f"{absent}: the bridge can read no certificate (PEM) there [CERTIFICATE_UNUSABLE]"
         assert typed.said == [f"{mine}: source.tls: {why}", "nothing was written"]
     assert not state.exists()
+
+
+def test_what_was_found_at_a_source_s_place_is_said_without_its_password(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        port = there.getsockname()[1]
+        url = f"mssql+pymssql://lipei:s3cret@127.0.0.1:{port}/his"
+        sql = SqlSettings(variable="LIPEI_HIS_BRIDGE_SQL_URL_H", url=url)
+        taken = MllpSettings(host="127.0.0.1", port=port)
+        assert reached(sql, running=False) == f"127.0.0.1:{port} answers"
+        assert "nobody can listen there" in reached(taken, running=False)
+        assert "it may be the bridge that runs here" in reached(taken, running=True)
+    assert reached(taken, running=False) == f"127.0.0.1:{port} is free to listen on"
+    unset = SqlSettings(variable="LIPEI_HIS_BRIDGE_SQL_URL_H", url="")
+    assert "export LIPEI_HIS_BRIDGE_SQL_URL_H" in reached(unset, running=False)
+    folder = FilesSettings(folder=tmp_path / "drop", format=FileFormat.NDJSON)
+    assert "is no folder" in reached(folder, running=False)
+    (tmp_path / "drop" / "Claim").mkdir(parents=True)
+    assert reached(folder, running=False).endswith("is there, with the folders Claim")
 
 
 @pytest.mark.parametrize("example", sorted(EXAMPLE_PROFILES.glob("*.yaml")), ids=lambda p: p.stem)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from services.pricing.fitting.experience.outcome import Stratum
 from stack.commands.pricing_folder import opened
-from stack.commands.pricing_study import refuse_other_study
+from stack.commands.pricing_study import refuse_other_study, stratum_row
 from tests.stack.typed import Typed, lipei
 
 
@@ -179,3 +182,36 @@ def test_a_csv_file_of_another_encoding_is_named_with_its_line(tmp_path: Path) -
     assert "policies.csv" not in done.err
     assert "iconv -f GB18030 -t UTF-8" in done.err
     assert "华北" not in done.err
+
+
+def test_what_no_reading_tells_is_said_in_words() -> None:
+    nothing = Stratum(
+        outcome="hba1c",
+        condition="both",
+        m0=math.nan,
+        people=0,
+        person_months=0,
+        within=math.nan,
+        between=0.0,
+        k=math.inf,
+        z=0.0,
+    )
+    assert stratum_row(nothing) == ("hba1c", "both", "unknown", "0", "0", "no months", "none")
+    alike = replace(nothing, m0=7.5, people=3, person_months=30)
+    assert stratum_row(alike)[2:] == ("7.50", "3", "30", "no bound: people do not differ", "0.000")
+
+
+def test_a_missing_file_of_one_s_own_is_not_answered_by_an_example(tmp_path: Path) -> None:
+    assert lipei("pricing", "init", tmp_path).code == 0
+    yaml = tmp_path / "pricing.yaml"
+    written = yaml.read_text("utf-8")
+    missing = pricing(tmp_path, "check")
+    assert "simulate" in missing.err
+    yaml.write_text(
+        written.replace("book:\n", "book:\n  tables: {people: {file: 客户.csv}}\n", 1), "utf-8"
+    )
+    missing = pricing(tmp_path, "check")
+    assert missing.code == 2
+    assert "people: no 客户.csv" in missing.err
+    assert "mend book.folder or book.tables" in missing.err
+    assert "simulate" not in missing.err

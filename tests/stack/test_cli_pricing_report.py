@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 from openpyxl import load_workbook
 
+from services.pricing.fitting.renewal.dislocation import Dislocation, Group
+from services.pricing.fitting.report.validation import Validated
+from services.pricing.fitting.run_card import digest
 from tests.stack.typed import lipei
 
 
@@ -41,6 +46,17 @@ def test_a_report_is_one_page_that_asks_nobody_with_every_chapter_and_its_tables
     assert page.count("<svg") > 20
     assert not re.search(r'(?:src|href)="(?!#)', page.replace("xlink:", "")), "nothing is fetched"
     assert "<script" not in page
+    told = msgspec.json.decode((fitted / "report" / "validation.json").read_bytes(), type=Validated)
+    assert told.fit_sha256 == digest(fitted / "fit" / "fit.json")
+    assert told.selection_sha256 is None
+    found = told.validation
+    assert [one.name for one in found.held_out] == ["last_year", "person"]
+    for part in found.held_out:
+        assert len(part.deciles) == 10
+        assert part.gini_millionths is not None
+    assert {one.of for one in found.fairness} > {"sex F", "sex M", "region north"}
+    assert {one.cause for one in found.hazards} <= {"inpatient", "outpatient", "injury"}
+    assert any(one.p_millionths is not None for one in found.hazards)
     book = load_workbook(fitted / "report" / "tables.xlsx", read_only=True)
     assert len(book.sheetnames) > 20
     (samples,) = (name for name in book.sheetnames if "Overall" in name)
@@ -56,3 +72,53 @@ def test_without_a_fit_the_command_that_makes_one_is_named(tmp_path: Path) -> No
     found = lipei("pricing", "report", "-f", tmp_path)
     assert found.code == 1
     assert "lipei pricing fit" in found.err
+
+
+def test_a_dislocation_of_another_tariff_and_a_fit_of_before_are_not_shown(
+    fitted: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "p"
+    shutil.copytree(fitted, folder)
+    moved = folder / "renewal" / "dislocation.json"
+    moved.parent.mkdir()
+    group = Group(
+        name="the book",
+        policies=1,
+        expiring_minor=1.0,
+        technical_minor=1.0,
+        uncredited_minor=1.0,
+        charged_minor=1.0,
+        change=0.0,
+        uncredited_change=0.0,
+        charged_to_technical=1.0,
+        held_up=0.0,
+        held_down=0.0,
+        credit=0.0,
+        quantiles=(),
+    )
+    older = Dislocation(
+        tariff="older@sha256:" + "0" * 64,
+        synthetic=True,
+        book=group,
+        bands=(),
+        groups={},
+        up=(),
+        down=(),
+    )
+    moved.write_bytes(msgspec.json.encode(older))
+    said = run("report", "-f", folder)
+    assert "older@sha256:" in said
+    assert "its dislocation is left out" in said
+    assert 'id="dislocation"' not in (folder / "report" / "report.html").read_text("utf-8")
+    written = (folder / "pricing.yaml").read_text("utf-8")
+    (folder / "pricing.yaml").write_text(written.replace("thin_claims: 100", "thin_claims: 99"))
+    stale = lipei("pricing", "report", "-f", folder)
+    assert stale.code == 2
+    assert "other settings under `fit`" in stale.err
+    (folder / "pricing.yaml").write_text(
+        written.replace("first_day: 2023-01-01", "first_day: 2023-07-01")
+    )
+    for command in ("report", "evaluate"):
+        stale = lipei("pricing", command, "-f", folder)
+        assert stale.code == 2, command
+        assert "study.first_day was" in stale.err, command

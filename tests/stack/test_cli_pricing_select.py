@@ -8,15 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import openpyxl
 import pytest
 
 from services.pricing.fitting.models.fit_result import fit_bytes
+from services.pricing.fitting.report.validation import Validated, validated_bytes
+from services.pricing.fitting.run_card import digest
 from services.pricing.fitting.selection.choice import selection_from
 from services.pricing.fitting.selection.workbook import HEADER_ROW, PLACE
 from services.pricing.tariffs.loader import load_tariff
 from tests.identities import equip
-from tests.services.pricing.fitting.selection.hand_made import YAML, hand_made
+from tests.services.pricing.fitting.selection.hand_made import YAML, hand_made, validated
 from tests.services.pricing.process import serving
 from tests.stack.typed import Typed, lipei
 
@@ -230,3 +233,36 @@ def test_a_fit_that_did_not_converge_is_proposed_to_nobody(folder: Path, tmp_pat
     assert "    evidence.inpatient.frequency: did not converge" in stopped.out
     assert "1 gate not passed; nothing was written" in stopped.err
     assert not (tmp_path / "tariff").exists()
+
+
+def test_a_proposal_takes_the_report_of_its_own_fit_and_selection_only(tmp_path: Path) -> None:
+    (tmp_path / "fit").mkdir()
+    (tmp_path / "fit" / "fit.json").write_bytes(fit_bytes(hand_made()))
+    (tmp_path / "pricing.yaml").write_text(YAML, "utf-8")
+    chosen = typed("pricing", "select", "-f", tmp_path)
+    told(chosen.out, "`lipei pricing report`", "next: `lipei pricing propose")
+    memo = tmp_path / "tariff" / f"{ID}.memo.en.md"
+
+    def proposed() -> tuple[str, str]:
+        done = typed("pricing", "propose", "--no-send", "-f", tmp_path)
+        return done.out, memo.read_text("utf-8")
+
+    said, filed = proposed()
+    assert "the memo has no validation results" in said
+    assert "Open: there is no validation report" in filed
+    report = tmp_path / "report" / "validation.json"
+    report.parent.mkdir()
+    found = Validated(
+        fit_sha256=digest(tmp_path / "fit" / "fit.json"),
+        selection_sha256=digest(tmp_path / "select" / "selection.json"),
+        validation=validated(),
+    )
+    report.write_bytes(validated_bytes(found))
+    said, filed = proposed()
+    assert "no validation results" not in said
+    assert "the last year, held out" in filed
+    older = msgspec.structs.replace(found, selection_sha256="0" * 64)
+    report.write_bytes(validated_bytes(older))
+    said, filed = proposed()
+    assert "report/ is of another fit or selection" in said
+    assert "Open: there is no validation report" in filed

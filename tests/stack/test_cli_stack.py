@@ -99,9 +99,10 @@ class Stack:
         self.process.send_signal(number)
         return self.process.wait(LONGEST_S)
 
-    def pids(self) -> list[int]:
+    def pids(self) -> dict[str, int]:
+        """The process of each part; 0 while there is none."""
         accounts = json.loads((self.state / "processes.json").read_text())
-        return [account["pid"] for account in accounts.values()]
+        return {name: account["pid"] for name, account in accounts.items()}
 
     def lipei(self, *words: str | Path) -> Typed:
         return lipei(*words, "--state", self.state)
@@ -125,7 +126,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     finally:
         pids = running.pids()
         code = running.stop(signal.SIGTERM)
-        left = [pid for pid in pids if alive(pid)]
+        left = [pid for pid in pids.values() if alive(pid)]
     assert (code, left) == (0, []), running.out.read_text()
     assert not (running.state / "ready").exists()
     assert read_addresses(running.state) == {}
@@ -726,9 +727,9 @@ def test_claims_that_is_killed_comes_back_where_its_workers_look_for_it(
     stack: Stack, claim: str, tmp_path: Path
 ) -> None:
     before = read_addresses(stack.state)["claims"]
-    part = next(part for part in stack.json("status")["parts"] if part["name"] == "claims")
-    os.kill(part["pid"], signal.SIGKILL)
-    until(lambda: not (stack.state / "ready").exists())
+    killed = stack.pids()["claims"]
+    os.kill(killed, signal.SIGKILL)
+    until(lambda: stack.pids()["claims"] not in (0, killed))
     stack.until_ready()
     assert read_addresses(stack.state)["claims"] == before
     visit = {
@@ -749,7 +750,7 @@ def test_killing_lipei_up_leaves_no_process_and_the_next_start_goes_on(tmp_path:
     first = Stack(tmp_path)
     try:
         first.until_ready()
-        pids = first.pids()
+        pids = list(first.pids().values())
         assert len(pids) == 9
         assert all(alive(pid) for pid in pids)
     finally:

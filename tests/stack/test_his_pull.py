@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import grpc
@@ -19,6 +19,7 @@ from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import BASE_URL, PROFILE
 from tests.services.his_bridge.running import Bridge, running_bridge
 from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
+from tests.services.his_bridge.test_dropped_corrections import CSV_PROFILE, HEADER
 
 H = "demo-hospital"
 BILLS = 30
@@ -172,3 +173,26 @@ def test_a_channel_that_the_profile_does_not_have_is_said(
     ):
         Worker(bridge).watching("weights").look()
     assert failed.value.lines == ("this hospital's profile says nothing of weights",)
+
+
+def test_a_file_that_is_too_young_is_said_so_with_the_time_when_it_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profiles, place = tmp_path / "profiles", tmp_path.resolve() / "drop" / "Bill"
+    profiles.mkdir()
+    place.mkdir(parents=True, mode=0o750)
+    text = CSV_PROFILE.replace("FOLDER", str(place.parent))
+    text = text.replace("settle_s: 0", "settle_s: 86400")
+    text = text.replace("csv-hospital", H)
+    (profiles / f"{H}.yaml").write_text(text)
+    (place / "day.csv").write_text(HEADER)
+    counts_s = (place / "day.csv").stat().st_ctime + 86_400
+    with running_bridge(tmp_path / "state", profiles) as bridge:
+        worker = Worker(bridge)
+        watched(worker.watching(), worker.ask, shown())
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("caught up with the source: 0 records, of which 0 new; ")
+    until = datetime.fromtimestamp(counts_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    assert said[1:] == [
+        f"1 file not read yet: too young to be whole until {until} UTC; pull again then"
+    ]

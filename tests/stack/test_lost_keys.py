@@ -22,6 +22,11 @@ def test_a_lost_key_is_asked_back_and_not_made_anew(tmp_path: Path) -> None:
     installation.prepare()
     database.touch()
     installation.prepare()
+    # A log's key that was never made is not lost; one whose public half is there is.
+    (keys / "claims_evidence.vkey").touch()
+    with pytest.raises(NotThere, match=r"not there: [^,]*claims_evidence\.key;"):
+        installation.prepare()
+    (keys / "claims_evidence.vkey").unlink()
     (keys / "master_keys.json").unlink()
     with pytest.raises(NotThere, match=r"not there: [^,]*master_keys\.json;"):
         installation.prepare()

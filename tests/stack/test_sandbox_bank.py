@@ -51,11 +51,12 @@ def order(message_id: str, *payees: tuple[str, Party]) -> bytes:
 
 
 def post(bank: SandboxBank, file: bytes) -> httpx.Response:
-    return httpx.post(f"{bank.url}/payments", content=file, trust_env=False, verify=NO_TLS)
+    url = f"{bank.url}/payments"
+    return httpx.post(url, content=file, trust_env=False, verify=NO_TLS, timeout=60)
 
 
 def get(bank: SandboxBank, path: str) -> httpx.Response:
-    return httpx.get(f"{bank.url}{path}", trust_env=False, verify=NO_TLS)
+    return httpx.get(f"{bank.url}{path}", trust_env=False, verify=NO_TLS, timeout=60)
 
 
 def executed(bank: SandboxBank) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ Knows neither why an amount is added nor where balances are stored.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 
 from services.claims.core.decision import UsageChange
@@ -41,30 +42,59 @@ def period_start(period: Period | None, policy: PolicySnapshot, day: date) -> da
             return None
 
 
+class Keys(dict[tuple[str, Scope, Period | None], _Key]):
+    """From accumulator, scope and period to the key of its balance on a day; each made once."""
+
+    def __init__(self, policy: PolicySnapshot, day: date) -> None:
+        super().__init__()
+        self._policy = policy
+        self._day = day
+        self._starts: dict[Period | None, date | None] = {}
+
+    def __missing__(self, asked: tuple[str, Scope, Period | None]) -> _Key:
+        accumulator, scope, period = asked
+        if period not in self._starts:
+            self._starts[period] = period_start(period, self._policy, self._day)
+        key = self[asked] = (accumulator, scope, self._starts[period])
+        return key
+
+
+def opened(policy: PolicySnapshot, usage: UsageSnapshot, day: date) -> Tally:
+    """The accumulators as they are stored, on a day, before a claim adds to them."""
+    used = {
+        (one.accumulator, one.scope, one.period_start): (one.amount, one.count)
+        for one in usage.balances
+    }
+    return Tally(used, Keys(policy, day))
+
+
 class Tally:
     """The accumulators while one claim is decided: stored balances, and what this claim adds."""
 
-    __slots__ = ("_added", "_day", "_policy", "_starts", "_used")
+    __slots__ = ("_added", "_keys", "_used")
 
-    def __init__(self, policy: PolicySnapshot, usage: UsageSnapshot, day: date) -> None:
-        self._policy = policy
-        self._day = day
-        self._used = {
-            (one.accumulator, one.scope, one.period_start): (one.amount, one.count)
-            for one in usage.balances
-        }
+    def __init__(self, used: Mapping[_Key, tuple[int, int]], keys: Keys) -> None:
+        self._used = used
+        self._keys = keys
         self._added: dict[_Key, list[int]] = {}
-        self._starts: dict[Period | None, date | None] = {}
+
+    def afresh(self) -> Tally:
+        """The same stored balances, to which nothing has been added yet."""
+        return Tally(self._used, self._keys)
 
     def left(self, accumulator: str, scope: Scope, period: Period | None, limit: int) -> int:
         """What of an amount's limit is left, never below 0."""
-        key = self._key(accumulator, scope, period)
-        left = limit - self._used.get(key, _NOTHING)[0] - self._added.get(key, _NOTHING)[0]
-        return max(left, 0)
+        key = self._keys[accumulator, scope, period]
+        used, added = self._used.get(key), self._added.get(key)
+        if used is not None:
+            limit -= used[0]
+        if added is not None:
+            limit -= added[0]
+        return max(0, limit)
 
     def count_left(self, accumulator: str, scope: Scope, period: Period | None, limit: int) -> int:
         """What of a count's limit is left, never below 0."""
-        key = self._key(accumulator, scope, period)
+        key = self._keys[accumulator, scope, period]
         return max(0, limit - self._used.get(key, _NOTHING)[1])
 
     def add(
@@ -78,9 +108,13 @@ class Tally:
     ) -> None:
         """Add to an accumulator; adding nothing leaves no trace."""
         if amount or count:
-            added = self._added.setdefault(self._key(accumulator, scope, period), [0, 0])
-            added[0] += amount
-            added[1] += count
+            key = self._keys[accumulator, scope, period]
+            added = self._added.get(key)
+            if added is None:
+                self._added[key] = [amount, count]
+            else:
+                added[0] += amount
+                added[1] += count
 
     def changes(self) -> tuple[UsageChange, ...]:
         """What the claim adds, in canonical order; what counts one treatment only is not in it."""
@@ -99,11 +133,6 @@ class Tally:
             )
             for key in ordered
         )
-
-    def _key(self, accumulator: str, scope: Scope, period: Period | None) -> _Key:
-        if period not in self._starts:
-            self._starts[period] = period_start(period, self._policy, self._day)
-        return (accumulator, scope, self._starts[period])
 
 
 def most_of(

@@ -88,8 +88,8 @@ def adjudicate(
     claim = open_claim(plan, policy, usage, bill, prior, review, inputs.claim_id)
     refuse_lines(claim)
     settled = settle(claim, watch)
-    lines = tuple(_decision_line(claim, one) for one in settled.lines)
-    benefit = sum(line.benefit for line in lines)
+    lines = tuple([_decision_line(claim, one) for one in settled.lines])
+    benefit = sum([line.benefit for line in lines])
     pends = _pends(claim, settled, benefit, inputs.plan_version)
     disposition = _disposition(claim, lines, pends)
     four_eyes, pays_now = needs_four_eyes(claim, benefit), _pays_first(claim, pends)
@@ -101,8 +101,8 @@ def adjudicate(
         output_hash="",
         disposition=disposition,
         currency=plan.currency,
-        billed=sum(line.billed for line in lines),
-        allowed=sum(line.allowed for line in lines),
+        billed=sum([line.billed for line in lines]),
+        allowed=sum([line.allowed for line in lines]),
         benefit=benefit,
         lines=lines,
         category=claim.category or "",
@@ -199,24 +199,26 @@ def _shares(claim: Claim, result: Amounts, refusal: Refusal | None) -> tuple[Bea
     plan = claim.plan
     if refusal is not None:
         left = result.billed - result.social - result.prior
-        parts = [(refusal.reason, Bearer.PATIENT, refusal.clause, left)]
+        parts = [(refusal.reason, Bearer.PATIENT, refusal.clause, left)] if left else []
     else:
         parts = [(cut.reason, cut.bearer, cut.clause, cut.amount) for cut in result.cuts]
-        clause = result.share.clause if result.share is not None else ""
         by_share = min(result.benefit, result.by_share)
-        above = result.benefit - by_share
-        parts.append((Reason.BENEFIT, Bearer.INSURER, clause, by_share))
-        parts.append((Reason.BENEFIT, Bearer.INSURER, result.maximum_clause, above))
-    social, others = plan.social_insurance.clause, plan.coordination.clause
-    parts.append((Reason.SOCIAL_INSURANCE_PAID, Bearer.PRIOR_PAYER, social, result.social))
-    parts.append((Reason.PRIOR_PAYER_PAID, Bearer.PRIOR_PAYER, others, result.prior))
-    told = [part for part in parts if part[3]]
-    if len(told) > 1:
-        told.sort(key=lambda part: RANK[part[0]])
+        if by_share and result.share is not None:
+            parts.append((Reason.BENEFIT, Bearer.INSURER, result.share.clause, by_share))
+        if above := result.benefit - by_share:
+            parts.append((Reason.BENEFIT, Bearer.INSURER, result.maximum_clause, above))
+    if result.social:
+        clause = plan.social_insurance.clause
+        parts.append((Reason.SOCIAL_INSURANCE_PAID, Bearer.PRIOR_PAYER, clause, result.social))
+    if result.prior:
+        clause = plan.coordination.clause
+        parts.append((Reason.PRIOR_PAYER_PAID, Bearer.PRIOR_PAYER, clause, result.prior))
+    if len(parts) > 1:
+        parts.sort(key=lambda part: RANK[part[0]])
     return tuple(
         [
             BearerShare(bearer=bearer, reason=reason, clause=clause, amount=amount)
-            for reason, bearer, clause, amount in told
+            for reason, bearer, clause, amount in parts
         ]
     )
 

@@ -16,15 +16,14 @@ from services.claims.core.authorisations import (
     count_authorised,
     limit_authorised_amount,
 )
-from services.claims.core.claim import AppliedShare, Claim, Line, Refusal
-from services.claims.core.conditions import covers, holds, limits, may_cover
+from services.claims.core.claim import AppliedShare, Claim, Limits, Line, Refusal
+from services.claims.core.conditions import holds, limits, limits_about, may_cover
 from services.claims.core.decision import Bearer
 from services.claims.core.facts import UNIT_SCALE, Authorisation
 from services.claims.core.intake import priced
 from services.claims.core.plan import Ceiling, Copay, PatientCost
 from services.claims.core.reasons import Reason
 from services.claims.core.review import cut_by_review
-from services.claims.core.terms import price_of
 from services.common.money import currency_exponent, round_half_up
 
 # The ceilings that are about a line, in the plan's order, and what is left of each.
@@ -120,7 +119,7 @@ def allow(claim: Claim, line: Line, units: Tally) -> Amounts:
 
 def _contract_price(claim: Claim, line: Line) -> Decimal | None:
     prices = claim.provider.prices
-    return None if prices is None else price_of(prices, line.facts.code)
+    return None if prices is None else prices.get(line.key)
 
 
 def _limit_units(claim: Claim, result: Amounts, price: Decimal, units: Tally) -> None:
@@ -187,8 +186,8 @@ def pay(claim: Claim, result: Amounts, visit: Visit) -> None:
     To reserve, a line is paid the most it could be: without deductible, and as if an out-of-pocket
     maximum were reached, since other claims may use both up before this one is decided.
     """
-    line, share = result.line, result.share
-    rooms = _rooms(claim, line, visit.tally)
+    share, about = result.share, limits_about(claim, result.line)
+    rooms = _rooms(about, visit.tally)
     # What other lines reserve of a ceiling may come back; nothing is refused for it yet.
     used_up = None if visit.reserve else _used_up(rooms)
     if used_up is not None or share is None:
@@ -197,10 +196,16 @@ def pay(claim: Claim, result: Amounts, visit: Visit) -> None:
         return
     rest = result.allowed - min(result.social, result.allowed)
     borne: dict[PatientCost, int] = {}
-    rest -= _deduct(claim, result, visit, rest, borne)
+    if about.deductibles and not visit.reserve:
+        borne[PatientCost.DEDUCTIBLE] = _deduct(claim, result, visit.tally, rest, about)
+        rest -= borne[PatientCost.DEDUCTIBLE]
     rest -= _copay(claim, result, visit, rest, borne)
     result.by_share = round_half_up(rest * share.value)
-    coinsurance = _within_out_of_pocket(claim, result, visit, rest - result.by_share, borne)
+    coinsurance = rest - result.by_share
+    if visit.reserve:
+        coinsurance = _kept_to_reserve(claim, result.line, coinsurance)
+    elif about.out_of_pocket:
+        coinsurance = _within_out_of_pocket(result, visit.tally, coinsurance, borne, about)
     result.cut(Reason.COINSURANCE, share.clause, coinsurance)
     result.benefit = _within_ceilings(rooms, result, rest - coinsurance)
     absorb(result)
@@ -210,11 +215,10 @@ def pay(claim: Claim, result: Amounts, visit: Visit) -> None:
         _count_up(claim, result, visit.tally, rooms)
 
 
-def _rooms(claim: Claim, line: Line, tally: Tally) -> _Rooms:
+def _rooms(about: Limits, tally: Tally) -> _Rooms:
     return [
         (one.term, tally.left(one.term.id, one.term.scope, one.term.period, one.value))
-        for one in claim.terms.ceilings
-        if covers(one.term.covers, claim, line)
+        for one in about.ceilings
     ]
 
 
@@ -227,33 +231,26 @@ def _used_up(rooms: _Rooms) -> Refusal | None:
     return None
 
 
-def _deduct(
-    claim: Claim, result: Amounts, visit: Visit, rest: int, borne: dict[PatientCost, int]
-) -> int:
+def _deduct(claim: Claim, result: Amounts, tally: Tally, rest: int, about: Limits) -> int:
     """Step 5: every deductible that covers the line, in the plan's order."""
-    if visit.reserve:
-        return 0
     paid_by_fund = min(result.social, result.allowed)
     deducted = 0
-    families, embedding = claim.terms.families, claim.terms.embedding
-    for one in claim.terms.deductibles:
+    families = claim.terms.families
+    for one in about.deductibles:
         term = one.term
-        if term.id in embedding or not covers(term.covers, claim, result.line):
-            continue
-        left = visit.tally.left(term.id, term.scope, term.period, one.value)
+        left = tally.left(term.id, term.scope, term.period, one.value)
         family = families.get(term.id) if families else None
         if family is not None:
             whole = family.term
-            left = min(left, visit.tally.left(whole.id, whole.scope, whole.period, family.value))
+            left = min(left, tally.left(whole.id, whole.scope, whole.period, family.value))
         by_fund = min(left, paid_by_fund) if term.social_insurance_counts else 0
         amount = min(left - by_fund, rest - deducted)
-        visit.tally.add(term.id, term.scope, term.period, amount=amount + by_fund)
+        tally.add(term.id, term.scope, term.period, amount=amount + by_fund)
         if family is not None:
             whole = family.term
-            visit.tally.add(whole.id, whole.scope, whole.period, amount=amount + by_fund)
+            tally.add(whole.id, whole.scope, whole.period, amount=amount + by_fund)
         result.cut(Reason.DEDUCTIBLE, term.clause, amount)
         deducted += amount
-    borne[PatientCost.DEDUCTIBLE] = deducted
     return deducted
 
 
@@ -276,25 +273,24 @@ def _copay(
     return 0
 
 
+def _kept_to_reserve(claim: Claim, line: Line, coinsurance: int) -> int:
+    """The patient's share, of which a maximum that could be about the line may leave nothing."""
+    maxima = claim.terms.out_of_pocket
+    return 0 if any(may_cover(one.term.covers, claim, line) for one in maxima) else coinsurance
+
+
 def _within_out_of_pocket(
-    claim: Claim, result: Amounts, visit: Visit, coinsurance: int, borne: dict[PatientCost, int]
+    result: Amounts, tally: Tally, coinsurance: int, borne: dict[PatientCost, int], about: Limits
 ) -> int:
     """Step 7: the patient's share, as far as out-of-pocket maxima leave it with the patient."""
-    about = may_cover if visit.reserve else covers
-    applying = [
-        one for one in claim.terms.out_of_pocket if about(one.term.covers, claim, result.line)
-    ]
-    if visit.reserve:
-        return 0 if applying else coinsurance
-    tally = visit.tally
-    for one in applying:
+    for one in about.out_of_pocket:
         term = one.term
         before = sum(amount for cost, amount in borne.items() if cost in term.counts)
         room = max(0, tally.left(term.id, term.scope, term.period, one.value) - before)
         if room < coinsurance:
             coinsurance, result.maximum_clause = room, term.clause
     borne[PatientCost.COINSURANCE] = coinsurance
-    for one in applying:
+    for one in about.out_of_pocket:
         term = one.term
         counted = sum(amount for cost, amount in borne.items() if cost in term.counts)
         tally.add(term.id, term.scope, term.period, amount=counted)

@@ -10,9 +10,9 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from services.claims.core.accumulators import Tally, policy_year_start
+from services.claims.core.accumulators import Tally, opened, policy_year_start
 from services.claims.core.coded import Coded
-from services.claims.core.codes import CodeKey
+from services.claims.core.codes import CodeKey, code_key
 from services.claims.core.edit_terms import CodeEdits, EditTerms, edits_on
 from services.claims.core.facts import (
     BillFacts,
@@ -27,7 +27,16 @@ from services.claims.core.facts import (
     ReviewedLine,
     UsageSnapshot,
 )
-from services.claims.core.plan import Ceiling, CountLimit, Plan, Section, StayDay, TierDay
+from services.claims.core.plan import (
+    Ceiling,
+    CountLimit,
+    Deductible,
+    OutOfPocketMaximum,
+    Plan,
+    Section,
+    StayDay,
+    TierDay,
+)
 from services.claims.core.reasons import Reason
 from services.claims.core.repeats import (
     elsewhere,
@@ -35,7 +44,14 @@ from services.claims.core.repeats import (
     resembling_lines,
     service_day,
 )
-from services.claims.core.terms import CodeTerms, PriceByCode, Terms, prices_on, terms_on
+from services.claims.core.terms import (
+    CodeTerms,
+    InForce,
+    PriceByCode,
+    Terms,
+    prices_on,
+    terms_on,
+)
 from services.common.dated import completed_years
 
 if TYPE_CHECKING:
@@ -82,10 +98,12 @@ class Line:
     about single lines refuses it, and no share or limit of zero. `facts_missing` is how
     many facts those rules missed; what rules about several services find comes after them.
     `earlier_claim` names the claim that a duplicate repeats, `resembles` one of a service that is
-    nearly the same; both may be empty where nobody knows it.
+    nearly the same; both may be empty where nobody knows it. `key` is the code as it is compared,
+    `zero` the clause of a share or limit that never pays the line.
     """
 
     facts: LineFacts
+    key: CodeKey
     service_date: date
     diagnosis: Coding | None
     about: CodeTerms
@@ -104,6 +122,7 @@ class Line:
     refused_alone: bool = False
     stands: bool = True
     facts_missing: int = 0
+    zero: str | None = None
 
 
 @dataclass(slots=True)
@@ -125,6 +144,18 @@ class NothingLeft:
     zero: tuple[Ceiling | CountLimit, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of amounts that are about a line, in the plan's order.
+
+    A family's deductible stands in the ones that are embedded in it, and not here.
+    """
+
+    deductibles: tuple[InForce[Deductible, int], ...]
+    out_of_pocket: tuple[InForce[OutOfPocketMaximum, int], ...]
+    ceilings: tuple[InForce[Ceiling, int], ...]
+
+
 @dataclass(slots=True)
 class Claim:
     """One claim while it is decided.
@@ -133,8 +164,10 @@ class Claim:
     looks at. `before` holds the accumulators before this claim, `elsewhere` other providers'
     services by code, in the order of their days. `cover` None is no cover, `category` None is
     unknown. `edits` None is a plan without any; `coded` is there once rules about single lines
-    have been asked. `held` is what was found of conditions that are the same for all lines, by the
-    identity of the condition, and `ages` the member's age by day.
+    have been asked. `days` holds one line of each day of service. `held` is what was found of
+    conditions that are the same for all lines, by the identity of the condition, `limits`
+    those about a line by the identity of its section and its day, and `ages` the member's age by
+    day.
     """
 
     plan: Plan
@@ -153,12 +186,14 @@ class Claim:
     before: Tally
     nothing_left: NothingLeft
     elsewhere: dict[CodeKey, tuple[EarlierService, ...]]
+    days: dict[date, Line]
     category: str | None = ""
     review: Review | None = None
     claim_id: str = ""
     edits: EditTerms | None = None
     coded: Coded | None = None
     held: dict[int, bool | Missing] = field(default_factory=dict)
+    limits: dict[tuple[int, date], Limits] = field(default_factory=dict)
     ages: dict[date, int] = field(default_factory=dict)
 
     def age_on(self, day: date) -> int:
@@ -192,7 +227,8 @@ def open_claim(
     cover = _cover(policy, bill, plan.general.cover_day)
     terms_day = day_of_terms(plan, policy, bill)
     terms, edits = terms_on(plan, terms_day, policy.family_size), edits_on(plan, terms_day)
-    before = Tally(policy, usage, terms_day)
+    before = opened(policy, usage, terms_day)
+    lines = _lines(terms, edits, bill, usage)
     claim = Claim(
         plan=plan,
         policy=policy,
@@ -206,7 +242,8 @@ def open_claim(
         terms=terms,
         provider=_provider(terms, bill, terms_day),
         outcome_tier=_outcome_tier(policy, bill, terms.tier_day, terms_day),
-        lines=_lines(terms, edits, bill, usage),
+        lines=lines,
+        days={line.service_date: line for line in lines},
         before=before,
         nothing_left=_nothing_left(terms, before),
         elsewhere=elsewhere(bill, usage.services) if terms.mutual_recognition else {},
@@ -321,6 +358,7 @@ def _lines(
         lines.append(
             Line(
                 facts=facts,
+                key=code_key(facts.code),
                 service_date=service_day(bill, facts),
                 diagnosis=by_number[numbers[0]] if numbers else principal,
                 about=terms.of(facts.code),

@@ -62,20 +62,26 @@ def coded_together(claim: Claim, mute: Collection[int] = ()) -> Coded:
         for one in claim.usage.services
         if one.bill_number != number or one.provider_id != provider
     )
-    units: Counter[tuple[CodeKey, date]] = Counter()
+    units: dict[tuple[CodeKey, date], int] = {}
     beside: dict[date, dict[CodeKey, set[Modifiers]]] = {}
     if edits is not None and edits.has_tables:
         for key, day, quantity, modifiers, here in _services(claim, earlier, mute):
-            units[key, day] += scaled(quantity)
+            units[key, day] = units.get((key, day), 0) + scaled(quantity)
             if here:
-                beside.setdefault(day, {}).setdefault(key, set()).add(modifiers)
+                of_day = beside.get(day)
+                if of_day is None:
+                    of_day = beside[day] = {}
+                of_code = of_day.get(key)
+                if of_code is None:
+                    of_code = of_day[key] = set()
+                of_code.add(modifiers)
     packages = _differing_packages(claim) if edits is not None and edits.packages else _NONE
     return Coded(units=units, beside=beside, packages=packages, earlier=earlier, mute=mute)
 
 
 def scaled(quantity: Decimal) -> int:
     """A quantity in ten-thousandths of a unit."""
-    return int(quantity * UNIT_SCALE)
+    return UNIT_SCALE if quantity == 1 else int(quantity * UNIT_SCALE)
 
 
 def units_of(line: Line) -> Decimal:
@@ -120,9 +126,8 @@ def _services(
     Code, day, quantity, modifiers, and whether it is of the bill's provider.
     """
     provider = claim.bill.provider_id
-    days = {line.service_date for line in claim.lines}
     for one in earlier:
-        if one.service_date not in days:
+        if one.service_date not in claim.days:
             continue
         here = one.provider_id == provider
         modifiers = modifiers_of(one.modifiers) if here else frozenset()
@@ -130,9 +135,8 @@ def _services(
         yield code_key(one.code), one.service_date, units, modifiers, here
     for line in claim.lines:
         if line.stands and line.facts.number not in mute:
-            facts = line.facts
-            modifiers = modifiers_of(facts.modifiers)
-            yield code_key(facts.code), line.service_date, units_of(line), modifiers, True
+            modifiers = modifiers_of(line.facts.modifiers)
+            yield line.key, line.service_date, units_of(line), modifiers, True
 
 
 # --- packages ---
@@ -193,7 +197,7 @@ def _stated(claim: Claim) -> Iterator[_Package]:
         if package is not None and ours:
             found: Counter[CodeKey] = Counter()
             for part in ours:
-                found[code_key(part.facts.code)] += scaled(part.facts.quantity) * UNIT_SCALE
+                found[part.key] += scaled(part.facts.quantity) * UNIT_SCALE
             differs = found != _wanted(package.value, [line])
             yield _Package(package.term.clause, [line], ours, differs)
 
@@ -204,7 +208,7 @@ def _by_code(claim: Claim) -> Iterator[_Package]:
     loose: dict[tuple[CodeKey, date], list[Line]] = {}
     for line in claim.lines:
         if line.facts.part_of is None:
-            loose.setdefault((code_key(line.facts.code), line.service_date), []).append(line)
+            loose.setdefault((line.key, line.service_date), []).append(line)
     found: list[tuple[_Package, Counter[CodeKey], date]] = []
     expected: Counter[tuple[CodeKey, date]] = Counter()
     for line_key, lines in _lines_by(claim, _key_of_package).items():
@@ -229,7 +233,7 @@ def _by_code(claim: Claim) -> Iterator[_Package]:
 
 def _key_of_package(line: Line) -> tuple[CodeKey, date] | None:
     package = line.edits.package if line.edits is not None else None
-    return None if package is None else (code_key(line.facts.code), line.service_date)
+    return None if package is None else (line.key, line.service_date)
 
 
 def _lines_by(claim: Claim, key: Callable[[Line], KeyT | None]) -> dict[KeyT, list[Line]]:

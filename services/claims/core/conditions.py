@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from services.claims.core.claim import AppliedShare, Claim, Line, Missing
+from services.claims.core.claim import AppliedShare, Claim, Limits, Line, Missing
 from services.claims.core.plan import Covers, FixedLimit, UnitLimit, When
 from services.claims.core.plan_parts import Ages
 from services.claims.core.terms import CodeMatcher, could_take
@@ -29,6 +29,29 @@ def may_cover(covered: Covers, claim: Claim, line: Line) -> bool:
     if covered.ages is not None and not age_within(covered.ages, claim, line):
         return False
     return not covered.categories or claim.category in (None, *covered.categories)
+
+
+def limits_about(claim: Claim, line: Line) -> Limits:
+    """The deductibles, out-of-pocket maxima and ceilings about the line.
+
+    They look at its section and day alone, and are looked up once for all lines that share both.
+    """
+    asked = (id(line.section), line.service_date)
+    found = claim.limits.get(asked)
+    if found is None:
+        terms = claim.terms
+        found = claim.limits[asked] = Limits(
+            deductibles=tuple(
+                one
+                for one in terms.deductibles
+                if one.term.id not in terms.embedding and covers(one.term.covers, claim, line)
+            ),
+            out_of_pocket=tuple(
+                one for one in terms.out_of_pocket if covers(one.term.covers, claim, line)
+            ),
+            ceilings=tuple(one for one in terms.ceilings if covers(one.term.covers, claim, line)),
+        )
+    return found
 
 
 def in_sections(sections: tuple[str, ...], line: Line) -> bool:
@@ -80,6 +103,9 @@ def _bill_holds(when: When, claim: Claim) -> bool | Missing:
     if known is not None:
         return known
     used, insured = when.social_insurance_used, when.insured_with_social_insurance
+    if used is None and insured is None and not (when.tiers or when.care_types):
+        claim.held[id(when)] = True
+        return True
     unsure: tuple[tuple[str, object, tuple[object, ...]], ...] = (
         ("social_insurance.used", claim.social_insurance_used, () if used is None else (used,)),
         (

@@ -9,7 +9,6 @@ from datetime import date
 
 from services.claims.core.claim import Claim, Finding, Line, Missing
 from services.claims.core.coded import days_allowed, modifiers_of, scaled, supplies_of, units_of
-from services.claims.core.codes import code_key
 from services.claims.core.facts import MAX_DAYS_SUPPLY
 from services.claims.core.plan_edits import PairRow, Per, UnitRow
 from services.claims.core.reasons import Reason
@@ -30,16 +29,11 @@ def bundled(claim: Claim, line: Line) -> Finding:
     """
     if line.edits is None or not line.edits.pairs or claim.coded is None:
         return None
-    pairs = line.edits.pairs
+    pairs, beside = line.edits.pairs, claim.coded.beside.get(line.service_date)
+    if beside is None or pairs.keys().isdisjoint(beside):
+        return None
     ours = modifiers_of(line.facts.modifiers)
-    beside = claim.coded.beside.get(line.service_date, {})
-    # The shorter one is gone through.
-    given = [
-        (one, beside[first])
-        for first in (beside if len(beside) < len(pairs) else pairs)
-        if first in beside
-        for one in pairs.get(first, ())
-    ]
+    given = [(one, beside[first]) for first in pairs.keys() & beside for one in pairs[first]]
     for one, services in sorted(given, key=lambda pair: pair[0].place):
         if not _holds(one.row, line.service_date):
             continue
@@ -60,10 +54,13 @@ def units_exceeded(claim: Claim, line: Line) -> Finding:
     for one in line.edits.units:
         if not _holds(one.row, line.service_date):
             continue
-        units = scaled(units_of(line))
-        if one.row.per is Per.DAY and line.stands:
-            others = claim.coded.units[code_key(line.facts.code), line.service_date]
-            units = others + units if line.facts.number in claim.coded.mute else others
+        if one.row.per is not Per.DAY or not line.stands:
+            units = scaled(units_of(line))
+        elif line.facts.number in claim.coded.mute:
+            others = claim.coded.units.get((line.key, line.service_date), 0)
+            units = others + scaled(units_of(line))
+        else:
+            units = claim.coded.units[line.key, line.service_date]
         if units > one.row.units:
             return one.clause
     return None
@@ -98,7 +95,7 @@ def refilled_too_soon(claim: Claim, line: Line) -> Finding:
     if line.edits is None or not line.edits.refills or claim.coded is None:
         return None
     missing: Missing | None = None
-    for earlier in supplies_of(claim.coded, code_key(line.facts.code)):
+    for earlier in supplies_of(claim.coded, line.key):
         days = (line.service_date - earlier.service_date).days
         if not 0 <= days < MAX_DAYS_SUPPLY:  # even the longest supply is used up by then
             continue

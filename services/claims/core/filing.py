@@ -53,6 +53,13 @@ def third_party(claim: Claim, line: Line) -> Finding:
     return _liable(claim, line, Liability.THIRD_PARTY)
 
 
+def may_be_liable(claim: Claim, cause: Liability) -> bool:
+    """Whether a term about the cause could say something of a line."""
+    others = claim.edits.other_liability if claim.edits is not None else ()
+    liability = claim.bill.liability
+    return liability in (None, cause) and any(cause in one.value for one in others)
+
+
 def papers_missing(claim: Claim, lines: Sequence[Line]) -> Iterator[Pend]:
     """The papers that a claim waits for, each once; `lines` are those that nothing refused."""
     if claim.edits is None or not lines:

@@ -169,6 +169,8 @@ def _reference_faults(
 def _payment_faults(
     bill: BillFacts, prior: PriorPayments, *, account_pays: bool
 ) -> Iterator[BillFault]:
+    if not _anything_paid(bill, prior):
+        return
     billed = {line.number: line.billed for line in bill.lines}
     paid = {line.number: line.fund_paid or 0 for line in bill.lines}
     for index, payment in enumerate(prior.payments):
@@ -191,6 +193,13 @@ def _payment_faults(
     account = stated.account_paid if stated is not None and account_pays else 0
     if sum(_bill_payments(bill, prior)) + sum(paid.values()) + account > sum(billed.values()):
         yield _fault("lines", "PAID_ABOVE_BILL", "more was paid than was billed")
+
+
+def _anything_paid(bill: BillFacts, prior: PriorPayments) -> bool:
+    """Whether a payment is stated that is not 0."""
+    stated = bill.social_insurance
+    by_bill = stated is not None and (stated.fund_paid or stated.account_paid)
+    return bool(prior.payments or by_bill or any(line.fund_paid for line in bill.lines))
 
 
 def _bill_payments(bill: BillFacts, prior: PriorPayments) -> Iterator[int]:

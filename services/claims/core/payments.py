@@ -19,14 +19,15 @@ def place_payments(claim: Claim, lines: Sequence[Amounts]) -> None:
 
     Payments stated for a line stay with it. `lines` are changed in place.
     """
-    by_number = {one.line.facts.number: one for one in lines}
     for one in lines:
         one.social = one.line.facts.fund_paid or 0
-    for payment in claim.prior.payments:
-        for paid in payment.lines:
-            by_number[paid.number].prior += paid.amount
+    if claim.prior.payments:
+        by_number = {one.line.facts.number: one for one in lines}
+        for payment in claim.prior.payments:
+            for paid in payment.lines:
+                by_number[paid.number].prior += paid.amount
     stated = claim.bill.social_insurance
-    if stated is not None and stated.fund_paid is not None:
+    if stated is not None and stated.fund_paid:
         silent = [one for one in lines if one.line.facts.fund_paid is None]
         known = sum(one.line.facts.fund_paid or 0 for one in lines)
         _add_social(stated.fund_paid - known, silent)

@@ -30,6 +30,11 @@ def provider_not_listed(claim: Claim, line: Line) -> Finding:
     return missing
 
 
+def may_be_unlisted(claim: Claim) -> bool:
+    """Whether the provider is not known to be what every term asks for."""
+    return any(_qualified(one.value, claim) is not True for one in claim.terms.provider_rules)
+
+
 def provider_not_qualified(claim: Claim, line: Line) -> Finding:
     """The care is for providers with a licence that this one lacks; an emergency is an exception.
 

@@ -26,7 +26,7 @@ from services.claims.core.clinical import (
     unsupported_by_diagnosis,
 )
 from services.claims.core.coded import coded_together
-from services.claims.core.codes import code_key, comparable
+from services.claims.core.codes import comparable
 from services.claims.core.conditions import (
     age_within,
     covers,
@@ -48,22 +48,33 @@ from services.claims.core.facts import (
     UNIT_SCALE,
     DisclosedCondition,
     EarlierService,
+    Liability,
     PreExistingTerms,
 )
-from services.claims.core.filing import appealed_late, filed_late, third_party, work_injury
+from services.claims.core.filing import (
+    appealed_late,
+    filed_late,
+    may_be_liable,
+    third_party,
+    work_injury,
+)
 from services.claims.core.flow import unknown_facts
 from services.claims.core.plan import (
     PreExistingValue,
     Repeated,
 )
-from services.claims.core.providers import provider_not_listed, provider_not_qualified
+from services.claims.core.providers import (
+    may_be_unlisted,
+    provider_not_listed,
+    provider_not_qualified,
+)
 from services.claims.core.reasons import Reason
 from services.claims.core.review import not_necessary, reason_of
-from services.claims.core.terms import price_of
 from services.claims.core.waiting import still_waiting, waiting_period
 
 Rule = Callable[[Claim, Line], Finding]
-_Rules = tuple[tuple[Reason, Rule], ...]
+Rules = tuple[tuple[Reason, Rule], ...]
+_Speaks = Callable[[Claim], bool]
 
 
 def refuse_lines(claim: Claim) -> None:
@@ -72,9 +83,8 @@ def refuse_lines(claim: Claim) -> None:
     Rules that look at several services come after all rules about one: what those refuse stands
     beside nothing, and what is never paid stands beside nothing either.
     """
-    speaks = tuple([speaks(claim) for speaks in _SPEAKS.values()])
-    together = _together(speaks)
-    alone: dict[frozenset[Reason], _Rules] = {}
+    silent = _silent(_SPEAKS_ALONE, claim)
+    alone: dict[frozenset[Reason], Rules] = {}
     tables = _has_tables(claim)
     shares: dict[tuple[object, ...], AppliedShare | Missing | None] = {}
     for line in claim.lines:
@@ -86,12 +96,15 @@ def refuse_lines(claim: Claim) -> None:
         of_code = line.edits.refuses_for if line.edits is not None else _NO_REASON
         rules = alone.get(of_code)
         if rules is None:
-            rules = alone[of_code] = _alone(speaks, of_code)
+            rules = alone[of_code] = _alone(silent, of_code)
         _ask(rules, claim, line)
         line.facts_missing = len(line.missing)
         line.refused_alone = line.refusal is not None
-        line.stands = not line.refused_alone and not (tables and zero_benefit(claim, line))
+        if not line.refused_alone:
+            line.zero = _zero(claim, line)
+        line.stands = not line.refused_alone and not (tables and line.zero)
     beside_others(claim)
+    together = rules_together(claim)
     for line in claim.lines:
         if line.refusal is None:
             _ask_together(together, claim, line)
@@ -105,13 +118,20 @@ def beside_others(claim: Claim, mute: Collection[int] = ()) -> None:
         claim.coded = coded_together(claim, mute)
 
 
-def refuse_again(claim: Claim, line: Line) -> None:
+def rules_together(claim: Claim) -> Rules:
+    """The rules about several services that could say something of some line of the claim.
+
+    They are the same once rules about single lines have been asked.
+    """
+    return _together(_silent(_SPEAKS_TOGETHER, claim))
+
+
+def refuse_again(rules: Rules, claim: Claim, line: Line) -> None:
     """Ask the rules about several services again, as the lines before now stand."""
     if not line.refused_alone:
         line.refusal = None
         del line.missing[line.facts_missing :]
-        speaks = tuple([speaks(claim) for speaks in _SPEAKS.values()])
-        _ask_together(_together(speaks), claim, line)
+        _ask_together(rules, claim, line)
 
 
 def waits(claim: Claim, line: Line) -> bool:
@@ -124,13 +144,13 @@ def waits(claim: Claim, line: Line) -> bool:
     return bool(steps) and next(unknown_facts(claim, line), None) is not None
 
 
-def _ask_together(rules: _Rules, claim: Claim, line: Line) -> None:
+def _ask_together(rules: Rules, claim: Claim, line: Line) -> None:
     _ask(rules, claim, line)
     if line.refusal is None and (claim.terms.steps or claim.terms.payees):
         line.missing += unknown_facts(claim, line)
 
 
-def _ask(rules: tuple[tuple[Reason, Rule], ...], claim: Claim, line: Line) -> None:
+def _ask(rules: Rules, claim: Claim, line: Line) -> None:
     for reason, rule in rules:
         finding = rule(claim, line)
         if finding is None:
@@ -229,7 +249,7 @@ def not_in_price_list(claim: Claim, line: Line) -> Finding:
     Or it has none, where the plan pays by lists alone; of other plans it is not asked then.
     """
     prices = claim.provider.prices
-    listed = prices is not None and price_of(prices, line.facts.code) is not None
+    listed = prices is not None and line.key in prices
     return None if listed else claim.plan.prices.clause
 
 
@@ -239,7 +259,7 @@ def duplicate_examination(claim: Claim, line: Line) -> Finding:
     One that was done after the line is not its repeat, whichever was decided first, unless the
     term denies the later claim. A reason that the term accepts lets it be done again.
     """
-    given = claim.elsewhere.get(code_key(line.facts.code), ())
+    given = claim.elsewhere.get(line.key, ())
     if not given:
         return None
     until = bisect_right(given, line.service_date, key=lambda one: one.service_date)
@@ -296,8 +316,12 @@ def ceiling_used_up(claim: Claim, line: Line) -> Finding:
     return _used_up(claim, line, of_section=False)
 
 
-def zero_benefit(claim: Claim, line: Line) -> Finding:
+def zero_benefit(_claim: Claim, line: Line) -> Finding:
     """A share, ceiling, count or limit of zero: zero is a value."""
+    return line.zero
+
+
+def _zero(claim: Claim, line: Line) -> str | None:
     if isinstance(line.share, AppliedShare) and line.share.value == 0:
         return line.share.clause
     for term in claim.nothing_left.zero:
@@ -368,10 +392,6 @@ _TOGETHER: tuple[tuple[Reason, Rule], ...] = (
 RULES = (*_ALONE, *_TOGETHER)
 
 
-def _may_be_anothers(claim: Claim) -> bool:
-    return claim.edits is not None and bool(claim.edits.other_liability)
-
-
 def _has_tables(claim: Claim) -> bool:
     return claim.edits is not None and claim.edits.has_tables
 
@@ -380,32 +400,58 @@ def _may_need_authorisation(claim: Claim) -> bool:
     return bool(claim.terms.authorisations)
 
 
+def _on_some_day(rule: Rule) -> _Speaks:
+    """Whether a rule that looks at nothing else of a line than its day finds something."""
+    return lambda claim: any(rule(claim, line) is not None for line in claim.days.values())
+
+
+def _limits_often(claim: Claim) -> bool:
+    edits = claim.edits
+    counted = claim.nothing_left.counts or claim.terms.unit_limits
+    return bool(counted or (edits is not None and (edits.frequency or edits.refills)))
+
+
+def _misses_facts(claim: Claim) -> bool:
+    unknown = claim.category is None and claim.terms.reads_category
+    if unknown or claim.terms.copays:
+        return True
+    return any(isinstance(line.share, Missing) for line in claim.lines)
+
+
 # Most claims are beyond most rules: these are asked only where they could say something.
-_SPEAKS: dict[Reason, Callable[[Claim], bool]] = {
-    Reason.DEPENDANT_NOT_ELIGIBLE: lambda claim: bool(claim.cover_terms.eligibility),
+_SPEAKS_ALONE: dict[Reason, _Speaks] = {
+    Reason.IMPOSSIBLE_DATES: _on_some_day(impossible_dates),
+    Reason.NOT_COVERED_ON_DATE: lambda claim: claim.cover is None,
+    Reason.DEPENDANT_NOT_ELIGIBLE: _on_some_day(dependant_not_eligible),
     Reason.DUPLICATE: lambda claim: bool(claim.usage.services),
-    Reason.LATE_FILING: lambda claim: claim.edits is not None,
+    Reason.LATE_FILING: _on_some_day(filed_late),
     Reason.APPEAL_LATE: lambda claim: claim.bill.appeal is not None,
-    Reason.WORK_INJURY: _may_be_anothers,
-    Reason.OTHER_LIABILITY: _may_be_anothers,
+    Reason.WORK_INJURY: lambda claim: may_be_liable(claim, Liability.WORK_INJURY),
+    Reason.OTHER_LIABILITY: lambda claim: may_be_liable(claim, Liability.THIRD_PARTY),
     Reason.DIAGNOSIS_EXCLUDED: lambda claim: bool(claim.terms.exclusions),
     Reason.PRE_EXISTING: lambda claim: bool(claim.policy.member.disclosed_conditions),
     Reason.WAITING_PERIOD: still_waiting,
     Reason.AUTHORISATION: _may_need_authorisation,
     Reason.AUTHORISATION_INVALID: _may_need_authorisation,
     Reason.AUTHORISATION_EXCEEDED: _may_need_authorisation,
-    Reason.PROVIDER_NOT_LISTED: lambda claim: bool(claim.terms.provider_rules),
+    Reason.PROVIDER_NOT_LISTED: may_be_unlisted,
     Reason.NOT_IN_PRICE_LIST: lambda claim: (
         claim.provider.prices is not None or claim.terms.needs_list
     ),
     Reason.DUPLICATE_EXAMINATION: lambda claim: bool(claim.elsewhere),
     Reason.MEDICAL_NECESSITY: lambda claim: claim.review is not None,
-    Reason.PACKAGE_MISMATCH: lambda claim: claim.edits is not None and bool(claim.edits.packages),
+}
+_SPEAKS_TOGETHER: dict[Reason, _Speaks] = {
+    Reason.PACKAGE_MISMATCH: lambda claim: claim.coded is not None and bool(claim.coded.packages),
     Reason.BUNDLED: _has_tables,
     Reason.UNITS_EXCEEDED: _has_tables,
+    Reason.FREQUENCY: _limits_often,
+    Reason.SECTION_CEILING: lambda claim: bool(claim.nothing_left.ceilings),
+    Reason.CEILING: lambda claim: bool(claim.nothing_left.ceilings),
     Reason.SUSPECTED_DUPLICATE: lambda claim: bool(
         claim.edits is not None and claim.edits.suspected_duplicates and claim.usage.services
     ),
+    Reason.FACT_MISSING: _misses_facts,
 }
 _NO_REASON: frozenset[Reason] = frozenset()
 # What a code's own edits say; the plan's edits may know nothing of a code.
@@ -424,20 +470,18 @@ _OF_CODE = frozenset(
 
 
 @lru_cache(maxsize=4096)
-def _alone(speaks: tuple[bool, ...], refuses_for: frozenset[Reason]) -> _Rules:
+def _alone(silent: frozenset[Reason], refuses_for: frozenset[Reason]) -> Rules:
     """The rules about single lines that could say something of a code with such edits."""
-    silent = _silent(speaks) | (_OF_CODE - refuses_for)
-    return tuple(one for one in _ALONE if one[0] not in silent)
+    return tuple(one for one in _ALONE if one[0] not in silent | (_OF_CODE - refuses_for))
 
 
 @lru_cache(maxsize=1024)
-def _together(speaks: tuple[bool, ...]) -> _Rules:
-    silent = _silent(speaks)
+def _together(silent: frozenset[Reason]) -> Rules:
     return tuple(one for one in _TOGETHER if one[0] not in silent)
 
 
-def _silent(speaks: tuple[bool, ...]) -> frozenset[Reason]:
-    return frozenset(reason for reason, it_does in zip(_SPEAKS, speaks, strict=True) if not it_does)
+def _silent(speaking: dict[Reason, _Speaks], claim: Claim) -> frozenset[Reason]:
+    return frozenset([reason for reason, speaks in speaking.items() if not speaks(claim)])
 
 
 def _used_up(claim: Claim, line: Line, *, of_section: bool) -> Finding:

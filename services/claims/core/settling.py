@@ -17,7 +17,7 @@ from services.claims.core.decision import UsageChange
 from services.claims.core.edits import keep_allowed
 from services.claims.core.payments import place_payments
 from services.claims.core.reasons import Reason
-from services.claims.core.rules import beside_others, refuse_again, waits
+from services.claims.core.rules import beside_others, refuse_again, rules_together, waits
 
 # Told of each line in turn, with what the claim has added to the accumulators by then.
 Watch = Callable[[Claim, Amounts, tuple[UsageChange, ...]], None]
@@ -48,10 +48,10 @@ def settle(claim: Claim, watch: Watch | None = None) -> Settled:
     Most claims are settled at once. Where such a line stands before one that a count is about,
     each line is refused, allowed and paid before the next is looked at.
     """
-    units = _tally(claim)
+    units = claim.before.afresh()
     lines = [_allowed(claim, line, units) for line in claim.lines]
     place_payments(claim, lines)
-    settled = Settled(_tally(claim), lines)
+    settled = Settled(claim.before.afresh(), lines)
     visit = Visit(settled.tally, reserve=False)
     for one in lines:
         _pay(claim, one, visit, settled, watched=watch is not None)
@@ -74,7 +74,7 @@ def reserve(claim: Claim, settled: Settled) -> tuple[UsageChange, ...]:
     """
     waiting = {one.line.facts.number for one in settled.lines if waits(claim, one.line)}
     vain = {one.line.facts.number for one in settled.lines if _ceiling_denies(one)}
-    units = _tally(claim)
+    units = claim.before.afresh()
     standing = [_allowed(claim, line, units) for line in claim.lines]
     unsure = (waiting or vain) and any(_may_rest_on_another(one) for one in standing)
     before = [(one.refusal is None, one.units) for one in standing]
@@ -89,10 +89,6 @@ def reserve(claim: Claim, settled: Settled) -> tuple[UsageChange, ...]:
         absent = [one for one in lifted if one.line.facts.number in waiting]
         return most_of(changes, _reserved(claim, others, settled, absent))
     return _reserved(claim, lifted, settled)
-
-
-def _tally(claim: Claim) -> Tally:
-    return Tally(claim.policy, claim.usage, claim.terms_day)
 
 
 def _allowed(claim: Claim, line: Line, units: Tally) -> Amounts:
@@ -131,7 +127,9 @@ def _took_in_vain(lines: Iterable[Amounts]) -> bool:
 
 
 def _counts(one: Amounts) -> bool:
-    return bool(one.line.about.unit_limits or one.line.authority) and one.refusal is None
+    authority = one.line.authority
+    counted = one.line.about.unit_limits or (authority is not None and authority.needs)
+    return bool(counted) and one.refusal is None
 
 
 def _refused_by_count(one: Amounts) -> bool:
@@ -167,12 +165,13 @@ def _round(claim: Claim, placed: list[Amounts], *, watched: bool) -> tuple[Settl
 
     On the latter the payments are placed anew.
     """
-    settled, units = Settled(_tally(claim)), _tally(claim)
+    settled, units = Settled(claim.before.afresh()), claim.before.afresh()
     visit = Visit(settled.tally, reserve=False)
     eligible = []
     beside_others(claim)
+    rules = rules_together(claim)
     for line, (social, prior) in zip(claim.lines, _payments(placed), strict=True):
-        refuse_again(claim, line)
+        refuse_again(rules, claim, line)
         one = allow(claim, line, units)
         eligible.append(Amounts(line, one.billed, one.refusal, one.allowed))
         one.social, one.prior = social, prior
@@ -188,9 +187,10 @@ def _round(claim: Claim, placed: list[Amounts], *, watched: bool) -> tuple[Settl
 def _without(claim: Claim, mute: set[int]) -> list[Amounts]:
     """What is allowed of all lines when these, by their numbers, count toward nothing of others."""
     beside_others(claim, mute)
-    units, lines = _tally(claim), []
+    rules = rules_together(claim)
+    units, lines = claim.before.afresh(), []
     for line in claim.lines:
-        refuse_again(claim, line)
+        refuse_again(rules, claim, line)
         one = allow(claim, line, units)
         lines.append(one)
         if one.refusal is None and line.facts.number not in mute:
@@ -206,7 +206,7 @@ def _reserved(
     place_payments(claim, [*lines, *absent])
     first = claim.terms.undisputed_first
     as_paid = {one.line.facts.number: one for one in settled.lines}
-    reserved = Settled(_tally(claim), lines)
+    reserved = Settled(claim.before.afresh(), lines)
     visit = Visit(reserved.tally, reserve=True)
     pending = [not first or _more_than(as_paid[one.line.facts.number], one) for one in lines]
     for reserves in (False, True):

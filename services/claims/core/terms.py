@@ -95,11 +95,6 @@ class CodeMatcher:
         return prefixes is not None and written.startswith(prefixes)
 
 
-def price_of(prices: PriceByCode, code: Coding) -> Decimal | None:
-    """A code's price in a price list of the day; None when the code is absent from it."""
-    return prices.get(code_key(code))
-
-
 TermT = TypeVar("TermT")
 ValueT = TypeVar("ValueT")
 

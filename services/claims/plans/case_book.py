@@ -72,6 +72,16 @@ class Book:
         """The book of a policy before anything happens."""
         return cls(name, policy.plan, dict(policy.insured))
 
+    def endorse(self, who: str, person: PolicySnapshot, family_size: int | None) -> None:
+        """Other facts of a person hold from now on; a family's new size holds for all of it."""
+        size = family_size or self.insured[who].family_size
+        self.insured[who] = msgspec.structs.replace(person, family_size=size)
+        if family_size is not None:
+            self.insured = {
+                one: msgspec.structs.replace(snapshot, family_size=size)
+                for one, snapshot in self.insured.items()
+            }
+
     def held_before(self, who: str, balance: Balance) -> None:
         """What an accumulator held before the case."""
         self._balances.setdefault(_owner(balance.scope, who), []).append(balance)

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 import msgspec
 
+from services.claims.core.decision import Bearer
 from services.claims.core.facts import (
     BillFacts,
     LineFacts,
@@ -21,7 +22,7 @@ from services.claims.core.facts import (
     Review,
     ReviewedLine,
 )
-from services.claims.core.intake import MAX_QUANTITY, priced
+from services.claims.core.intake import MAX_QUANTITY, bill_faults, priced, unknown_codes
 from services.claims.core.plan import Plan
 from services.claims.plans.case_expectations import ExpectationReader, Expected
 from services.claims.plans.case_facts import check_workings, read_boolean
@@ -63,8 +64,9 @@ class Event:
 
     What is by policy has the empty name where the case has one policy. `only` is the policy whose
     claim it is about, None for all claims of the bill. `plans` and `insured` are what holds from
-    here on. `again` says whether a bill number that came before brings the same content, `anew`
-    that its earlier bill was taken back, so that this one is another.
+    here on, `family_size` how many people the policy insures then, where that changes. `again` says
+    whether a bill number that came before brings the same content, `anew` that its earlier bill was
+    taken back, so that this one is another.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Event:
     reviews: Table[str, Review] = field(default_factory=dict)
     plans: Table[str, Plan] = field(default_factory=dict)
     insured: Table[str, PolicySnapshot] = field(default_factory=dict)
+    family_size: int | None = None
     again: bool | None = None
     anew: bool = False
 
@@ -148,6 +151,7 @@ class EventReader:
                 term.maybe(kind.value)
             kinds = [Kind.CLAIM]
         kind = kinds[0]
+        faults_before = term.faults.count
         check_workings(term)
         only = self._only(kind, term)
         if kind in (Kind.PRICE_LIST, Kind.PLAN_CHANGE, Kind.ENDORSEMENT):
@@ -168,6 +172,8 @@ class EventReader:
         person = term.maybe("person") if kind is Kind.COMPLETION else None
         stated = self.claims[name]
         order, expected = self._expected(term)
+        if left is not None and term.faults.count == faults_before:
+            self._note_refusals(term, left, stated.prior, expected)
         return Event(
             name,
             term.line,
@@ -183,6 +189,22 @@ class EventReader:
             again=again,
             anew=anew and again is None,
         )
+
+    def _note_refusals(
+        self, term: Mapping, bill: BillFacts, prior: PriorPayments, expected: Table[str, Expected]
+    ) -> None:
+        """What is wrong with a bill that could be read, unless the case says that it is refused.
+
+        Running the case tells it as a difference; a file with faults is not run, and tells it now.
+        """
+        if any(one.refused for one in expected.values()):
+            return
+        for plan in self.plans.values():
+            account_pays = plan.social_insurance.account_paid_is is Bearer.PRIOR_PAYER
+            wrong = bill_faults(bill, prior, plan.currency, account_pays=account_pays)
+            for fault in (*wrong, *unknown_codes(plan, bill)):
+                where, text = f"{term.path}.{fault.field}", f"the bill is refused: {fault.text}"
+                term.faults.add_beside(where, term.line, fault.reason, text)
 
     def _only(self, kind: Kind, term: Mapping) -> str | None:
         """The policy that an event names; where there are several a review must name one."""
@@ -308,7 +330,7 @@ class EventReader:
     def _change(self, kind: Kind, term: Mapping, only: str | None) -> Event:
         plans: dict[str, Plan] = {}
         insured: Table[str, PolicySnapshot] = {}
-        name, who = kind.value, ""
+        name, who, size = kind.value, "", None
         if kind is Kind.PRICE_LIST:
             name = term.get(kind.value).text()
             self.parts.price_list(term, name)
@@ -320,12 +342,8 @@ class EventReader:
         else:
             who = self.parts.who(term)
             insured = self.parts.person(who, term.get(kind.value))
-            size = term.maybe("family_size")
-            if size is not None:
-                people = size.whole(least=1)
-                insured = {
-                    policy: replace(one, family_size=people) for policy, one in insured.items()
-                }
+            people = term.maybe("family_size")
+            size = None if people is None else people.whole(least=1)
             if only is not None:
                 insured = {policy: one for policy, one in insured.items() if policy == only}
         return Event(
@@ -338,6 +356,7 @@ class EventReader:
             kind,
             plans=plans,
             insured=insured,
+            family_size=size,
         )
 
 

@@ -78,6 +78,7 @@ def read_insured(
     told = person.mapping()
     cover_first, cover_last = told.maybe("cover_first_day"), told.maybe("cover_last_day")
     first = start if cover_first is None else cover_first.fact_day()
+    joined_later = first > start
     member = MemberFacts(
         member_id=name or "member",
         birth_date=told.get("born").fact_day(),
@@ -88,7 +89,7 @@ def read_insured(
             CoverInterval(
                 start=first,
                 end=end if cover_last is None else half_open(cover_last.fact_day()),
-                continuous_since=first if since is None else since,
+                continuous_since=first if since is None or joined_later else since,
             ),
         ),
         sex=None if (sex := told.maybe("sex")) is None else sex.choice(Sex),

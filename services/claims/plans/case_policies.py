@@ -39,10 +39,8 @@ class CasePolicy:
     def changed(
         self, name: str, who: str, told: Value, codes: str, context: Context
     ) -> PolicySnapshot:
-        """The policy of a person of whom other facts hold now; the family stays as large."""
-        snapshot = read_insured(self.period, name, who, told, codes, context)
-        size = self.insured[who].family_size
-        return msgspec.structs.replace(snapshot, family_size=snapshot.family_size or size)
+        """The policy of a person of whom other facts hold now."""
+        return read_insured(self.period, name, who, told, codes, context)
 
     def candidate(self, name: str, who: str, bill: BillFacts) -> Candidate | None:
         """What the order of coordination reads of it; None where the person is not insured."""

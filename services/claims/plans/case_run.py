@@ -28,6 +28,7 @@ from services.claims.plans.case_events import Event, Kind
 from services.claims.plans.case_expectations import Expected
 from services.claims.plans.case_policies import CasePolicy, answering
 from services.claims.plans.case_reader import Case
+from services.common.dated import NoTermsInForce
 
 _CHANGES = (Kind.PLAN_CHANGE, Kind.PRICE_LIST, Kind.ENDORSEMENT)
 _NOTHING = Expected()
@@ -57,13 +58,20 @@ class CaseRun:
 
 
 def run_case(case: Case) -> CaseRun:
-    """What comes of a case's events, one after the other."""
+    """What comes of a case's events, one after the other.
+
+    A policy that began before its plan has terms ends the case at the first event of those days.
+    """
     run = _Run(case)
     differences: list[str] = []
     apart: list[Decided] = []
     for event in case.events:
         before = len(run.made)
-        told = [f"after {event.name}: {text}" for text in run.happen(event)]
+        try:
+            told = [f"after {event.name}: {text}" for text in run.happen(event)]
+        except NoTermsInForce as error:
+            differences.append(f"after {event.name}: it cannot be decided: {error}")
+            break
         differences += told
         apart += run.made[before:] if told else ()
     return CaseRun(tuple(differences), tuple(run.made), tuple(apart))
@@ -86,7 +94,7 @@ class _Run:
         for name, plan in event.plans.items():
             self._books[name].plan = plan
         for name, snapshot in event.insured.items():
-            self._books[name].insured[event.who] = snapshot
+            self._books[name].endorse(event.who, snapshot, event.family_size)
         if event.kind in _CHANGES:
             return
         if event.again is not None:

@@ -44,10 +44,20 @@ class Faults:
     def __init__(self, source: str) -> None:
         self.source = source
         self._found: list[Fault] = []
+        self._beside: list[Fault] = []
 
     def add(self, path: str, line: int, reason: str, text: str) -> None:
         """Note one fault: where, a stable reason, what is wrong and what to do."""
         self._found.append(Fault(path=path, line=line, reason=reason, text=text))
+
+    def add_beside(self, path: str, line: int, reason: str, text: str) -> None:
+        """Note what whoever uses the file would find: it is told beside faults, not by itself."""
+        self._beside.append(Fault(path=path, line=line, reason=reason, text=text))
+
+    @property
+    def count(self) -> int:
+        """How many faults were noted so far, without those that are told beside them."""
+        return len(self._found)
 
     def found_in(self, *keys: str) -> bool:
         """Whether a fault was noted in one of these parts of the file."""
@@ -72,7 +82,8 @@ class Faults:
         Raises: StrictYamlError with every fault noted so far.
         """
         if self._found:
-            raise StrictYamlError(list(dict.fromkeys(self._found)), self.source)
+            found = dict.fromkeys((*self._found, *self._beside))
+            raise StrictYamlError(list(found), self.source)
 
 
 class Value:

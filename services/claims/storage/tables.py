@@ -25,13 +25,14 @@ from sqlalchemy import (
 from services.common.access import assertions
 from services.common.database import SERIAL, named_metadata
 from services.common.evidence.tables import tables as evidence_tables
-from services.common.sealing.tables import erasure_table, subject_key_table
+from services.common.sealing.tables import erasure_table, known_key_table, subject_key_table
 
 metadata = named_metadata()
 evidence = evidence_tables(metadata)
 assertions.tables(metadata)
 subject_key_table(metadata)
 erasure_table(metadata)
+known_key_table(metadata)
 
 # Answers to writes, for ever: the same request_id gives the same answer, another body is refused.
 # `request_id` is the tenant's own (`Tenant.own`): two tenants may use the same one.

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import select
+
 from lipei.evidence.v1 import evidence_pb2_grpc
 from services.common.access.pseudonym import pseudonym
 from services.common.database import Database
@@ -15,8 +17,9 @@ from services.common.evidence.servicer import FULL_NAME, EvidenceServicer
 from services.common.evidence.signers import log_signer
 from services.common.evidence.tables import EvidenceTables
 from services.common.grpc_edge import Serving
+from services.common.sealing import SubjectKeys
+from services.common.sealing.known_keys import known, must_exist
 from services.common.settings import evidence_pseudonym_key_file
-from services.common.state import load_or_make_key
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +34,7 @@ class ServiceEvidence:
 def service_evidence(
     name: str,
     database: Database,
+    keys: SubjectKeys,
     tables: EvidenceTables,
     *,
     state: Path,
@@ -43,11 +47,24 @@ def service_evidence(
     The public key is put beside it, for whoever verifies. `records_of` gives the names of the
     service's records that are about the member of a token.
 
-    Raises: UnknownSetting when the file holds no key.
+    A key that is lost is not made anew: what it signed, or whom it stands for, would be another's.
+    Another signing key may be put into its file, the other key may not change.
+
+    Raises: KeyReplaced; UnknownSetting when a file holds no key.
     """
+    signed = select(tables.checkpoint.c.size)
+    must_exist(database, key_file, whose="evidence is signed by", filled=signed)
+    # Of both before anything is made: a start that is refused writes nothing.
+    secret = known(
+        database,
+        keys,
+        evidence_pseudonym_key_file(state),
+        name="evidence_pseudonym",
+        whose="evidence names members under",
+        filled=select(tables.leaf.c.leaf_index).where(tables.leaf.c.member > ""),
+    )
     signer = log_signer(name, key_file)
     log = EvidenceLog(database, tables, signer, now_us)
-    secret = load_or_make_key(evidence_pseudonym_key_file(state))
     servicer = EvidenceServicer(
         database, tables, records_of, lambda token: pseudonym(token, secret)
     )

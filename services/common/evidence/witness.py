@@ -31,7 +31,7 @@ from services.common.process import start
 from services.common.process_settings import LipeiSettings
 from services.common.refusals import error_of, invalid, not_found
 from services.common.settings import UnknownSetting, trust_domain
-from services.common.state import read_addresses, state_dir
+from services.common.state import KeyReplaced, read_addresses, state_dir
 from services.common.transport.certificates import Identity, load_identity
 from services.common.transport.credentials import CertificateRenewed, until_renewed
 from services.common.transport.names import witness_uri
@@ -239,9 +239,11 @@ async def run(name: str, settings: WitnessSettings) -> None:
     """Watch and serve until SIGTERM."""
     state = state_dir(settings.state)
     folder = settings.witness_folder or state / f"witness-{name}"
-    signer = witness_signer(
-        name, settings.witness_key_file or state / "keys" / f"witness_{name}.key"
-    )
+    kept = {found: KeptLog(folder, found) for found in LOGS}
+    key_file = settings.witness_key_file or state / "keys" / f"witness_{name}.key"
+    if not key_file.exists() and any(one.note is not None for one in kept.values()):
+        raise KeyReplaced(key_file, "is not there", "checkpoints are signed by", "witness")
+    signer = witness_signer(name, key_file)
     targets = {
         "claims": settings.claims_target,
         "his_bridge": settings.his_bridge_target,
@@ -252,7 +254,7 @@ async def run(name: str, settings: WitnessSettings) -> None:
         found: RemoteLog(found, targets[found], state, lambda: myself.identity) for found in LOGS
     }
     watches = {
-        found: Watch(kept=KeptLog(folder, found), log=remote, cosigner=signer)
+        found: Watch(kept=kept[found], log=remote, cosigner=signer)
         for found, remote in logs.items()
     }
     witness = Witness(watches, settings.evidence_keys or state / "keys")

@@ -15,6 +15,7 @@ from sqlalchemy import (
 )
 
 SUBJECT_KEY, MEMBER, ERASURE = "subject_key", "member", "erasure"
+KNOWN_KEY = "known_key"
 
 
 def subject_key_table(metadata: MetaData) -> Table:
@@ -62,4 +63,15 @@ def erasure_table(metadata: MetaData) -> Table:
         Column("at_us", BigInteger, nullable=False),
         Column("tenant", String(80), nullable=False, server_default=""),
         Column("role", String(32), nullable=False, server_default=""),
+    )
+
+
+def known_key_table(metadata: MetaData) -> Table:
+    """Which keys of files outside the database it was filled under, as keyed fingerprints."""
+    return Table(
+        KNOWN_KEY,
+        metadata,
+        Column("name", String(64), primary_key=True),
+        Column("fingerprint", String(64), nullable=False),
+        Column("at_us", BigInteger, nullable=False),
     )

@@ -30,6 +30,13 @@ class RawRecord(msgspec.Struct, frozen=True, kw_only=True):
     seen: bool = False
 
 
+class Unsettled(msgspec.Struct, frozen=True, kw_only=True):
+    """Files that lie there and do not count yet."""
+
+    count: int
+    settle_s: float | None
+
+
 class Page(msgspec.Struct, frozen=True, kw_only=True):
     """Some records, and where the next page begins. `swept`: the source had no more just now.
 
@@ -38,6 +45,9 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     `left`: how many records follow by the source's own count, where it tells one. An estimate: it
     ends no sweep.
+
+    `unsettled`: how much lies there and does not count yet, and when (seconds since 1970) the first
+    of it will, where time alone makes it count.
     """
 
     records: tuple[RawRecord, ...]
@@ -45,6 +55,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     swept: bool
     scope: str = ""
     left: int | None = None
+    unsettled: Unsettled | None = None
 
 
 class SourceFault(Exception):

@@ -99,6 +99,9 @@ pull_progress = Table(
     Column("received", BigInteger, nullable=False),
     Column("expected", BigInteger),
     Column("reached_us", BigInteger),
+    # Files that lie there and do not count yet, and when the first of them will.
+    Column("unsettled", BigInteger, nullable=False, server_default="0"),
+    Column("settle_us", BigInteger),
 )
 
 APPEND_ONLY = ("code_map", "replay", "reconciliation")

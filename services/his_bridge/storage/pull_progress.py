@@ -14,7 +14,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """The catching up that is under way, or the last one when `caught_up_us` is set.
 
     `seen`: records that the source gave since it began, those known already too; `received`: new
-    ones. `expected`: what `seen` comes to by the source's own count, if it tells one.
+    ones. `unsettled`: what lies there and does not count yet; some of it will at `settle_us`.
+    `expected`: what `seen` comes to by the source's own count, if it tells one.
     """
 
     started_us: int
@@ -23,6 +24,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     received: int
     expected: int | None
     reached_us: int | None
+    unsettled: int = 0
+    settle_us: int | None = None
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +36,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     reached_us: int | None = None
     left: int | None = None
     swept: bool = True
+    unsettled: int = 0
+    settle_us: int | None = None
 
 
 def of(connection: Connection, hospital: str) -> dict[str, Progress]:
@@ -61,6 +66,8 @@ def advance(
         "received": step.received + (before.received if before is not None and goes_on else 0),
         "expected": expected,
         "reached_us": step.reached_us,
+        "unsettled": step.unsettled,
+        "settle_us": step.settle_us,
     }
     if step.reached_us is None and before is not None:
         values["reached_us"] = before.reached_us

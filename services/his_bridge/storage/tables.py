@@ -28,7 +28,12 @@ from sqlalchemy import (
 from services.common.access import assertions
 from services.common.database import SERIAL, named_metadata
 from services.common.evidence.tables import tables as evidence_tables
-from services.common.sealing.tables import erasure_table, member_table, subject_key_table
+from services.common.sealing.tables import (
+    erasure_table,
+    known_key_table,
+    member_table,
+    subject_key_table,
+)
 
 metadata = named_metadata()
 evidence = evidence_tables(metadata)
@@ -36,15 +41,7 @@ assertions.tables(metadata)
 subject_key_table(metadata)
 member_table(metadata)
 erasure_table(metadata)
-
-# Which keys of files outside the database it was filled under, as keyed fingerprints.
-known_key = Table(
-    "known_key",
-    metadata,
-    Column("name", String(64), primary_key=True),
-    Column("fingerprint", String(64), nullable=False),
-    Column("at_us", BigInteger, nullable=False),
-)
+known_key_table(metadata)
 
 # One poller per hospital and channel: who holds it, and until when without a sign of life.
 lease = Table(

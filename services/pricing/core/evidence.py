@@ -151,10 +151,71 @@ class StudyBasis(Part, frozen=True):
     holdout: tuple[StudyPart, ...]
 
 
+class LargeLosses(Part, frozen=True):
+    """What the large-loss load of a cause rests on: a person and year, scaled as the tariff's is.
+
+    The interval of 95 % is of a bootstrap of people; `largest` is the largest claim's share.
+    """
+
+    cause: Name
+    claims: Count
+    persons: Count
+    load_e4: AmountE4
+    low95_e4: AmountE4
+    high95_e4: AmountE4
+    largest_millionths: Count
+
+
+class Ratio(Part, frozen=True):
+    """Actual over expected amounts of some people, with its interval of 95 %; null: not finite."""
+
+    of: Text
+    exposure_millionths: Count
+    ratio_millionths: int | None
+    low95_millionths: int | None
+    high95_millionths: int | None
+
+
+class Decile(Part, frozen=True):
+    """A tenth of the exposure by what was expected of it: amounts a person and year."""
+
+    actual_e4: int
+    expected_e4: int
+
+
+class HeldOut(Part, frozen=True):
+    """One holdout: its level, its Gini with a bootstrap of people, its lift by decile."""
+
+    name: Text
+    overall: Ratio
+    gini_millionths: int | None
+    gini_low95_millionths: int | None
+    gini_high95_millionths: int | None
+    deciles: tuple[Decile, ...]
+
+
+class Hazard(Part, frozen=True):
+    """The p-value that a coefficient of Cox' model stays the same over time."""
+
+    cause: Name
+    name: Text
+    p_millionths: int | None
+
+
+class Validation(Part, frozen=True):
+    """What the validation report found on what was held out, of the relativities it judged."""
+
+    judged: Literal["indicated", "selected"]
+    held_out: tuple[HeldOut, ...]
+    hazards: tuple[Hazard, ...]
+    fairness: tuple[Ratio, ...]
+
+
 class Evidence(Part, frozen=True):
     """Everything that the gates judge beside the tariff itself, and what the memo says of it.
 
-    `level` and `study` are left out where the fit or its study does not tell.
+    `level`, `large_losses` and `study` are left out where the fit or its study does not tell,
+    `validation` where there is no report of this fit and selection.
     """
 
     format: Literal[1]
@@ -167,6 +228,8 @@ class Evidence(Part, frozen=True):
     warnings: tuple[FitWarning, ...]
     level: Level | UnsetType = UNSET
     study: StudyBasis | UnsetType = UNSET
+    large_losses: tuple[LargeLosses, ...] | UnsetType = UNSET
+    validation: Validation | UnsetType = UNSET
 
 
 _decoder = msgspec.json.Decoder(Evidence)

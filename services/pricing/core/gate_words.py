@@ -33,6 +33,10 @@ ASKED: dict[str, Asked] = {
     "credit_cap": Asked("优惠不超过上限", "no credit is above the cap"),
     "collar": Asked("续保涨跌幅有界", "a renewal changes within bounds"),
     "floor": Asked("保费不低于下限", "no premium is below the floor"),
+    "large_losses": Asked(
+        "大额赔付附加不由一件赔案决定",
+        "no single claim decides the large-loss load",
+    ),
     "off_balance": Asked(
         "选定系数对预期赔款的影响已平衡",
         "the selection changes expected claims by what was approved",

@@ -20,8 +20,10 @@ from services.pricing.core.features import outcome_features
 from services.pricing.core.gate_words import ASKED, CLAUSE
 from services.pricing.core.golden import golden_faults
 from services.pricing.core.incentive import LegalCap
+from services.pricing.core.large_loss_gate import judged_load
 from services.pricing.core.off_balance import totals
 from services.pricing.core.one_reading import one_reading_effects
+from services.pricing.core.open_sources import is_open
 from services.pricing.core.rates import Rates, compile_rates
 from services.pricing.core.reach import Reach, reach_of
 from services.pricing.core.tariff import (
@@ -191,6 +193,7 @@ def _credit_cap(case: _Case) -> _Judged:
     elif cap > case.law.share_millionths:
         text = f"lies above the legal cap {_percent(case.law.share_millionths)}; lower it"
         faults.append(Fault(path, "ABOVE_LEGAL_CAP", text))
+    faults += _open_caps(case)
     if case.reach is None:
         measure, unjudged = _unjudged()
         return measure, [*faults, *unjudged]
@@ -209,6 +212,17 @@ def _credit_cap(case: _Case) -> _Judged:
         f"readings take off up to {taken}{en}, the tariff's cap is {allowed}, the law's {law}",
     )
     return measure, faults
+
+
+def _open_caps(case: _Case) -> Iterator[Fault]:
+    """Caps whose source admits that nobody has looked it up: the law's bound is no guess."""
+    own, law = case.basis.credit_cap.source, case.law
+    text = "says that it is still to be verified; look it up, and name where it is written"
+    if is_open(own):
+        yield Fault("tariff.basis.credit_cap.source", "SOURCE_OPEN", text)
+    if law is not None and law.source != own and is_open(law.source):
+        where = "the installation's cap (LIPEI_PRICING_CREDIT_CAP_SOURCE)"
+        yield Fault("tariff.basis.credit_cap", "SOURCE_OPEN", f"{where} {text}")
 
 
 def _collar(case: _Case) -> _Judged:
@@ -242,6 +256,11 @@ def _floor(case: _Case) -> _Judged:
         f"the cheapest is {cheapest}{en}, allowed from {floor}",
     )
     return measure, faults
+
+
+def _large_losses(case: _Case) -> _Judged:
+    found = judged_load(case.tariff, case.evidence)
+    return _Measure(found.zh, found.en), list(found.faults)
 
 
 def _off_balance(case: _Case) -> _Judged:
@@ -444,6 +463,7 @@ _GATES: dict[str, Callable[[_Case], _Judged]] = {
     "credit_cap": _credit_cap,
     "collar": _collar,
     "floor": _floor,
+    "large_losses": _large_losses,
     "off_balance": _off_balance,
     "banned_factors": _banned,
     "alternative": _alternative,

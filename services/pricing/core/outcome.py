@@ -122,13 +122,30 @@ def model_share(person: Person, outcomes: Sequence[Outcome]) -> int:
     return half_up(Fraction((at_m0 - at_u) * MILLION, at_m0))
 
 
+def at_stratum_means(rates: Rates, values: Sequence[int | None]) -> tuple[int | None, ...]:
+    """The values with each outcome feature at m0, so that the kernel prices them at f(m0).
+
+    The factor of an absent value may be above f(m0), for it is not below any. A tariff of format 1
+    states no m0: there that factor stands for it.
+    """
+    basis = rates.tariff.basis
+    windows = basis.windows if isinstance(basis, Basis) else ()
+    return _placed(rates, values, {window.feature: window.stratum_mean for window in windows})
+
+
 def _gross_e4(person: Person, outcome: Mapping[str, str]) -> int:
-    features = person.rates.tariff.features
+    return gross_e4(person.rates, _placed(person.rates, person.values, outcome))
+
+
+def _placed(
+    rates: Rates, values: Sequence[int | None], outcome: Mapping[str, str]
+) -> tuple[int | None, ...]:
+    features = rates.tariff.features
     given = [feature for feature in features if feature.name in outcome]
     known = read(given, outcome).values
     placed = dict(zip((feature.name for feature in given), known, strict=True))
-    pairs = zip(features, person.values, strict=True)
-    return gross_e4(person.rates, [placed.get(f.name, value) for f, value in pairs])
+    pairs = zip(features, values, strict=True)
+    return tuple(placed.get(feature.name, value) for feature, value in pairs)
 
 
 def _value_of(month: MonthAssessment, feature: NumericFeature) -> int | None:

@@ -6,6 +6,7 @@ import msgspec
 
 from services.pricing.core.arithmetic import to_multiple
 from services.pricing.core.incentive import INCENTIVE, Incentive, credit_label, credited
+from services.pricing.core.outcome import at_stratum_means
 from services.pricing.core.rates import Rates
 from services.pricing.core.renewal import Expiring, Renewal, bounds_minor, collar_of, renewed
 from services.pricing.core.routing import Arm
@@ -131,7 +132,7 @@ def priced_renewal(
     collar = None if expiring is None else collar_of(expiring.collar, rates.tariff)
     if expiring is None or collar is None:
         raise LookupError("a renewal without a collar reached the kernel; judge it first")
-    technical = price(rates, values)
+    technical = price(rates, at_stratum_means(rates, values))
     least, most = bounds_minor(expiring.uncredited_minor, collar)
     k = None if expiring.factor is None else expiring.factor.billionths
     waterfall = renewed(technical, k, (least, most), rates.tariff.rounding.to_minor_units)

@@ -32,7 +32,12 @@ from sqlalchemy.exc import OperationalError
 from services.common.access import assertions
 from services.common.database import SERIAL, Database, named_metadata
 from services.common.evidence.tables import tables as evidence_tables
-from services.common.sealing.tables import erasure_table, member_table, subject_key_table
+from services.common.sealing.tables import (
+    erasure_table,
+    known_key_table,
+    member_table,
+    subject_key_table,
+)
 
 metadata = named_metadata()
 evidence = evidence_tables(metadata)
@@ -40,6 +45,7 @@ assertions.tables(metadata)
 subject_key_table(metadata)
 member_table(metadata)
 erasure_table(metadata)
+known_key_table(metadata)
 
 # The canonical bytes of every tariff that ever served, so that any quote can be priced again.
 tariff = Table(

@@ -55,7 +55,10 @@ def load(content: bytes) -> tuple[dict[str, Any], list[Fault]]:
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise NotJson("NOT_UTF8", f"byte {error.start} is not UTF-8; save it as UTF-8") from None
+        line = content.count(b"\n", 0, error.start) + 1
+        raise NotJson("NOT_UTF8", f"line {line}: not UTF-8; save it as UTF-8") from None
+    if text.startswith("\ufeff"):
+        raise NotJson("NOT_JSON", "line 1: begins with a byte order mark; save it without one")
     try:
         tree = json.loads(
             text,

@@ -73,7 +73,7 @@ def submitted_at_once(service: Served, number: int, shared: Shared) -> list[int]
     """What a new policy's bills were paid, in yuan and in the order received; all at once."""
     imported(service, policy(number, people=shared.people))
     with ThreadPoolExecutor(BILLS) as callers:
-        requests = [submission(one, wait_s=30) for one in bills_of(number, shared)]
+        requests = [submission(one, wait_s=60) for one in bills_of(number, shared)]
         list(callers.map(service.claims.SubmitClaim, requests))
     listing = pb.ListClaimsRequest(parent=f"policies/p{number}")
     claims = service.claims.ListClaims(listing).claims
@@ -99,12 +99,12 @@ def _decided(service: Served, name: str, barrier: Barrier) -> int:
         if database.is_sqlite:
             with database.reading() as connection:
                 seen = _seen(service, connection, name)
-            barrier.wait(20)
+            barrier.wait(60)
             with database.writing() as connection:
                 return _written(service, connection, seen)
         with database.writing() as connection:
             seen = _seen(service, connection, name)
-            barrier.wait(20)
+            barrier.wait(60)
             return _written(service, connection, seen)
 
 

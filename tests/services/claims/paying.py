@@ -123,7 +123,7 @@ class Insurer:
         """Read answers until no payout is open; the bank settles in its own time."""
         paid = failed = 0
         faults: tuple[str, ...] = ()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while True:
             found = self.read(bank)
             paid, failed, faults = paid + found.paid, failed + found.failed, faults + found.faults

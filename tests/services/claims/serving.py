@@ -164,7 +164,7 @@ def served(
             now_us=clock,
         )
         paying = PayingAccount(name="main", debtor=INSURER)
-        payments = Payments(database, Bank(bank_url), keys, paying, now_us=now_us)
+        payments = Payments(database, Bank(bank_url, timeout_s=60), keys, paying, now_us=now_us)
         flows.settlement = SettlementServicer(parts, payments)
         server: Any = grpc.aio.server(
             interceptors=[
@@ -219,10 +219,10 @@ def served(
     finally:
         channel.close()
         of_a_hospital.close()
-        asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(20)
-        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(20)
+        asyncio.run_coroutine_threadsafe(server.stop(0), loop).result(60)
+        asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(20)
+        thread.join(60)
         loop.close()
         database.close()
 

@@ -184,7 +184,7 @@ def test_a_duplicate_stays_open_until_the_bank_can_be_asked(payer: Insurer) -> N
 def test_a_file_sent_again_to_a_bank_that_paid_is_paid_once(tmp_path: Path) -> None:
     """The first ACSC is out of reach, as after a restored backup; only AM05 is heard."""
     with sandbox_bank(tmp_path / "bank") as sandbox:
-        bank = Bank(sandbox.url)
+        bank = Bank(sandbox.url, timeout_s=60)
         with insurer(f"sqlite:///{tmp_path / 'claims.db'}") as payer:
             payer.owe("c1")
             message_id = payer.gather().message_id

@@ -111,7 +111,18 @@ def test_a_scan_that_was_denied_opens_no_window(service: Served) -> None:
     assert refusals(claim) == {}
 
 
-def test_a_renewal_knows_what_the_policy_before_it_paid(service: Served) -> None:
+@pytest.fixture
+def next_year(database_url: str) -> Iterator[Served]:
+    """The service in the year after the policy's."""
+    now_us = int(datetime(2027, 3, 1, tzinfo=UTC).timestamp()) * 1_000_000
+    with served(database_url, clock=lambda: now_us) as running:
+        publish(running)
+        imported(running, policy(1))
+        yield running
+
+
+def test_a_renewal_knows_what_the_policy_before_it_paid(next_year: Served) -> None:
+    service = next_year
     renewal = policy(2, start_date="2027-01-01", last_date="2027-12-31", previous_policy_id="p1")
     renewal.members[0].document.number = id_number(100)
     imported(service, renewal)

@@ -57,7 +57,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxBank]:
 @pytest.fixture
 def bank(sandbox: SandboxBank) -> Bank:
     sandbox.misbehave()
-    return Bank(sandbox.url)
+    return Bank(sandbox.url, timeout_s=60)
 
 
 @pytest.fixture
@@ -314,7 +314,7 @@ def test_even_a_dumb_bank_pays_once_because_it_is_asked(tmp_path: Path) -> None:
         sandbox_bank(tmp_path / "bank", "--dumb", "--commit-then-timeout", "1") as dumb,
         insurer(f"sqlite:///{tmp_path / 'claims.db'}") as payer,
     ):
-        bank = Bank(dumb.url)
+        bank = Bank(dumb.url, timeout_s=60)
         payer.owe("ours")
         message_id = payer.gather().message_id
         for _ in range(3):
@@ -495,7 +495,7 @@ def test_a_bank_that_is_killed_after_it_paid(tmp_path: Path) -> None:
     ):
         payer.owe("c1")
         message_id = payer.gather().message_id
-        bank = Bank(sandbox.url)
+        bank = Bank(sandbox.url, timeout_s=60)
 
         def kill_once_paid() -> None:
             while not times_paid(sandbox, "c1"):

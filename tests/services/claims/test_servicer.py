@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -174,24 +176,99 @@ def test_refusals_open_no_claim(service: Served) -> None:
     assert not service.claims.ListClaims(pb.ListClaimsRequest(parent="policies/-")).claims
 
 
-def test_a_known_member_without_cover_gets_a_denied_claim(service: Served) -> None:
+@contextmanager
+def served_at(database: str, moment: str) -> Iterator[Served]:
+    """The service with a policy, while its clock stands at this moment in China."""
+    now_us = int(datetime.fromisoformat(f"{moment}+08:00").timestamp()) * 1_000_000
+    with served(database, clock=lambda: now_us) as running:
+        publish(running)
+        imported(running, policy(1))
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("now", "days", "fields"),
+    [
+        ("2026-05-07T22:59:59", ("2026-05-04", "2026-05-08"), ["end_time"]),
+        ("2026-05-07T12:00:00", ("2026-05-08", "2026-05-08"), ["start_time", "end_time"]),
+        ("2026-05-08T11:00:00", ("2026-05-04", "2026-05-09"), ["end_time"]),
+    ],
+)
+def test_a_bill_of_a_day_to_come_is_refused(
+    sqlite_database: str, now: str, days: tuple[str, str], fields: list[str]
+) -> None:
+    early = bill("B1", days=days)
+    with served_at(sqlite_database, now) as service:
+        for kind in (bill_pb2.BILL_KIND_FINAL, bill_pb2.BILL_KIND_CORRECTION):
+            early.kind = kind
+            fault = refused(service.claims.SubmitClaim, submission(early))
+            assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
+            told = [(v.field, v.reason) for v in fault.violations]
+            assert told == [(f"bill.{field}", "IN_THE_FUTURE") for field in fields]
+        assert not service.claims.ListClaims(pb.ListClaimsRequest(parent="policies/-")).claims
+        # What takes a bill back pays nothing, whatever day it states.
+        early.kind = bill_pb2.BILL_KIND_REVERSAL
+        assert refused(service.claims.SubmitClaim, submission(early)).reason == "BILL_UNKNOWN"
+
+
+@pytest.mark.parametrize("now", ["2026-05-07T23:00:00", "2026-05-08T00:00:00"])
+def test_a_bill_of_today_is_taken_at_any_hour_and_by_a_clock_that_is_an_hour_ahead(
+    sqlite_database: str, now: str
+) -> None:
+    with served_at(sqlite_database, now) as service:
+        (claim,) = service.claims.SubmitClaim(submission(bill("B1"))).claims
+        assert claim.decision.benefit == yuan("20000")
+
+
+@pytest.mark.parametrize(
+    ("now", "early", "reached"),
+    [
+        ("2026-05-07T20:00:00", "Asia/Shanghai", "Pacific/Auckland"),
+        ("2026-05-08T01:00:00", "America/New_York", "Asia/Shanghai"),
+    ],
+)
+def test_the_day_is_the_one_where_the_hospital_is(
+    sqlite_database: str, now: str, early: str, reached: str
+) -> None:
+    """The bill ends on the eighth, which has begun in the one zone and not in the other."""
+    with served_at(sqlite_database, now) as service:
+        given = bill("B1")
+        given.time_zone = early
+        fault = refused(service.claims.SubmitClaim, submission(given))
+        assert [(v.field, v.reason) for v in fault.violations] == [
+            ("bill.end_time", "IN_THE_FUTURE")
+        ]
+        given.time_zone = reached
+        assert service.claims.SubmitClaim(submission(given)).claims
+
+
+@pytest.fixture
+def next_year(sqlite_database: str) -> Iterator[Served]:
+    """The service in the year after the policy's."""
+    with served_at(sqlite_database, "2027-03-01T12:00:00") as running:
+        yield running
+
+
+def test_a_known_member_without_cover_gets_a_denied_claim(next_year: Served) -> None:
     late = bill("B1", days=("2027-02-01", "2027-02-03"))
-    (claim,) = service.claims.SubmitClaim(submission(late)).claims
+    (claim,) = next_year.claims.SubmitClaim(submission(late)).claims
     assert claim.state == pb.CLAIM_STATE_DENIED
     assert {share.reason for share in claim.decision.lines[0].shares} == {2}
 
 
-def test_a_stay_over_the_turn_of_a_renewal_belongs_to_the_renewed_policy(service: Served) -> None:
+def test_a_stay_over_the_turn_of_a_renewal_belongs_to_the_renewed_policy(
+    next_year: Served,
+) -> None:
     renewal = policy(2, start_date="2027-01-01", last_date="2027-12-31", previous_policy_id="p1")
     renewal.members[0].document.number = id_number(100)
-    imported(service, renewal)
+    imported(next_year, renewal)
     turning = bill("B1", days=("2026-12-30", "2027-01-03"))
-    (claim,) = service.claims.SubmitClaim(submission(turning)).claims
+    (claim,) = next_year.claims.SubmitClaim(submission(turning)).claims
     assert claim.name.split("/")[1] == "p2"
     assert claim.decision.benefit == yuan("20000")
     used = {change.accumulator: change.period_start for change in claim.decision.usage_changes}
     assert used["yearly-deductible"] == "2027-01-01"
-    (before,) = service.claims.SubmitClaim(submission(bill("B2"))).claims
+    (before,) = next_year.claims.SubmitClaim(submission(bill("B2"))).claims
     assert before.name.split("/")[1] == "p1"
 
 
@@ -267,8 +344,8 @@ def test_one_claim_opens_under_each_policy_in_coordination_order(both: Served) -
 
 def test_fifty_at_once_are_all_decided_and_the_deductible_is_used_once(both: Served) -> None:
     def submit(number: int) -> int:
-        request = submission(bill(f"B{number}", line(1, DRUG, f"{1000 + number}.00")), wait_s=30)
-        (claim,) = both.claims.SubmitClaim(request, timeout=40).claims
+        request = submission(bill(f"B{number}", line(1, DRUG, f"{1000 + number}.00")), wait_s=60)
+        (claim,) = both.claims.SubmitClaim(request, timeout=90).claims
         return int(claim.decision.benefit.minor_units)
 
     with ThreadPoolExecutor(50) as pool:
@@ -516,8 +593,8 @@ def test_two_servers_on_one_database_serialise_a_members_usage(postgres_database
 
         def submit(number: int) -> None:
             server = (first, second)[number % 2]
-            request = submission(bill(f"B{number}", line(1, DRUG, f"{2000 + number}")), wait_s=30)
-            (claim,) = server.claims.SubmitClaim(request, timeout=40).claims
+            request = submission(bill(f"B{number}", line(1, DRUG, f"{2000 + number}")), wait_s=60)
+            (claim,) = server.claims.SubmitClaim(request, timeout=90).claims
             with lock:
                 benefits.append(claim.decision.benefit.minor_units)
 

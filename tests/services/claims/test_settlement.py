@@ -267,7 +267,7 @@ def test_a_stalled_writer_cannot_take_a_claim_back(
                 assert stalled.execute(look).scalar_one() == "registered"
                 with ThreadPoolExecutor(1) as other:  # meanwhile somebody does the whole batch
                     batch = pb.SettleClaimsRequest(names=[name])
-                    other.submit(running.settlement.SettleClaims, batch).result(20)
+                    other.submit(running.settlement.SettleClaims, batch).result(60)
                 move(stalled, claim_id)
 
         with pytest.raises(IllegalMove):

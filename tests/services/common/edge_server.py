@@ -64,6 +64,8 @@ class Puppet(pricing_pb2_grpc.PricingServiceServicer):
             fail(much)
         if what == "remaining":
             answer = repr(remaining_s(context, 7.0))
+        if what == "peer":
+            answer = context.peer()
         if what == "wait":
             (self.state / "waiting").touch()
             while not (self.state / "go").exists():  # noqa: ASYNC110 - the test is another process

@@ -15,6 +15,14 @@ from tests.services.common.programs import Together, together
 
 STARTERS = 3
 PAUSE = "time.sleep(0.2)"  # lets every starter come along while the first one migrates
+UNTIL_ANOTHER_IS_HELD_UP = """
+    here = op.get_bind()
+    while not here.execute(sa.text(
+        "SELECT count(*) FROM pg_stat_clear_snapshot(), pg_locks JOIN pg_stat_activity USING (pid)"
+        " WHERE NOT granted AND pg_stat_activity.datname = current_database()"
+    )).scalar_one():
+        time.sleep(0.01)
+"""
 REVISION = """
 import time
 from alembic import op
@@ -132,7 +140,7 @@ def test_processes_that_start_at_once_migrate_once(
 def test_without_turns_processes_that_start_at_once_trip_over_each_other(
     starters: Together, program: Program, postgres_database: str
 ) -> None:
-    program.has("0001", None, also="time.sleep(1)")
+    program.has("0001", None, also=UNTIL_ANOTHER_IS_HELD_UP)
     order = json.dumps(["at once", postgres_database, str(program.root)])
     assert "failed" in starters.do(order)
 

@@ -202,6 +202,24 @@ def test_faults_before_a_broken_line_are_told_with_it() -> None:
     assert refusals("a: 1.5\nb: [\n") == [(1, "a", "FLOAT"), (3, "", "NOT_YAML")]
 
 
+@pytest.mark.parametrize(
+    ("sign", "advice"),
+    [
+        ("\uff1a", "full-width colon"),
+        (":\u3000", "full-width blank"),
+        (":\u00a0", "does not break"),
+    ],
+)
+def test_a_key_whose_colon_only_looks_like_one_is_told_on_its_own_line(
+    sign: str, advice: str
+) -> None:
+    with pytest.raises(StrictYamlError) as refused:
+        load(f"first: 1\nsecond{sign}2\n\nthird: 3\n", "plan.yaml")
+    (fault,) = refused.value.faults
+    assert (fault.line, fault.reason) == (2, "NOT_YAML")
+    assert advice in fault.text
+
+
 def test_the_message_names_file_line_path_and_advice() -> None:
     with pytest.raises(StrictYamlError) as refused:
         load("share: 0.8\n", "plans/a.yaml")

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from services.common.database import Database
-from services.common.sealing import Sealer
+from services.common.sealing import Sealer, SubjectKeys
 from services.his_bridge.core.consent import (
     Channel,
     Content,
@@ -56,10 +56,16 @@ def all_of(member: str) -> list[Terms]:
     return [terms(member, purpose) for purpose in FOR]
 
 
-def record(database: Database, hospital: str, given: Iterable[Terms], now_us: int = 1) -> None:
+def record(
+    database: Database,
+    hospital: str,
+    given: Iterable[Terms],
+    now_us: int = 1,
+    keys: SubjectKeys | None = None,
+) -> None:
     """Grant, with its effect, in one transaction."""
     given = list(given)
-    keys = subject_keys(database)
+    keys = subject_keys(database) if keys is None else keys
     with database.writing() as connection:
         sealer = keys.sealer(connection)
         holding.one_at_a_time(connection, hospital)

@@ -62,7 +62,7 @@ class FhirServer:
     def delete(self, kind: str, ids: Sequence[str]) -> None:
         for record_id in ids:
             url = f"{self.base_url}/{kind}/{record_id}"
-            httpx.delete(url, timeout=10, headers=self._headers, verify=NO_TLS).raise_for_status()
+            httpx.delete(url, timeout=60, headers=self._headers, verify=NO_TLS).raise_for_status()
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def fhir_server(
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(10)
+            process.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

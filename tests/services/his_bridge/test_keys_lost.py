@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from services.common.database import Database
-from services.his_bridge.storage.known_keys import token_key
+from services.common.sealing.known_keys import token_key
+from services.common.sealing.members import member
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.messages_hl7 import TOKEN, write_profile
 from tests.services.his_bridge.running import Bridge, environ_for
@@ -30,7 +32,12 @@ def test_a_lost_or_swapped_key_file_is_not_replaced(tmp_path: Path, database_url
     bridge = Bridge(state, environ)
     bridge.consented([TOKEN])
     assert bridge.stop() == 0
-    for file, words in ((token, "members are known"), (master, "is sealed under")):
+    signing = state / "keys" / "his_bridge_evidence.key"
+    for file, words in (
+        (token, "members are known"),
+        (master, "is sealed under"),
+        (signing, "evidence is signed by"),
+    ):
         kept = file.read_bytes()
         file.unlink()
         said = refused(state, environ)
@@ -53,7 +60,8 @@ def test_before_the_first_member_the_key_may_be_replaced(
     database = Database(sqlite_database)
     keys = subject_keys(database)
     file = tmp_path / "token.key"
-    first = token_key(database, keys, file, "k1")
+    first = token_key(database, keys, file, "k1", members=select(member.c.id))
     file.write_text("ab" * 32)
-    assert token_key(database, keys, file, "k1") == bytes.fromhex("ab" * 32) != first
+    again = token_key(database, keys, file, "k1", members=select(member.c.id))
+    assert again == bytes.fromhex("ab" * 32) != first
     database.close()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import urllib.error
 import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from services.common.database import Database
+from services.common.settings import UnknownSetting
 from services.his_bridge.metrics import BridgeMetrics, exposed
 from services.his_bridge.sources.port import SourceFault
 from stack.probes import free_ports
@@ -31,10 +34,10 @@ def scraped(place: Place) -> dict[str, Samples]:
     address = f"127.0.0.1:{free_ports(1)[0]}"
     metrics = BridgeMetrics(place.database, [H], INSURER, lambda: place.now[0])
     url = f"http://{address}/metrics"
-    with exposed(metrics, address), urllib.request.urlopen(url, timeout=10) as answer:
+    with exposed(metrics, address), urllib.request.urlopen(url, timeout=60) as answer:
         text = answer.read().decode()
     with pytest.raises(urllib.error.URLError):  # it stops with its block
-        urllib.request.urlopen(url, timeout=10)
+        urllib.request.urlopen(url, timeout=60)
     assert "k1." not in text  # no member token, of which every bill has one
     return {
         family.name: {_labels(one.labels): one.value for one in family.samples}
@@ -43,7 +46,10 @@ def scraped(place: Place) -> dict[str, Samples]:
 
 
 def _labels(found: dict[str, str]) -> tuple[str, ...]:
-    return (found["hospital"], *(value for key, value in found.items() if key != "hospital"))
+    return (
+        found.get("hospital", ""),
+        *(value for key, value in found.items() if key != "hospital"),
+    )
 
 
 def test_the_gauges_tell_what_the_database_has(database_url: str) -> None:
@@ -53,6 +59,7 @@ def test_the_gauges_tell_what_the_database_has(database_url: str) -> None:
         await place.pull()
         place.now[0] += 90_000_000
         gauges = scraped(place)
+        assert gauges["lipei_his_up"] == {("",): 1.0}
         assert gauges["lipei_his_lag_seconds"] == {(H, "bills"): 90.0}
         assert gauges["lipei_his_quarantine"] == {(H, "CODE_NOT_MAPPED"): 1.0}
         assert gauges["lipei_his_bills"] == {(H, "pending"): BILLS - 1}
@@ -72,3 +79,30 @@ def test_the_gauges_tell_what_the_database_has(database_url: str) -> None:
         assert scraped(place)["lipei_his_failures_in_a_row"][H, "bills"] == 1.0
 
     acting(database_url, work)
+
+
+def test_a_database_that_is_away_is_a_gauge_and_no_text(capfd: pytest.CaptureFixture[str]) -> None:
+    database = Database("postgresql+psycopg://lipei:s3cret@127.0.0.1:1/away")
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    metrics = BridgeMetrics(database, [H], INSURER, lambda: 0)
+    with exposed(metrics, address), urllib.request.urlopen(f"http://{address}/metrics") as answer:
+        text = answer.read().decode()
+    database.close()
+    assert [one.name for one in text_string_to_metric_families(text)] == ["lipei_his_up"]
+    assert "lipei_his_up 0.0" in text
+    said = "".join(capfd.readouterr())
+    for word in ("s3cret", "127.0.0.1:1/", "Traceback"):
+        assert word not in said + text
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:99999", "192.0.2.7:9464", "taken"])
+def test_an_address_at_which_nobody_can_listen_is_said(address: str) -> None:
+    database = Database("postgresql+psycopg://lipei@127.0.0.1:1/never-asked")
+    metrics = BridgeMetrics(database, [H], INSURER, lambda: 0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        if address == "taken":
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+        words = "METRICS_ADDRESS: nobody can listen"
+        with pytest.raises(UnknownSetting, match=words), exposed(metrics, address):
+            raise AssertionError("it listens")
+    database.close()

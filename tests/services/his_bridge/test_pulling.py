@@ -421,7 +421,7 @@ def test_a_lease_lives_as_long_as_the_pull_however_slow_the_hospital(
 
     def wait(found: OddServer) -> None:
         if len(found.requests) == 1:
-            gate.wait(30)
+            gate.wait(60)
 
     server.before = wait
     seen = pulling(server, database, renewed, clock=lambda: clock[0], lease_s=1)

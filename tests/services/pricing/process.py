@@ -15,7 +15,7 @@ from tests.forked import Forked
 from tests.identities import equip
 
 ROOT = Path(__file__).parents[3]
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)

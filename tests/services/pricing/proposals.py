@@ -38,6 +38,17 @@ def evidence_tree(tariff: dict[str, Any]) -> dict[str, Any]:
         "previous": None,
         "warnings": [],
         "causes": [_cause(cause) for cause in tariff["causes"]],
+        "large_losses": [
+            {
+                "cause": tariff["causes"][0]["name"],
+                "claims": 40,
+                "persons": 38,
+                "load_e4": tariff["large_loss_load_e4"],
+                "low95_e4": tariff["large_loss_load_e4"] * 7 // 10,
+                "high95_e4": tariff["large_loss_load_e4"] * 14 // 10,
+                "largest_millionths": 110_000,
+            }
+        ],
     }
 
 

@@ -35,7 +35,7 @@ def pricing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pricing]:
 def quoted(pricing: Pricing, who: Identity) -> tuple[pb.Quote, frozenset[str]]:
     with sync_channel(pricing.address, who, "pricing") as channel:
         method: Any = PricingServiceStub(channel).QuotePremium
-        answer, call = method.with_call(ASKED, timeout=30)
+        answer, call = method.with_call(ASKED, timeout=60)
         return answer.quote, withheld_in(call.trailing_metadata())
 
 
@@ -70,5 +70,5 @@ def test_a_desk_without_a_token_may_ask_for_health_and_no_more(pricing: Pricing)
     assert (fault.code, fault.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_MISSING")
     with sync_channel(pricing.address, desk, "pricing") as channel:
         stub: Any = health_pb2_grpc.HealthStub(channel)
-        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=30)
+        answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=60)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING

@@ -33,7 +33,7 @@ def ask(address: str) -> pricing_pb2.Quote:
     )
     with everybody(address, "pricing") as channel:
         stub = pricing_pb2_grpc.PricingServiceStub(channel)
-        return stub.QuotePremium(request, timeout=20).quote
+        return stub.QuotePremium(request, timeout=60).quote
 
 
 def test_a_quote_outlives_the_process_and_its_tariff(tmp_path: Path) -> None:

@@ -59,6 +59,8 @@ class ClaimsServiceStub:
     FAILED_PRECONDITION: the bill is neither final nor corrected nor the reversal of a whole bill, its currency is not the
     plan's, or the consent that it left the hospital
     under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
+    INVALID_ARGUMENT IN_THE_FUTURE for a bill that starts or ends on a day that has not begun in the hospital's zone, on a
+    clock an hour ahead of ours; nothing is stored; send it when the day has come.
     RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
 
     A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what
@@ -190,6 +192,8 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     FAILED_PRECONDITION: the bill is neither final nor corrected nor the reversal of a whole bill, its currency is not the
     plan's, or the consent that it left the hospital
     under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
+    INVALID_ARGUMENT IN_THE_FUTURE for a bill that starts or ends on a day that has not begun in the hospital's zone, on a
+    clock an hour ahead of ours; nothing is stored; send it when the day has come.
     RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
 
     A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what
@@ -324,6 +328,8 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         FAILED_PRECONDITION: the bill is neither final nor corrected nor the reversal of a whole bill, its currency is not the
         plan's, or the consent that it left the hospital
         under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
+        INVALID_ARGUMENT IN_THE_FUTURE for a bill that starts or ends on a day that has not begun in the hospital's zone, on a
+        clock an hour ahead of ours; nothing is stored; send it when the day has come.
         RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
 
         A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what

@@ -937,6 +937,8 @@ class CatchUp(_message.Message):
     RECEIVED_COUNT_FIELD_NUMBER: _builtins.int
     EXPECTED_COUNT_FIELD_NUMBER: _builtins.int
     REACHED_DAY_FIELD_NUMBER: _builtins.int
+    UNSETTLED_COUNT_FIELD_NUMBER: _builtins.int
+    SETTLE_TIME_FIELD_NUMBER: _builtins.int
     seen_count: _builtins.int
     """Records that the source gave since it began, those that were known already too."""
     received_count: _builtins.int
@@ -945,6 +947,8 @@ class CatchUp(_message.Message):
     """What seen_count comes to by the source's own count, an estimate; 0 where it tells none."""
     reached_day: _builtins.str
     """YYYY-MM-DD in the hospital's zone: when the last record that it gave was changed; empty where records tell no time."""
+    unsettled_count: _builtins.int
+    """Files of a drop folder that lie there and do not count yet: still too young, or without their mark (.ok)."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it began."""
@@ -952,6 +956,10 @@ class CatchUp(_message.Message):
     @_builtins.property
     def caught_up_time(self) -> _timestamp_pb2.Timestamp:
         """When the source had no more; not set while more is to come."""
+
+    @_builtins.property
+    def settle_time(self) -> _timestamp_pb2.Timestamp:
+        """When the first of those that are too young counts, if nobody writes into it; not set where none is."""
 
     def __init__(
         self,
@@ -962,10 +970,12 @@ class CatchUp(_message.Message):
         received_count: _builtins.int = ...,
         expected_count: _builtins.int = ...,
         reached_day: _builtins.str = ...,
+        unsettled_count: _builtins.int = ...,
+        settle_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["caught_up_time", b"caught_up_time", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caught_up_time", b"caught_up_time", "settle_time", b"settle_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught_up_time", b"caught_up_time", "expected_count", b"expected_count", "reached_day", b"reached_day", "received_count", b"received_count", "seen_count", b"seen_count", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught_up_time", b"caught_up_time", "expected_count", b"expected_count", "reached_day", b"reached_day", "received_count", b"received_count", "seen_count", b"seen_count", "settle_time", b"settle_time", "start_time", b"start_time", "unsettled_count", b"unsettled_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

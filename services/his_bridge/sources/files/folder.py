@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ import msgspec
 
 from services.his_bridge.cutting.refusals import FileReason, FileRefused
 from services.his_bridge.profiles.source_kinds.files import Ready
-from services.his_bridge.sources.port import SourceFault
+from services.his_bridge.sources.port import SourceFault, Unsettled
 
 DONE, REFUSED = "done", "refused"
 _OURS = ".lipei"  # what is being read, and what was taken before
@@ -75,6 +76,28 @@ class DropFolder:
 
     def waiting(self, ready: Ready, settle_s: float, now_s: float) -> Iterator[str]:
         """What lies there whole, by name; files that are still being written are left alone."""
+        for name, changed_s, marked in self._named(ready):
+            # A clock that jumps makes a file young or from the future, and never ready too early.
+            if marked and (changed_s is None or abs(now_s - changed_s) >= settle_s):
+                yield name
+
+    def unsettled(self, ready: Ready, settle_s: float, now_s: float) -> Unsettled | None:
+        """What lies there and does not count yet; None when nothing does."""
+        count, first_s = 0, None
+        for _, changed_s, marked in self._named(ready):
+            young = changed_s is not None and abs(now_s - changed_s) < settle_s
+            if marked and not young:
+                continue  # it came since we looked, or cannot be taken
+            count += 1
+            if marked and changed_s is not None:
+                first_s = min(changed_s + settle_s, first_s or math.inf)
+        return Unsettled(count=count, settle_s=first_s) if count else None
+
+    def _named(self, ready: Ready) -> Iterator[tuple[str, float | None, bool]]:
+        """What has a name of its own, when it changed last, and whether its mark is there.
+
+        No time is told of what cannot be looked at: whoever takes it over says why.
+        """
         found_names = os.listdir(self._top)  # noqa: PTH208 by descriptor, not by path
         names = sorted(found_names, key=os.fsencode)
         marks = {name for name in names if name.endswith(_MARK)}
@@ -83,19 +106,17 @@ class DropFolder:
                 continue
             if name.lower().endswith(_UNFINISHED):
                 continue
-            if ready is Ready.OK_FILE and name + _MARK not in marks:
-                continue
+            marked = ready is not Ready.OK_FILE or name + _MARK in marks
             try:
                 found = os.stat(name, dir_fd=self._top, follow_symlinks=False)
             except FileNotFoundError:
                 continue
             except OSError:
-                yield name  # whoever takes it over says why it cannot
+                yield name, None, marked
                 continue
-            # A clock that jumps makes a file young or from the future, and never ready too early.
-            newest = max(found.st_mtime, found.st_ctime)
-            if abs(now_s - newest) >= settle_s:
-                yield name
+            if not marked and stat.S_ISDIR(found.st_mode):
+                continue
+            yield name, max(found.st_mtime, found.st_ctime), marked
 
     def strays(self, settle_s: float, now_s: float) -> Iterator[str]:
         """Of the profile's own folder: what is no folder of a kind, by name."""
@@ -237,7 +258,8 @@ def has_strays(path: Path) -> bool:
 def stamp_of(file: BinaryIO) -> Stamp:
     """Size and time of the last change."""
     found = os.fstat(file.fileno())
-    return Stamp(size=found.st_size, changed_ns=found.st_mtime_ns)
+    # Whoever writes can set the time of the content to what it was, but not this one.
+    return Stamp(size=found.st_size, changed_ns=found.st_ctime_ns)
 
 
 def is_of_the_disk(error: OSError) -> bool:

@@ -207,7 +207,12 @@ class FileDrop:
                 log.logger().error("file_passed_over", hospital=self._hospital, fault=error)
         self._remove_old(folder, kind)
         self._put_strays_away()
-        return Page(records=(), cursor=_written(before), swept=True)
+        return Page(
+            records=(),
+            cursor=_written(before),
+            swept=True,
+            unsettled=folder.unsettled(settings.ready, settings.settle_s, self._now_s()),
+        )
 
     def _put_strays_away(self) -> None:
         """Files beside the folders of the kinds: their senders are told, as all others are."""
@@ -295,6 +300,9 @@ class FileDrop:
             if stamp_of(opened.file) != place.stamp:
                 raise FileRefused(FileReason.CHANGED_WHILE_READ)
             records, read, ended = self._some(opened.cuts, kind, place)
+            # Also after: of a page that was read while somebody wrote nothing may be handed on.
+            if stamp_of(opened.file) != place.stamp:
+                raise FileRefused(FileReason.CHANGED_WHILE_READ)
         except FileNotFoundError:
             # Somebody took it out of our own folder. What was read of it is kept.
             return _page(place.after())

@@ -24,6 +24,8 @@ _ISO = re.compile(
     re.ASCII,
 )
 _COMPACT = re.compile(r"\d{14}", re.ASCII)
+# How far ahead the end of summer time is looked for; no zone sets its clocks back by more.
+_LOOK_EVERY, _LOOKS = timedelta(minutes=15), 17
 
 
 class Value(msgspec.Struct, frozen=True):
@@ -117,12 +119,26 @@ def next_start(
         earlier = min(now.replace(tzinfo=None), now.astimezone(zone).replace(tzinfo=None))
         mark = Value("text", earlier.isoformat(" ", timespec="seconds"))
     moment, write = _read(mark)
-    local = now.astimezone(zone).replace(tzinfo=None) if moment.tzinfo is None else now
+    overlap, local = timedelta(seconds=overlap_s), now
+    if moment.tzinfo is None:
+        local = now.astimezone(zone).replace(tzinfo=None)
+        overlap += _goes_back(now, zone)
     try:
-        found: Value = write(min(moment, local) - timedelta(seconds=overlap_s))
+        found: Value = write(min(moment, local) - overlap)
     except OverflowError:
         return None
     return found
+
+
+def _goes_back(now: datetime, zone: ZoneInfo) -> timedelta:
+    """How much of the local time comes a second time within the next hours: summer time ends.
+
+    What is written then bears times from before this moment, and the next sweep may begin after
+    all of it was written.
+    """
+    offsets = [(now + step * _LOOK_EVERY).astimezone(zone).utcoffset() for step in range(_LOOKS)]
+    known = [offset for offset in offsets if offset is not None]
+    return max(known[0] - min(known), timedelta())
 
 
 def shifted(like: Value, moment: datetime) -> Value:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Select
+from sqlalchemy.exc import DataError
 
 from services.his_bridge.dialects.yibao.message import identified
 from services.his_bridge.profiles.source_kinds.sql import Marks, MessageTable
@@ -102,7 +104,7 @@ class RowReader:
         backend = self._connection.dialect.name
         size = statements.size_of(marks, table, names, keys, backend)
         if size is not None:
-            budget.allow(int(self._connection.execute(size).scalar_one()))
+            budget.allow(self._size(size))
         statement = statements.rows_of(marks, table, names, keys, order)
         found: dict[str, list[tuple[Any, Row]]] = {}
         with self._connection.execute(statement, execution_options={"yield_per": _BATCH}) as rows:
@@ -111,6 +113,15 @@ class RowReader:
                 row = {name: exact(value) for name, value in zip(names, values, strict=True)}
                 found.setdefault(key_text(key), []).append((at, row))
         return found
+
+    def _size(self, statement: Select[Any]) -> int:
+        """What the database counts. Raises: TooMuch when it refuses to read what is to count."""
+        try:
+            return int(self._connection.execute(statement).scalar_one())
+        except DataError as error:
+            if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_TOOBIG:
+                raise TooMuch from None
+            raise
 
     def _record(
         self,

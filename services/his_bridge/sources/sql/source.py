@@ -32,6 +32,7 @@ from services.his_bridge.sources.sql.connecting import (
     CONNECTIONS,
     ISOLATION,
     engine_for,
+    refuse_larger,
     stop_after,
 )
 from services.his_bridge.sources.sql.cursor import (
@@ -158,6 +159,7 @@ class SqlSource:
                 if backend in ISOLATION:
                     connection.execution_options(isolation_level=ISOLATION[backend])
                 stop_after(connection.connection, backend, self._limits.timeout_s)
+                refuse_larger(connection.connection, backend, self._limits.max_body_mib << 20)
                 with connection.begin():
                     if self._types is None:
                         self._types = self._checked(connection)

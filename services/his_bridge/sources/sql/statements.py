@@ -22,6 +22,8 @@ from sqlalchemy import (
     String,
     TableClause,
     Text,
+    Unicode,
+    UnicodeText,
     and_,
     bindparam,
     cast,
@@ -32,6 +34,7 @@ from sqlalchemy import (
     select,
     table,
 )
+from sqlalchemy.dialects.mssql import XML
 from sqlalchemy.types import NullType, TypeEngine
 
 from services.his_bridge.profiles.source_kinds.sql import ROW_XMIN, Marks
@@ -211,6 +214,8 @@ def _may_be_large(of: ColumnElement[Any], backend: str) -> bool:
     """SQLite keeps a text of any length in a column of any type."""
     if backend in ("sqlite", "postgresql"):
         return backend == "sqlite" or isinstance(of.type, Long)
+    if backend == "oracle" and of.type.__visit_name__ == "LONG":
+        return False  # no function takes one; the driver fetches it whole
     length = getattr(of.type, "length", None)
     is_text = isinstance(of.type, String | LargeBinary | JSON)
     return is_text and (length is None or length > _LONGEST_SHORT)
@@ -222,12 +227,28 @@ def _characters(of: ColumnElement[Any]) -> ColumnElement[int]:
     return func.char_length(cast(of, Text))
 
 
+def _in_oracle(of: ColumnElement[Any]) -> ColumnElement[int]:
+    """Oracle's LENGTH takes no BLOB, and GETLENGTH is of what lies apart from its row."""
+    apart = isinstance(of.type, Text | LargeBinary)
+    return func.dbms_lob.getlength(of) if apart else func.length(of)
+
+
+def _in_mssql(of: ColumnElement[Any]) -> ColumnElement[int]:
+    """SQL Server's LEN leaves blanks out and takes no TEXT; DATALENGTH counts bytes of any."""
+    size = cast(func.datalength(of), BigInteger)
+    wide = isinstance(of.type, Unicode | UnicodeText | XML)
+    return size // literal_column("2", BigInteger()) if wide else size
+
+
 # As Python counts: characters of a text, bytes of what is none.
 _COUNTED: Mapping[str, Callable[[ColumnElement[Any]], ColumnElement[int]]] = {
     "postgresql": _characters,
     "mysql": func.char_length,
     "mariadb": func.char_length,
+    # SQLite reads a text to count it; its connection refuses one that is far too large unread.
     "sqlite": func.length,
+    "oracle": _in_oracle,
+    "mssql": _in_mssql,
 }
 
 

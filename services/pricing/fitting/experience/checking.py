@@ -1,7 +1,8 @@
 """Check a book: every kind of fault at once, counted, with rows as examples; and usable readings.
 
-Rows are told by their number in the table as handed in, from 1 without the header. No value of a
-person is ever told.
+Rows are told by their number in the table as handed in, from 1 without the header; files and
+columns by the names that the book's owner gave them, ours in brackets. No value of a person is ever
+told.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from services.pricing.fitting.experience.faults import (
     factor_kinds,
     fault_kinds,
 )
+from services.pricing.fitting.experience.own_names import OwnNames
 from services.pricing.fitting.experience.tables import (
     Connection,
     expression,
@@ -40,9 +42,14 @@ _MICRO = 1_000_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """One kind of fault of one table: how many rows have it, and the first of them."""
+    """One kind of fault of one table: how many rows have it, and the first of them.
+
+    `table` and `column` are ours; `where` is the table, and `what` and `do` the columns, as the
+    owner of the book calls them.
+    """
 
     table: str
+    where: str
     kind: str
     column: str
     what: str
@@ -59,6 +66,7 @@ class _Read:
     settings: BookSettings
     source: TableSource
     raw: dict[str, str]
+    names: OwnNames
 
 
 def check(con: Connection, settings: BookSettings) -> list[Found]:
@@ -73,15 +81,16 @@ def check(con: Connection, settings: BookSettings) -> list[Found]:
         if not raw:
             continue
         source = settings.tables.get(name, TableSource())
+        names = OwnNames(table=table, settings=settings)
         missing = [
             column
             for column in table.columns
             if column.required and source.columns.get(column.name, column.name) not in raw
         ]
-        found += [_missing(table, column.name, source) for column in missing]
+        found += [_missing(table, column.name, names) for column in missing]
         gone = {column.name for column in missing}
         asked = [test for test in by_table[name] if test.column not in gone]
-        read = _Read(settings=settings, source=source, raw=raw)
+        read = _Read(settings=settings, source=source, raw=raw, names=names)
         if table.further:
             asked += factor_kinds(further(table, source, raw, settings))
         found += _tested(con, table, asked, read)
@@ -157,13 +166,16 @@ def _measured(origin: str) -> str:
     """  # nosec B608 # names of ours
 
 
-def _missing(table: Table, column: str, source: TableSource) -> Found:
-    theirs = source.columns.get(column, column)
+def _missing(table: Table, column: str, names: OwnNames) -> Found:
+    what = f"{column}: no column {column}"
+    if column in names.mapped:
+        what = f"no column {names.column(column)}"
     return Found(
         table=table.name,
+        where=names.where,
         kind="MISSING_COLUMN",
         column=column,
-        what=f"{column}: no column {theirs}",
+        what=what,
         do=f"add it, or name yours in book.tables.{table.name}.columns",
         effect=Effect.STOPS,
         rows=0,
@@ -187,10 +199,11 @@ def _tested(con: Connection, table: Table, asked: Sequence[FaultKind], read: _Re
         found.append(
             Found(
                 table=table.name,
+                where=read.names.where,
                 kind=test.kind,
                 column=test.column,
-                what=test.what,
-                do=test.do,
+                what=read.names.concerning(test.what, "" if test.column else test.says),
+                do=read.names.worded(test.do),
                 effect=test.effect,
                 rows=int(number),
                 examples=tuple(int(row[0]) for row in con.execute(first).fetchall()),
@@ -290,9 +303,10 @@ def _duplicates(con: Connection, table: Table, read: _Read) -> list[Found]:
     return [
         Found(
             table=table.name,
+            where=read.names.where,
             kind="DUPLICATE_KEY",
             column=table.key[0],
-            what=f"{', '.join(table.key)} stands in an earlier row",
+            what=f"{', '.join(map(read.names.column, table.key))} stands in an earlier row",
             do="keep one row of each",
             effect=Effect.SET_ASIDE if table.name == "readings" else Effect.STOPS,
             rows=len(told),

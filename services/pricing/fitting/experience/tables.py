@@ -95,7 +95,7 @@ def open_book(folder: Path, settings: BookSettings) -> Connection:
     """
     files = book_files(folder, settings)
     texts = [path for path in files.values() if path.suffix.lower() == ".csv"]
-    told = [fault for path in texts for fault in _coding(path)]
+    told = [fault for path in texts for fault in first_line_not_utf8(path)]
     if told:
         raise NotUtf8("\n".join(told))
     con = connect(settings.zone)
@@ -108,7 +108,7 @@ def open_book(folder: Path, settings: BookSettings) -> Connection:
     return con
 
 
-def _coding(path: Path) -> Iterator[str]:
+def first_line_not_utf8(path: Path) -> Iterator[str]:
     """The first line of a CSV file that is not UTF-8, in a sentence."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from services.pricing.fitting.models.coding import Coded, design_of
 from services.pricing.fitting.models.design import Floats
-from services.pricing.fitting.models.fit_result import TableFit
+from services.pricing.fitting.models.fit_result import LargeLoad, TableFit
+from services.pricing.fitting.models.large_load import large_load
 from services.pricing.fitting.models.refusal import FitFault, FitRefused
 from services.pricing.fitting.models.regression import Fitted, regress
 from services.pricing.fitting.models.relativities import PARTS, Effect, Seen, Shaped, shaped
@@ -30,7 +31,7 @@ class FittedCause:
 
     `balance` is the claims' amount over what the two models expected of the same segments, before
     anything was shaped. `yearly` is what each segment would cost in a whole year by the tables and
-    the base, fully reported and at the reference cover; `load` is the yearly cost above the
+    the base, fully reported and at the reference cover; `large` is the yearly cost above the
     large-loss threshold, per person.
     """
 
@@ -40,7 +41,7 @@ class FittedCause:
     shaped: tuple[Shaped, ...]
     pure: float
     balance: float
-    load: float
+    large: LargeLoad
     yearly: Floats
 
 
@@ -91,7 +92,7 @@ def fit_cause(
         held = _product(coded, tables, len(segments))
         given = _frequency(cause.name, risks, coded, read, held)
     tables += [
-        _table(coded[name], given, severity, read, settings)
+        _table(coded[name], given, severity, read, settings, frequency)
         for name in dict.fromkeys((*cause.frequency, *cause.severity))
         if name not in outcomes
     ]
@@ -107,7 +108,7 @@ def fit_cause(
         shaped=tuple(tables),
         pure=pure,
         balance=float(read.loss.sum() / (whole * frequency.means * severity.means).sum()),
-        load=float(read.excess.sum() / read.volume.sum()),
+        large=_large(cause.name, claims, read),
         yearly=relative * pure,
     )
 
@@ -137,8 +138,18 @@ def _columns(name: str, segments: pd.DataFrame) -> _Columns:
 
 
 def _table(
-    coded: Coded, frequency: _Model, severity: _Model, read: _Columns, settings: FitSettings
+    coded: Coded,
+    frequency: _Model,
+    severity: _Model,
+    read: _Columns,
+    settings: FitSettings,
+    together: _Model | None = None,
 ) -> Shaped:
+    """One table; `together` fitted the outcomes beside it that `frequency` holds as they stand.
+
+    The errors are those of that model: outcomes are held at what was estimated, and how sure the
+    sick's own relativity is depends on how sure the outcomes' are.
+    """
     seen = Seen(
         codes=coded.codes,
         parts=read.persons % PARTS,
@@ -147,7 +158,18 @@ def _table(
         amount=read.loss,
         expected=read.volume * frequency.means / _own(coded, frequency),
     )
-    return shaped(coded, _effect(coded, frequency), _effect(coded, severity), seen, settings)
+    rate = _effect(coded, frequency)
+    if together is not None:
+        rate = Effect(logs=rate.logs, covariance=_effect(coded, together).covariance)
+    return shaped(coded, rate, _effect(coded, severity), seen, settings)
+
+
+def _large(cause: str, claims: pd.DataFrame, read: _Columns) -> LargeLoad:
+    by_claim = read.excess  # of a segment, where single claims do not tell
+    if "excess_minor" in claims:
+        by_claim = claims.loc[claims["cause"] == cause, "excess_minor"].to_numpy(dtype=np.float64)
+    by_person = np.bincount(read.persons, weights=read.excess).astype(np.float64)
+    return large_load(by_claim, by_person, float(read.volume.sum()))
 
 
 def _product(coded: Mapping[str, Coded], tables: Sequence[Shaped], size: int) -> Floats:

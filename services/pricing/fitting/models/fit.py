@@ -90,7 +90,7 @@ def fit(
         currency=about.currency,
         features=_features(by_factor),
         causes=tuple(_listed(one, scale) for one in fitted),
-        large_loss_load_e4=round(sum(one.load for one in fitted) * scale * E4),
+        large_loss_load_e4=round(sum(one.large.load_minor for one in fitted) * scale * E4),
         target_loss_ratio=settings.target_loss_ratio,
         warnings=tuple(warnings),
         loads=None if settings.target_loss_ratio is None else _loads(settings.loads),
@@ -152,7 +152,9 @@ _MAY_BE_0 = ("claims_", "loss_", "excess_")
 def _pure(fitted: Sequence[FittedCause], exposure: Floats) -> float:
     """The best estimate of claims with the large-loss load, a person and year, in minor units."""
     years = float(exposure.sum())
-    return sum(float((exposure * one.yearly).sum()) / years + one.load for one in fitted)
+    return sum(
+        float((exposure * one.yearly).sum()) / years + one.large.load_minor for one in fitted
+    )
 
 
 def _scale(pure: float, settings: FitSettings) -> float:
@@ -202,4 +204,5 @@ def _listed(one: FittedCause, scale: float) -> CauseFit:
         frequency=one.frequency.model,
         severity=one.severity.model,
         tables=tuple(shaped.table for shaped in one.shaped),
+        large=one.large,
     )

@@ -122,8 +122,26 @@ class TableFit(FitPart, frozen=True):
     cells: tuple[CellFit, ...]
 
 
+class LargeLoad(FitPart, frozen=True):
+    """What a cause's large-loss load rests on; amounts a person and year, in minor units.
+
+    They are best estimates, before any scaling. `claims` and `persons` had something above the
+    threshold; `largest` is the largest claim's share of it all.
+    """
+
+    claims: int
+    persons: int
+    load_minor: float
+    low95: float
+    high95: float
+    largest: float
+
+
 class CauseFit(FitPart, frozen=True):
-    """One cause of claims: yearly cost at the base levels in 10⁻⁴ minor units, calibrated."""
+    """One cause of claims: yearly cost at the base levels in 10⁻⁴ minor units, calibrated.
+
+    `large` is null in a fit of before.
+    """
 
     name: str
     zh: str
@@ -132,6 +150,7 @@ class CauseFit(FitPart, frozen=True):
     frequency: ModelFit
     severity: ModelFit
     tables: tuple[TableFit, ...]
+    large: LargeLoad | None = None
 
 
 class Loads(FitPart, frozen=True):

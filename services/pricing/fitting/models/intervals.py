@@ -27,10 +27,27 @@ _DRAWS, _SEED = 2_000, 20_26
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Complement:
-    """What thin levels are taken for, and by how much its logs move with each raw log."""
+    """What thin levels are taken for, and by how much its logs move with each raw log.
+
+    `fitted` counts what was estimated for it: 1 of a mean, 2 of a trend.
+    """
 
     values: Floats
     moves: Floats
+    fitted: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Levels:
+    """What the levels of a table say of one another, relative to the complement.
+
+    Bühlmann–Straub's Z of each, the variance between them, and by how much of a level's squared
+    distance from the complement that variance may be missed for it.
+    """
+
+    trust: Floats
+    between: float
+    unsure: Floats
 
 
 def raw_interval(
@@ -46,17 +63,22 @@ def raw_interval(
 
 
 def credible_covariance(
-    covariance: Floats, raw: Floats, trust: Floats, towards: Complement, between: float
+    covariance: Floats, raw: Floats, trust: Floats, towards: Complement, levels: Levels
 ) -> Floats:
     """Covariance of log(Z × raw + (1 − Z) × complement) about the levels' own truth.
 
-    Three parts: Z of the models' error, 1 − Z of the complement's, and what a level may truly
-    differ from its complement, (1 − Z)² × `between` relative to it. For a complement that is known
-    they are Bühlmann's (1 − Z) × between.
+    Four parts: Z of the models' error, 1 − Z of the complement's, what a level may truly differ
+    from its complement, (1 − Z)² × the variance between levels relative to it, and that this
+    variance is itself an estimate, often of few levels: (1 − Z)² × the squared distance seen ×
+    2 / (levels − fitted − 2) (Morris, Parametric Empirical Bayes Inference, JASA 78 (1983) 47).
+    Without the last, levels that seem not to differ would have an interval of nothing. For a
+    complement and a variance that are known they are Bühlmann's (1 − Z) × between.
     """
     credible = trust * raw + (1 - trust) * towards.values
     own, others = trust * raw / credible, (1 - trust) * towards.values / credible
     moves = np.diag(own) + others[:, None] * towards.moves
+    apart = (raw / towards.values - 1) ** 2
+    between = levels.between + levels.unsure * apart
     return np.asarray(moves @ covariance @ moves.T + np.diag(others**2 * between))
 
 

@@ -1,7 +1,11 @@
 """From a cause's models to its factor tables: raw, credible, monotone, bounded.
 
 raw = frequency × severity relativity. A thin level takes credibility Z towards its complement:
-the trend over the bands of a number, the mean of a category's levels. A declared direction is
+the trend over the bands of a number, the mean of a category's levels. Z is Bühlmann–Straub's, and
+at least the square root of claims / `thin_claims`, limited fluctuation's rule for partial
+credibility (Klugman, Panjer and Willmot, Loss Models, chapter on limited fluctuation): it reaches 1
+where a level is no longer thin, so that one claim more or less moves nothing by a step, and no
+thin level fluctuates more than one with `thin_claims` claims. A declared direction is
 held by isotonic regression on the log scale (pooled adjacent violators, weighted by claims); an
 outcome's steps are capped so that one reading moves the factor by no more than the settings say.
 How sure each step leaves the relativities is told by `intervals`.
@@ -22,6 +26,7 @@ from services.pricing.fitting.models.factors import Bands, Control
 from services.pricing.fitting.models.fit_result import CellFit, TableFit
 from services.pricing.fitting.models.intervals import (
     Complement,
+    Levels,
     credible_covariance,
     indicated_interval,
     raw_interval,
@@ -81,8 +86,9 @@ def shaped(
     cost = np.where(np.isfinite(severity.logs), np.exp(severity.logs), 1.0)
     raw = rate * cost
     towards = _complement(coded, raw, claims, expected)
-    told, between = _trust(seen, towards.values, count)
-    trust = np.where(thin, told, 1.0)
+    told = _told(seen, towards, count)
+    partial = np.sqrt(claims / settings.thin_claims)
+    trust = np.where(thin, np.maximum(told.trust, partial), 1.0)
     certain = slice(coded.base, None if factor.control is not None else coded.base + 1)
     trust[certain] = 1.0
     credible = trust * raw + (1 - trust) * towards.values
@@ -99,7 +105,7 @@ def shaped(
     covariance = frequency.covariance + severity.covariance
     low, high = indicated_interval(
         credible,
-        credible_covariance(covariance, raw, trust, towards, between),
+        credible_covariance(covariance, raw, trust, towards, told),
         lambda drawn: bounded(_directed(coded, drawn, claims)),
         indicated,
     )
@@ -209,17 +215,18 @@ def _complement(coded: Coded, raw: Floats, claims: Floats, expected: Floats) -> 
         line = np.linalg.pinv(columns * root[:, None]) * root
         moves = np.zeros((size, size))
         moves[:, seen] = np.stack([np.ones(size), place], axis=1) @ line
-        return Complement(values=np.exp(moves[:, seen] @ np.log(raw[seen])), moves=moves)
+        values = np.exp(moves[:, seen] @ np.log(raw[seen]))
+        return Complement(values=values, moves=moves, fitted=2)
     total = expected.sum()
     share = raw * expected
     mean = float(share.sum() / total) if total > 0 else 1.0
     held = share.sum()
     moves = np.tile(share / held if held > 0 else np.zeros(size), (size, 1))
-    return Complement(values=np.full(size, mean), moves=moves)
+    return Complement(values=np.full(size, mean), moves=moves, fitted=1)
 
 
-def _trust(seen: Seen, towards: Floats, count: int) -> tuple[Floats, float]:
-    """Z of each level and the variance between levels, both relative to the complement.
+def _told(seen: Seen, towards: Complement, count: int) -> Levels:
+    """What the levels say of one another, all relative to the complement.
 
     Of claims over those expected at the complement, by parts of the persons.
     """
@@ -228,15 +235,24 @@ def _trust(seen: Seen, towards: Floats, count: int) -> tuple[Floats, float]:
     size = count * PARTS
     claims = np.bincount(place, weights=seen.claims[shown], minlength=size)
     weights = np.bincount(place, weights=seen.expected[shown], minlength=size)
-    weights = weights * np.repeat(towards, PARTS)
+    weights = weights * np.repeat(towards.values, PARTS)
     held = weights > 0
     levels = np.repeat(np.arange(count), PARTS)[held]
-    found = np.zeros(count)
-    if len(np.unique(levels)) < 2 or len(levels) == len(np.unique(levels)):
-        return found, 0.0
+    nothing = np.zeros(count)
+    seen_levels = len(np.unique(levels))
+    if seen_levels < 2 or len(levels) == seen_levels:
+        return Levels(trust=nothing, between=0.0, unsure=nothing)
     whole = buhlmann_straub(levels, claims[held] / weights[held], weights[held])
-    found[whole.groups.index.to_numpy(dtype=np.intp)] = whole.groups["credibility"].to_numpy()
-    return found, max(whole.between, 0.0)
+    told = whole.groups.reindex(range(count))
+    between = max(whole.between, 0.0)
+    process = whole.within / told["weight"].to_numpy(dtype=np.float64)
+    total = process + between
+    unsure = 2 / max(seen_levels - towards.fitted - 2, 1) * np.nanmean(total) / total
+    return Levels(
+        trust=told["credibility"].fillna(0.0).to_numpy(),
+        between=between,
+        unsure=np.nan_to_num(unsure),
+    )
 
 
 def _directed(coded: Coded, values: Floats, claims: Floats) -> Floats:

@@ -24,7 +24,7 @@ fit:
   # Bases are scaled until claims are this share of the gross premium. `none`: as fitted.
   target_loss_ratio: '0.70'
   loads: {fixed_expense_minor: 6000, variable_expense: '0.12', profit: '0.05'}
-  thin_claims: 100             # a level with fewer claims is warned of and takes credibility
+  thin_claims: 100             # full credibility; a level with fewer is thin: warned of
   large_loss_one_claim_most: '0.25'  # share of a cause's large-loss load; above it: a warning
   large_loss_error_most: '0.30'      # relative standard error of that load; above it: a warning
   relativity_least: '0.20'     # no relativity may be below

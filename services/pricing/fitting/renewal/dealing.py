@@ -6,6 +6,7 @@ numbers, or null where they are none, which the next step counts as faults. Chan
 
 from __future__ import annotations
 
+import csv
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from services.pricing.fitting.experience.tables import connect
+from services.pricing.fitting.experience.tables import connect, first_line_not_utf8
 from services.pricing.fitting.renewal.columns import (
     AMOUNTS,
     CREDIT,
@@ -24,6 +25,7 @@ from services.pricing.fitting.renewal.columns import (
 )
 from services.pricing.fitting.renewal.work import BUILDING
 
+_SEPARATORS = ",;\t|"
 _WHOLE_TYPES = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
 
 
@@ -69,7 +71,7 @@ def deal(book: Path, wanted: Wanted, shards: int, folder: Path) -> int:
             rows = source.aggregate("count(*)").fetchall()[0][0]
         except (duckdb.ConversionException, duckdb.InvalidInputException):
             text = f"{book.name} is no UTF-8, or has a row of another length than its heading"
-            raise BookUnreadable([text]) from None
+            raise BookUnreadable(_misread(book) or [text]) from None
     try:
         building.rename(folder)
     except OSError:  # somebody was faster, with the same rows, and may be read by now
@@ -84,11 +86,35 @@ def _source(database: duckdb.DuckDBPyConnection, book: Path) -> tuple[duckdb.Duc
     try:
         if book.suffix.lower() == ".csv":
             found = database.read_csv(str(book), header=True, all_varchar=True)
+            # A row of another length may hide the separator: all of the heading is one name.
+            if len(found.columns) == 1 and (told := _misread(book)):
+                raise BookUnreadable(told)
             return found, "row_number() OVER ()"
         return database.read_parquet(str(book), file_row_number=True), "file_row_number + 1"
     except duckdb.Error:
         text = f"{book.name} is neither Parquet nor CSV with a header, or cannot be read"
-        raise BookUnreadable([text]) from None
+        raise BookUnreadable(_misread(book) or [text]) from None
+
+
+def _misread(book: Path) -> list[str]:
+    """The first line of a CSV that is not UTF-8 or has not as many cells as its heading, if any."""
+    if book.suffix.lower() != ".csv" or not book.is_file():
+        return []
+    if told := list(first_line_not_utf8(book)):
+        return told
+    with book.open(encoding="utf-8-sig", newline="") as file:
+        heading = file.readline()
+        file.seek(0)
+        rows = csv.reader(file, delimiter=max(_SEPARATORS, key=heading.count))
+        try:
+            wide = len(next(rows, []))
+            for row in rows:
+                if row and len(row) != wide:
+                    text = f"has {len(row)} cells, the heading has {wide}"
+                    return [f"{book.name}: line {rows.line_num} {text}"]
+        except csv.Error:  # no table at all
+            return []
+    return []
 
 
 def _demand(wanted: Wanted, present: Sequence[str]) -> None:

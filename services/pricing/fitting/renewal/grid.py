@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from services.pricing.core.features import NOT_PRICED, FeatureFault, outcome_features, read
+from services.pricing.core.outcome import at_stratum_means
 from services.pricing.core.rates import Rates
 from services.pricing.core.tariff import CategoryFeature, Feature
 from services.pricing.core.waterfall import Waterfall, price
@@ -103,7 +104,7 @@ class Grid:
 
     def waterfall(self, code: int) -> Waterfall:
         """The waterfall of a code whose row was priced."""
-        return price(self.rates, self.values(code))
+        return price(self.rates, at_stratum_means(self.rates, self.values(code)))
 
     def values(self, code: int) -> tuple[int | None, ...]:
         """One value of each feature that stands for its cell, in the tariff's order."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -26,10 +25,10 @@ from services.pricing.fitting.report.scoring import (
     NO_VALUE,
     SELECTED,
 )
+from services.pricing.fitting.report.validation import age_bands
 from services.pricing.fitting.selection.cells import Row, cell_name, rows_of
 from services.pricing.fitting.selection.choice import Selection
 
-_AGES = (0, 30, 40, 50, 60, 70, 121)
 _SAMPLES = {
     "train": "learnt from",
     "last_year": "the last year, held out",
@@ -203,7 +202,8 @@ def _tables(found: Inputs) -> Iterator[Section]:
                 zh=f"系数表 {cause.zh} · {feature.zh}",
                 en=f"Relativities: {cause.en}, {feature.en}",
                 sentence="indicated: after credibility, direction and bounds, with its own "
-                "interval of 95 %; selected where an actuary chose, with the reason",
+                "interval of 95 %, which ends at a bound that holds it; selected where an actuary "
+                "chose, with the reason",
                 table=table.drop(columns=[name for name in _OPTIONAL if not table[name].any()]),
                 picture=pictures.relativities(shown, f"{cause.en}: {feature.en}"),
             )
@@ -221,9 +221,11 @@ def _cell(
 ) -> dict[str, object]:
     """One line of a table; what nobody was seen of is left empty."""
     seen = row.exposure > 0
-    note = "" if seen else "no data"
+    notes = [] if seen else ["no data"]
     if seen and row.thin:
-        note = "no claim" if not row.claims else "thin"
+        notes.append("no claim" if not row.claims else "thin")
+    if row.bounded:
+        notes.append("held by a bound")
     selected, previous, reason = chosen or (None, None, "")
     return {
         "cell": title,
@@ -234,7 +236,7 @@ def _cell(
         "high95": _share(row.high95),
         "selected": selected,
         "previous": previous,
-        "note": "" if row.cell == ABSENT else note,
+        "note": "" if row.cell == ABSENT else ", ".join(notes),
         "reason": reason,
     }
 
@@ -313,13 +315,9 @@ def _yearly(curves: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 
 def _fairness(found: Inputs, held: pd.DataFrame, judged: str) -> Iterator[Section]:
-    titles = [f"{low}–{high - 1}" for low, high in pairwise(_AGES)]
-    bands = None
-    if "age" in held:
-        bands = pd.cut(held["age"], list(_AGES), right=False, labels=titles)
     for zh, name, by in (
         ("性别", "sex", held.get("sex")),
-        ("年龄段", "age band", bands),
+        ("年龄段", "age band", age_bands(held)),
         ("地区", "region", held.get(found.region)),
     ):
         if by is None:

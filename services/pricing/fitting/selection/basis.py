@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from services.pricing.core.evidence import CauseBasis, Level, StudyBasis, StudyPart, TrendFrom
+from services.pricing.core.evidence import (
+    CauseBasis,
+    LargeLosses,
+    Level,
+    StudyBasis,
+    StudyPart,
+    TrendFrom,
+)
 from services.pricing.core.tariff import E4, MILLION
 from services.pricing.fitting.models.fit_result import Fit
 
@@ -38,6 +45,26 @@ def level_of(fit: Fit) -> Level | None:
         loads_loss_ratio_millionths=loss_ratio,
         profit_millionths=profit,
         margin_millionths=margin,
+    )
+
+
+def large_losses_of(fit: Fit) -> tuple[LargeLosses, ...] | None:
+    """What the load of each cause rests on; None of a fit that does not tell."""
+    scale = 1.0 if fit.scaling is None else fit.scaling.factor
+    found = [(cause.name, cause.large) for cause in fit.causes if cause.large is not None]
+    if len(found) < len(fit.causes):
+        return None
+    return tuple(
+        LargeLosses(
+            cause=name,
+            claims=one.claims,
+            persons=one.persons,
+            load_e4=round(one.load_minor * scale * E4),
+            low95_e4=round(one.low95 * scale * E4),
+            high95_e4=round(one.high95 * scale * E4),
+            largest_millionths=round(one.largest * MILLION),
+        )
+        for name, one in found
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from decimal import Decimal
 
 import msgspec
@@ -14,7 +14,7 @@ from services.pricing.core.tariff import (
     FactorTable,
     Tariff,
 )
-from services.pricing.fitting.models.fit_result import CellFit, Fit, TableFit
+from services.pricing.fitting.models.fit_result import CellFit, Fit, TableFit, cell_title
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +40,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     low95: int | None = None
     high95: int | None = None
     thin: bool = False
+    bounded: bool = False  # held by a bound, and so may an end of its interval be
     previous: int | None = None
 
     @property
@@ -50,11 +51,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 def rows_of(fit: Fit, previous: Tariff | None) -> list[Row]:
     """Every cell of a fit in its order, the factor of an absent value last in its table."""
+    bounded = {one.where for one in fit.warnings if one.code == "BOUNDED"}
     return [
         row
         for cause in fit.causes
         for table in cause.tables
-        for row in _rows(cause.name, table, _table_of(previous, cause.name, table.name))
+        for row in _rows(cause.name, table, _table_of(previous, cause.name, table.name), bounded)
     ]
 
 
@@ -68,7 +70,9 @@ def cell_name(cell: CellFit) -> str:
     return cell.level if cell.level is not None else f"{cell.first}-{cell.last}"
 
 
-def _rows(cause: str, table: TableFit, old: FactorTable | None) -> Iterator[Row]:
+def _rows(
+    cause: str, table: TableFit, old: FactorTable | None, bounded: Container[str]
+) -> Iterator[Row]:
     for cell in table.cells:
         exposed = cell.exposure > 0
         yield Row(
@@ -88,6 +92,7 @@ def _rows(cause: str, table: TableFit, old: FactorTable | None) -> Iterator[Row]
             low95=None if cell.low95 is None else millionths(cell.low95),
             high95=None if cell.high95 is None else millionths(cell.high95),
             thin=cell.thin,
+            bounded=f"{cause}.{table.name}.{cell_title(cell)}" in bounded,
             previous=_previous(old, cell),
         )
     if table.absent_factor is not None:

@@ -20,7 +20,7 @@ from services.pricing.core.tariff import (
     factor_text,
     version_of,
 )
-from services.pricing.fitting.selection.memo_basis import level_blocks, study_blocks
+from services.pricing.fitting.selection.memo_basis import level_blocks, load_blocks, study_blocks
 from services.pricing.fitting.selection.memo_page import (
     Block,
     Grid,
@@ -28,6 +28,7 @@ from services.pricing.fitting.selection.memo_page import (
     Language,
     Paragraph,
 )
+from services.pricing.fitting.selection.memo_validation import validation_blocks
 
 # Told apart by law or custom; the memo shows how far each of them moves a price.
 _PROTECTED = ("sex", "gender", "age", "region")
@@ -67,9 +68,11 @@ class _Memo:
         yield from self._formula()
         causes = {cause.name: self._of(cause, "") for cause in tariff.causes}
         yield from level_blocks(self._evidence, causes, self._say, self._money)
+        yield from load_blocks(self._evidence, causes, self._say, self._money)
         yield from study_blocks(self._evidence, causes, self._say, self._money)
         yield from self._factors()
         yield from self._selection()
+        yield from validation_blocks(self._evidence, causes, self._say, self._money)
         yield from self._outcomes()
         yield from self._assumptions()
         yield from self._fairness()
@@ -164,11 +167,17 @@ class _Memo:
     def _table(self, table: FactorTable, kept: CauseEvidence | None) -> Grid:
         found = () if kept is None else kept.tables
         cells = {cell.cell: cell for one in found if one.name == table.name for cell in one.cells}
+        cause = "" if kept is None else kept.name
+        # A warning writes a band as people read it, with a dash; of one value it is the value.
+        bounded = {one.where for one in self._evidence.warnings if one.code == "BOUNDED"}
         rows: list[tuple[str, ...]] = []
         for name, factor in cells_of(table).items():
             cell = cells.get(name)
             title = self._titles.get(f"{table.feature} {name}", self._name(name))
-            rows.append((title, *_figures(cell), factor_text(factor)))
+            figures = list(_figures(cell))
+            if f"{cause}.{table.name}.{self._name(name).replace('-', '–')}" in bounded:
+                figures[3] += self._say("（受上下限约束）", " (held by a bound)")
+            rows.append((title, *figures, factor_text(factor)))
         header = (
             ("格", "cell"),
             ("暴露人年", "exposure"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from msgspec import UnsetType
+
 from services.pricing.core.evidence import Evidence, Level, StudyBasis
 from services.pricing.core.tariff import E4, MILLION, factor_text
 from services.pricing.fitting.selection.memo_page import Block, Grid, Heading, Paragraph
@@ -41,6 +43,35 @@ def level_blocks(
     yield Grid(header, tuple(rows))
     yield Grid((say("项目", "item"), say("值", "value")), tuple(_level_rows(level, say, money)))
     yield Paragraph(_judgement(level, say))
+
+
+def load_blocks(
+    evidence: Evidence, titles: Mapping[str, str], say: _Say, money: _Money
+) -> Iterator[Block]:
+    """What the large-loss load rests on, by cause; nothing where the fit does not tell."""
+    told = evidence.large_losses
+    if isinstance(told, UnsetType):
+        return
+    header = (
+        say("大额赔付附加：责任", "large-loss load: cause"),
+        say("每人年", "a person-year"),
+        say("95% 区间（按人自助法）", "95 % interval (bootstrap of people)"),
+        say("大额赔案", "claims above the threshold"),
+        say("涉及人数", "people"),
+        say("最大一件占比", "share of the largest claim"),
+    )
+    rows = [
+        (
+            titles.get(one.cause, one.cause),
+            money(one.load_e4),
+            f"{money(one.low95_e4)} – {money(one.high95_e4)}",
+            f"{one.claims:,}",
+            f"{one.persons:,}",
+            _percent(one.largest_millionths),
+        )
+        for one in told
+    ]
+    yield Grid(header, tuple(rows))
 
 
 def _best(base_e4: int, level: Level) -> int:

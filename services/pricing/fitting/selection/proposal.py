@@ -23,6 +23,7 @@ from services.pricing.core.evidence import (
     Model,
     StudyBasis,
     TableEvidence,
+    Validation,
     evidence_digest,
 )
 from services.pricing.core.features import read
@@ -55,7 +56,7 @@ from services.pricing.core.tariff import (
 )
 from services.pricing.core.waterfall import price
 from services.pricing.fitting.models.fit_result import CauseFit, Fit, ModelFit, TableFit
-from services.pricing.fitting.selection.basis import level_of
+from services.pricing.fitting.selection.basis import large_losses_of, level_of
 from services.pricing.fitting.selection.cells import Row, cell_name, millionths, rows_of
 from services.pricing.fitting.selection.choice import Choice, Selection
 from services.pricing.fitting.selection.settings import TariffSettings
@@ -85,6 +86,7 @@ def proposal(
     selection: Selection,
     settings: TariffSettings,
     study: StudyBasis | None = None,
+    validation: Validation | None = None,
 ) -> Proposal:
     """The tariff of a selection, its bases moved to the approved change, its golden quotes priced.
 
@@ -100,7 +102,7 @@ def proposal(
     ]
     if faults:
         raise ProposalRefused(faults)
-    evidence = evidence_of(fit, fit_sha256, selection, study)
+    evidence = evidence_of(fit, fit_sha256, selection, study, validation)
     bases = rebased(evidence, settings.approved_change)
     tariff = _tariff(fit, chosen, settings, evidence, bases)
     content = canonical_bytes({"sha256": content_hash(tariff), "tariff": tariff})
@@ -316,12 +318,16 @@ def _golden(rates: Rates, settings: TariffSettings) -> tuple[GoldenQuote, ...]:
 
 
 def evidence_of(
-    fit: Fit, fit_sha256: str, selection: Selection, study: StudyBasis | None = None
+    fit: Fit,
+    fit_sha256: str,
+    selection: Selection,
+    study: StudyBasis | None = None,
+    validation: Validation | None = None,
 ) -> Evidence:
     """What was indicated beside what was selected, of every cell; the selection is the fit's."""
     rows = rows_of(fit, None)
     chosen = {(one.cause, one.table, one.cell): one for one in selection.choices}
-    level = level_of(fit)
+    level, large = level_of(fit), large_losses_of(fit)
     return Evidence(
         format=1,
         data_sha256=fit.book,
@@ -353,6 +359,8 @@ def evidence_of(
         ),
         level=UNSET if level is None else level,
         study=UNSET if study is None else study,
+        large_losses=UNSET if large is None else large,
+        validation=UNSET if validation is None else validation,
     )
 
 

@@ -162,7 +162,9 @@ def _check(number: int, row: Row, bounds: Bounds, *, first: bool) -> str:
     wrong = {"rising": "<", "falling": ">"}.get(row.monotone)
     order = "FALSE" if first or wrong is None else f"O{number}{wrong}O{number - 1}"
     least, greatest = factor_text(bounds.least), factor_text(bounds.greatest)
-    aside = "FALSE"
+    aside, fine = "FALSE", "ok"
+    if row.bounded:
+        fine = "ok, 指示值受限 indicated is held by a bound"
     if row.low95 is not None and row.high95 is not None:
         aside = f"OR(O{number}<L{number},O{number}>M{number})"
     return (
@@ -170,7 +172,7 @@ def _check(number: int, row: Row, bounds: Bounds, *, first: bool) -> str:
         f'IF(OR(O{number}<{least},O{number}>{greatest}),"须在 within {least}–{greatest}",'
         f'IF({order},"单调被破坏 order broken",'
         f'IF(AND(ABS(O{number}-K{number})>=0.0000005,TRIM(P{number})=""),'
-        f'"须写理由 say why",IF({aside},"ok, 95% 区间外 outside its 95 %","ok")))))'
+        f'"须写理由 say why",IF({aside},"ok, 95% 区间外 outside its 95 %","{fine}")))))'
     )
 
 

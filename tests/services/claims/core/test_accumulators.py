@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from services.claims.core.accumulators import (
-    Tally,
+    opened,
     period_start,
     policy_year_start,
     with_changes,
@@ -55,7 +55,7 @@ def test_what_is_left_is_never_below_nothing() -> None:
     used = usage_snapshot(
         [Balance(accumulator="c", scope=Scope.MEMBER, period_start=YEAR, amount=90, count=3)]
     )
-    tally = Tally(policy(start=YEAR, end=date(2026, 3, 1)), used, date(2025, 4, 1))
+    tally = opened(policy(start=YEAR, end=date(2026, 3, 1)), used, date(2025, 4, 1))
     assert tally.left("c", Scope.MEMBER, Period.POLICY_YEAR, 100) == 10
     tally.add("c", Scope.MEMBER, Period.POLICY_YEAR, amount=25)
     assert tally.left("c", Scope.MEMBER, Period.POLICY_YEAR, 100) == 0
@@ -64,7 +64,7 @@ def test_what_is_left_is_never_below_nothing() -> None:
 
 
 def test_what_counts_one_treatment_only_is_not_stored() -> None:
-    tally = Tally(policy(), UsageSnapshot(), date(2025, 4, 1))
+    tally = opened(policy(), UsageSnapshot(), date(2025, 4, 1))
     tally.add("stay", Scope.TREATMENT, None, amount=5)
     tally.add("year", Scope.MEMBER, Period.POLICY_YEAR, amount=5)
     tally.add("year", Scope.MEMBER, Period.LIFETIME, count=1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from services.claims.core.accumulators import Tally
+from services.claims.core.accumulators import opened
 from services.claims.core.adjudicate import adjudicate
 from services.claims.core.decision import Decision
 from services.claims.core.facts import BillFacts, CareType, Scope, UsageSnapshot
@@ -102,7 +102,7 @@ def test_two_ceilings_of_one_room_name_the_first() -> None:
 
 
 def test_what_a_claim_adds_is_told_in_the_order_of_accumulators() -> None:
-    tally = Tally(policy(), UsageSnapshot(), DAY)
+    tally = opened(policy(), UsageSnapshot(), DAY)
     for name in ("b", "c", "a"):
         tally.add(name, Scope.MEMBER, None, amount=1)
     assert [one.accumulator for one in tally.changes()] == ["a", "b", "c"]

@@ -522,6 +522,31 @@ def test_all_faults_of_a_case_file_come_at_once() -> None:
     assert [fault.reason for fault in caught.value.faults] == ["UNKNOWN_WORD", "UNKNOWN_REFERENCE"]
 
 
+def test_what_the_engine_would_refuse_is_told_beside_the_faults_of_a_file() -> None:
+    backwards = ONE.replace("day: 2025-03-10", "from: 2025-03-10\n        to: 2025-03-09")
+    nothing = ONE.replace("A visit", "Another").replace('"100.00"}]', "0}]").split("cases:\n")[1]
+    both = backwards + nothing
+    refused = run_cases(plan_named("every-term"), both, "cases.yaml")
+    assert ["refused" in one.differences[0] for one in refused.results] == [True, True]
+    with pytest.raises(StrictYamlError) as caught:
+        _run(both.replace("visits: 1", "visitz: 1", 1))
+    assert [(one.line, one.reason) for one in caught.value.faults] == [
+        (22, "UNKNOWN_REFERENCE"),
+        (29, "NOTHING_BILLED"),
+    ]
+    with pytest.raises(StrictYamlError) as caught:
+        _run(both.replace("claim: B1\n", "claim: B1\n        caer: outpatient\n", 1))
+    assert [(one.line, one.reason) for one in caught.value.faults] == [
+        (9, "END_BEFORE_START"),
+        (10, "UNKNOWN_KEY"),
+        (30, "NOTHING_BILLED"),
+    ]
+    expected = both.replace("decision: auto_approved", "refused: [END_BEFORE_START]", 1)
+    with pytest.raises(StrictYamlError) as caught:  # not of a bill that the case says is refused
+        _run(expected.replace("claim: B1\n", "claim: B1\n        caer: outpatient\n", 1))
+    assert [one.reason for one in caught.value.faults] == ["UNKNOWN_KEY", "NOTHING_BILLED"]
+
+
 def test_two_cases_of_one_name_are_refused() -> None:
     body = ONE.split("cases:\n")[1]
     with pytest.raises(StrictYamlError, match="two cases are named"):
@@ -531,6 +556,16 @@ def test_two_cases_of_one_name_are_refused() -> None:
 def test_withdrawing_what_was_never_claimed_is_a_difference() -> None:
     report = _run(ONE + "      - withdraw: B9\n        expect: {}\n")
     assert report.results[0].differences == ("after B9: there is no such claim to withdraw",)
+
+
+def test_a_bill_of_before_the_plan_had_terms_ends_its_case_and_no_other() -> None:
+    early = ONE.replace("first_day: 2025-01-01", "first_day: 2023-01-01")
+    early = early.replace("2025-03-10", "2023-12-31").replace("with a copay", "too early")
+    report = _run(ONE + early.split("cases:\n")[1])
+    agrees, differs = report.results
+    assert not agrees.differences
+    (said,) = differs.differences
+    assert said == "after B1: it cannot be decided: plan every-term has no terms before 2024-01-01"
 
 
 def test_the_example_in_the_docs_is_decided_as_written() -> None:

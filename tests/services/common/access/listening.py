@@ -33,7 +33,7 @@ from tests.identities import DOMAIN, PROCESSES, identity_of
 ISSUER = "https://lipei.local/sandbox-issuer"
 SERVICE = "claims"
 METHOD = "/tests.Mirror/Who"
-LONGEST_S = 20.0
+LONGEST_S = 60.0
 
 
 class World:

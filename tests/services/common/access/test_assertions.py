@@ -88,7 +88,7 @@ def test_of_many_uses_at_the_same_moment_one_counts(world: World, claims: Mirror
 
         def one(identity=same, start=start) -> str:  # type: ignore[no-untyped-def]  # defaults bind this round's
             with sync_channel(claims.address, identity, "claims") as channel:
-                start.wait(20)
+                start.wait(60)
                 try:
                     return refusal(channel).reason
                 except AssertionError:

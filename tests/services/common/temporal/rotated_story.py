@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from datetime import timedelta
 
@@ -11,6 +12,7 @@ from temporalio.exceptions import ApplicationError
 
 SECRET = "policies/zhangsan/claims/4401"
 STEPS = 3
+LONGEST = timedelta(seconds=60)  # only so that a broken step fails instead of hanging
 
 
 @activity.defn(name="NoteStep")
@@ -38,7 +40,7 @@ class TakeSteps:
                 await workflow.execute_local_activity(
                     note_step,
                     f"{first} {self._told[number]}",
-                    start_to_close_timeout=timedelta(seconds=5),
+                    start_to_close_timeout=LONGEST,
                 )
             )
         return noted
@@ -62,20 +64,30 @@ class Fail:
         await workflow.execute_activity(
             note_step,
             told,
-            start_to_close_timeout=timedelta(seconds=5),
-            heartbeat_timeout=timedelta(seconds=5),
+            start_to_close_timeout=LONGEST,
+            heartbeat_timeout=LONGEST,
             retry_policy=RetryPolicy(maximum_attempts=1),
         )
 
 
-@activity.defn(name="BeatOnce")
-async def beat_once(told: str) -> str:
-    """Tells the server what it was told, fails, and finds it again at its second attempt."""
-    before = activity.info().heartbeat_details
-    if before:
+class BeatOnce:
+    """Tells the server what it was told, fails, and finds it again at its second attempt.
+
+    That one ends when somebody has looked.
+    """
+
+    def __init__(self) -> None:
+        self.looked = asyncio.Event()
+
+    @activity.defn(name="BeatOnce")
+    async def beat_once(self, told: str) -> str:
+        """What the first attempt left."""
+        before = activity.info().heartbeat_details
+        if not before:
+            activity.heartbeat(told)
+            raise ApplicationError("once more")
+        await self.looked.wait()
         return f"went on at {before[0]}"
-    activity.heartbeat(told)
-    raise ApplicationError("once more")
 
 
 @workflow.defn(name="Beat")
@@ -86,10 +98,10 @@ class Beat:
     async def run(self, told: str) -> str:
         """What the second attempt found."""
         found: str = await workflow.execute_activity(
-            beat_once,
+            "BeatOnce",
             told,
-            start_to_close_timeout=timedelta(seconds=20),
-            heartbeat_timeout=timedelta(seconds=5),
-            retry_policy=RetryPolicy(initial_interval=timedelta(seconds=2)),
+            start_to_close_timeout=LONGEST,
+            heartbeat_timeout=LONGEST,
+            retry_policy=RetryPolicy(initial_interval=timedelta(seconds=0.1)),
         )
         return found

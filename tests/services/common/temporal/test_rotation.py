@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -32,17 +31,17 @@ from services.common.temporal.connection import connect, converter_of
 from services.common.temporal.rotation import renew_schedules, runs_since_before
 from services.common.temporal.schedules import ensure_pull_schedule, trigger_pull
 from stack.probes import free_ports
-from stack.temporal_server import binary
 from tests.histories.clear_text import telling
 from tests.services.common.temporal.rotated_story import (
     SECRET,
     Beat,
+    BeatOnce,
     Fail,
     TakeSteps,
-    beat_once,
     note_step,
 )
 from tests.stack.typed import Typed, lipei
+from tests.temporal import temporal
 
 T = TypeVar("T")
 QUEUE = "claims"
@@ -53,14 +52,8 @@ WORKFLOW = "claims/" + "0a" * 16
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server of this module's own."""
-    port = free_ports(1)[0]
-    command = [str(binary()), "server", "start-dev", "--headless", "--log-level", "error"]
-    process = subprocess.Popen([*command, "--ip", "127.0.0.1", "--port", str(port)])
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(30)
+    with temporal(tmp_path_factory.mktemp("server")) as address:
+        yield address
 
 
 @pytest.fixture
@@ -87,18 +80,19 @@ def rotate(state: Path) -> str:
 
 
 @asynccontextmanager
-async def working(client: Client) -> AsyncIterator[None]:
+async def working(client: Client) -> AsyncIterator[BeatOnce]:
     """A worker that remembers no workflow, and so reads each history anew for each task."""
+    beating = BeatOnce()
     worker = Worker(
         client,
         task_queue=QUEUE,
         workflows=[TakeSteps, Fail, Beat],
-        activities=[note_step, beat_once],
+        activities=[note_step, beating.beat_once],
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=0,
     )
     async with worker:
-        yield
+        yield beating
 
 
 async def begun(client: Client, workflow_id: str = WORKFLOW) -> WorkflowHandle[Any, Any]:
@@ -226,7 +220,7 @@ def test_a_failed_workflows_history_tells_nothing(state: Path) -> None:
 def test_what_an_activity_tells_of_its_way_cannot_be_read(state: Path) -> None:
     async def story() -> tuple[str, bytes]:
         client = await connect(state)
-        async with working(client):
+        async with working(client) as beating:
             handle = await client.start_workflow(
                 "Beat", SECRET, id="claims/" + "1a" * 16, task_queue=QUEUE
             )
@@ -239,6 +233,7 @@ def test_what_an_activity_tells_of_its_way_cannot_be_read(state: Path) -> None:
                 return described.raw_description.SerializeToString()
 
             described = await eventually(told)
+            beating.looked.set()
             return await asyncio.wait_for(handle.result(), LONGEST_S), described
 
     result, described = asyncio.run(story())

@@ -71,7 +71,7 @@ async def asked(address: str, mine: Identity, own: Standing, times: int) -> list
     async with channel(address, mine, "claims", [own.hearing("claims")]) as opened:
         method: Any = opened.unary_unary(METHOD)
         for _ in range(times):
-            call = method(b"", timeout=10)
+            call = method(b"", timeout=60)
             with contextlib.suppress(grpc.RpcError):
                 await call
             codes.append(await call.code())

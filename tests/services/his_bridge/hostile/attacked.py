@@ -33,7 +33,7 @@ class Attacked:
 
     def good(self, bills: int = 1) -> None:
         """A pull that brings exactly so many good bills more, whatever was pulled before."""
-        assert self._pulled() == ""
+        assert self.pulled() == ""
         before, self._bills = self._bills, len(self._bridge.bills())
         assert self._bills == before + bills
         self.idle_kib = self.idle_kib or self._memory_kib("VmRSS")
@@ -44,15 +44,16 @@ class Attacked:
         Whatever it was: no stack trace, nothing of a bill, and bounded memory.
         """
         (self._proc / "clear_refs").write_text(_PEAK_ANEW, "utf-8")
-        failure = self._pulled()
+        failure = self.pulled()
         more_kib = self._memory_kib("VmHWM") - self.idle_kib
         assert len(self._bridge.bills()) == self._bills
-        assert "Traceback" not in self._bridge.log.read_text("utf-8")
+        assert "Traceback" not in self.log()
         assert more_kib <= MOST_KIB, f"{more_kib >> 10} MiB above idle"
         before, self._waiting = self._waiting, self._quarantined()
         return failure, dict(self._waiting - before)
 
-    def _pulled(self) -> str:
+    def pulled(self) -> str:
+        """A pull of whatever is there: why the source cannot be read, or nothing."""
         try:
             while self._bridge.pull(_MOST_RECORDS).more:
                 pass
@@ -62,6 +63,10 @@ class Attacked:
             assert fault.code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.FAILED_PRECONDITION}
             return fault.reason
         return ""
+
+    def log(self) -> str:
+        """What the bridge has said."""
+        return self._bridge.log.read_text("utf-8")
 
     def _quarantined(self) -> Counter[str]:
         records = self._bridge.quarantine()

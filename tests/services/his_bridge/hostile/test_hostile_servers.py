@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BufferedIOBase
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -165,7 +166,6 @@ REST: dict[str, tuple[Attack, str, str]] = {
         "SOURCE_COMPRESSES",
         "",
     ),
-    "a drip": (endless(HEAD + b"Content-Length: 99\r\n\r\n", b" ", 0.2), "SOURCE_AWAY", ""),
     "a page": (body(b"<!DOCTYPE html><html>log in</html>"), "SOURCE_NOT_FHIR", ""),
     "a way elsewhere": (
         status(b"302 Found", b"Location: http://169.254.169.254/", b"Content-Length: 0"),
@@ -211,7 +211,7 @@ REST: dict[str, tuple[Attack, str, str]] = {
 def rest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Attacked, Hostile]]:
     with hostile_server() as server:
         text = PROFILE.replace(BASE_URL, server.base_url)
-        text = text.replace("page_size: 50", "page_size: 50, attempts: 1, timeout_s: 2")
+        text = text.replace("page_size: 50", "page_size: 50, attempts: 1, timeout_s: 60")
         with attacked(tmp_path_factory.mktemp("rest"), text) as bridge:
             server.write(0)
             bridge.good()
@@ -227,6 +227,16 @@ def test_answers_that_no_good_server_gives(rest: tuple[Attacked, Hostile], what:
     assert (said, reason if reason in reasons else " ".join(reasons)) == (failure, reason)
     server.write(list(REST).index(what) + 1)
     bridge.good()
+
+
+def test_a_drip_is_given_up(tmp_path: Path) -> None:
+    with hostile_server() as server:
+        text = PROFILE.replace(BASE_URL, server.base_url)
+        text = text.replace("page_size: 50", "page_size: 50, attempts: 1, timeout_s: 2")
+        with attacked(tmp_path, text) as bridge:
+            server.attack = endless(HEAD + b"Content-Length: 99\r\n\r\n", b" ", 0.2)
+            assert bridge.pulled() == "SOURCE_AWAY"
+            assert "Traceback" not in bridge.log()
 
 
 def _only(where: str, change: Callable[[Reply], Reply]) -> Callable[[str, Reply], Reply]:
@@ -269,7 +279,7 @@ BULK: dict[str, tuple[Callable[[str, Reply], Reply], str]] = {
 def bulk(tmp_path: Any) -> Iterator[tuple[Attacked, BulkServer]]:
     with bulk_server(pending=0) as server:
         text = PROFILE.replace(BASE_URL, server.base_url)
-        text = text.replace("page_size: 50", "page_size: 50, attempts: 1, timeout_s: 5")
+        text = text.replace("page_size: 50", "page_size: 50, attempts: 1, timeout_s: 60")
         with attacked(tmp_path, text + "source: {kind: fhir_bulk, every_s: 0}\n") as bridge:
             yield bridge, server
 

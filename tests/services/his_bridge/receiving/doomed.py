@@ -1,7 +1,8 @@
 """A listener that is killed between commit and acknowledgement: `doomed URL PROFILE_FOLDER N HOW`.
 
 It prints its port, and after its Nth transaction it kills itself. HOW is `honest`, or `careless`:
-then it acknowledges first, as a control, and dies before it commits.
+then, as a control, it acknowledges from there on without a commit, and dies once one of SENDERS
+senders has heard so.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
 from services.his_bridge.sources.port import RawRecord
 from tests.services.his_bridge.receiving.listening import listening
 
-# Long enough for an answer to leave, short for a test.
-_UNTIL_IT_LEFT_S = 0.2
+# Each sends one message at a time, over a connection of its own.
+SENDERS = 4
 
 
 class Doomed(Intake):
@@ -36,16 +37,21 @@ class Doomed(Intake):
 
 
 class Careless(Intake):
-    """Says that it has stored what it is only about to store, and dies in between."""
+    """Says that it has stored what it is only about to store, and dies in between.
+
+    One message more than there are senders: so one of them has had its answer, and went on.
+    """
 
     left = 0
+    promised = 0
 
     async def take(self, records: Sequence[RawRecord]) -> tuple[Taken, ...]:
         Careless.left -= 1
         if Careless.left > 0:
             return await super().take(records)
-        loop = asyncio.get_running_loop()
-        loop.call_later(_UNTIL_IT_LEFT_S, os.kill, os.getpid(), signal.SIGKILL)
+        Careless.promised += len(records)
+        if Careless.promised > SENDERS:
+            os.kill(os.getpid(), signal.SIGKILL)
         return tuple(Taken.STORED for _ in records)
 
 

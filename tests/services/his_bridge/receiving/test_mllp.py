@@ -80,7 +80,7 @@ def test_an_answer_uses_the_senders_own_delimiters_and_version(database: Databas
     async def what(running: Running, sender: Client) -> None:
         text = with_field(dft(), "MSH", 12, "2.3").translate(str.maketrans("|^~\\&", "#*!?$"))
         await sender.send(text)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LONGEST_S):
             raw = await sender.reader.readuntil(b"\x1c\r")
         msh, msa = raw[1:-2].decode("gb18030").strip("\r").split("\r")
         assert msh.startswith("MSH#*!?$#LIPEI#BRIDGE#HIS#H110101#")

@@ -21,11 +21,12 @@ from services.his_bridge.storage.tables import inbox
 from tests.forked import Forked
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.messages_hl7 import dft
+from tests.services.his_bridge.receiving.doomed import SENDERS
 from tests.services.his_bridge.receiving.listening import client
 
 # Each sender waits for its answer, so that a transaction stores at most as many messages as there
 # are senders: these are enough for six of them.
-SENDERS, MESSAGES = 4, 24
+MESSAGES = 24
 DOOMED = "tests.services.his_bridge.receiving.doomed"
 
 

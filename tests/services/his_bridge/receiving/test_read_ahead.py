@@ -272,7 +272,11 @@ def test_an_erasure_waits_for_what_is_being_stored_and_takes_it_along(
 
 def waits_for_a_lock(database: Database) -> bool:
     with database.reading() as connection:
-        query = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        # Other tests' databases are on the same server.
+        query = (
+            "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)"
+            " WHERE NOT granted AND pg_stat_activity.datname = current_database()"
+        )
         return bool(connection.execute(text(query)).scalar_one())
 
 

@@ -137,7 +137,7 @@ async def naive(source: FhirRest, server: OddServer) -> set[str]:
     """What everybody writes first: ask for what is newer than the newest that was seen."""
     seen: set[str] = set()
     watermark = ""
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         while server.now < END:
             query = {"_sort": "_lastUpdated", "_count": "20"}
             if watermark:
@@ -210,7 +210,7 @@ def test_paging_by_offset_drifts_and_our_cursor_does_not() -> None:
     with odd_server(before=busy) as server:
         fill(server, 200)
         seen: list[tuple[str, str]] = []
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, timeout=60) as client:
             for offset in range(0, 220, 20):
                 query = {"_sort": "_lastUpdated", "_count": "20", "_offset": str(offset)}
                 entries = client.get(f"{server.base_url}/Claim", params=query).json()["entry"]
@@ -248,7 +248,7 @@ def test_records_that_come_in_before_the_place_double_pages_by_offset_and_not_ou
     with odd_server(before=inserting) as server:
         fill(server, 200)
         seen: list[tuple[str, str]] = []
-        with httpx.Client(trust_env=False) as client:
+        with httpx.Client(trust_env=False, timeout=60) as client:
             for offset in range(0, 240, 20):
                 query = {"_sort": "_lastUpdated", "_count": "20", "_offset": str(offset)}
                 entries = client.get(f"{server.base_url}/Claim", params=query).json()["entry"]

@@ -30,7 +30,7 @@ from services.his_bridge.profiles.reader import Section
 from services.his_bridge.profiles.source_kinds.files import read
 from services.his_bridge.profiles.source_kinds.port import Context
 from services.his_bridge.sources.files import FileDrop
-from services.his_bridge.sources.port import Page, RawRecord, SourceFault
+from services.his_bridge.sources.port import Page, RawRecord, SourceFault, Unsettled
 from tests.services.his_bridge.records import NAME, around, claim, profile
 
 STEPS = 300  # that no test needs; reaching it is an endless loop
@@ -293,6 +293,25 @@ def test_a_file_that_is_being_written_is_left_alone(folder: Path) -> None:
     assert (drop.place / ".c.ndjson").exists()
 
 
+def test_what_does_not_count_yet_is_told_with_its_time(folder: Path) -> None:
+    drop = Drop(folder, "format: ndjson, settle_s: 5")
+    drop.put("day.ndjson", b"{}")
+    changed = (drop.place / "day.ndjson").stat()
+    changed_s = max(changed.st_mtime, changed.st_ctime)
+    drop.clock.now_s = changed_s + 2
+    page = asyncio.run(drop.source.fetch(KIND, None))
+    assert page.swept
+    assert page.unsettled == Unsettled(count=1, settle_s=changed_s + 5)
+    drop.clock.now_s = changed_s + 5
+    assert drop.step().unsettled is None
+    other = folder.parent / "marked"
+    (other / KIND).mkdir(parents=True, mode=0o750)
+    marked = Drop(other, "format: ndjson, ready: ok_file")
+    marked.put("two.ndjson", b"{}")
+    page = asyncio.run(marked.source.fetch(KIND, None))
+    assert page.unsettled == Unsettled(count=1, settle_s=None)
+
+
 def test_with_ok_files_nothing_is_taken_before_its_mark(folder: Path) -> None:
     drop = Drop(folder, "format: ndjson, ready: ok_file")
     content = ndjson(*claims(0, 2))
@@ -317,6 +336,30 @@ def test_a_file_that_is_written_into_while_it_is_read_is_given_up(drop: Drop) ->
     receipt = drop.receipt("a.ndjson", "refused")
     assert receipt["reasons"][0]["reason"] == "CHANGED_WHILE_READ"
     assert receipt["records"] == 20  # whole records that were taken before
+
+
+@pytest.mark.parametrize("page", [1, 3])
+def test_a_file_that_is_cut_off_within_a_page_gives_nothing_of_that_page(
+    drop: Drop, page: int
+) -> None:
+    class Racing(FileDrop):
+        """Somebody truncates the file after it was looked at, and before the page is read."""
+
+        pages = 0
+
+        def _some(self, *args: Any) -> tuple[list[RawRecord], int, bool]:
+            self.pages += 1
+            if self.pages == page:
+                os.truncate(drop.place / ".lipei" / "work" / "a.ndjson", 10)
+            return super()._some(*args)
+
+    drop.put("a.ndjson", ndjson(*claims(0, 400)))
+    asyncio.run(drop.source.close())
+    drop.source = Racing(drop.profile, now_s=drop.clock)
+    assert drop.ids() == named(0, 20 * (page - 1))
+    receipt = drop.receipt("a.ndjson", "refused")
+    assert receipt["reasons"][0]["reason"] == "CHANGED_WHILE_READ"
+    assert receipt["records"] == 20 * (page - 1)
 
 
 # What is no file of this folder.

@@ -22,7 +22,7 @@ from tests.services.his_bridge.fhir_server import FhirServer, fhir_server
 from tests.services.his_bridge.records import patient
 from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
 
-LIMITS = PullLimits(attempts=1, max_wait_s=1, timeout_s=10, requests_per_s=1000)
+LIMITS = PullLimits(attempts=1, max_wait_s=1, timeout_s=60, requests_per_s=1000)
 RSA = RSAKey.generate_key(2048)
 EC = ECKey.generate_key("P-384")
 OTHERS = RSAKey.generate_key(2048)

@@ -668,11 +668,11 @@ def test_a_reader_of_numbers_misses_none_though_commits_overlap(
     def write(slow: bool) -> None:
         with database.writing() as connection:
             if not slow:
-                took.wait(10)
+                took.wait(60)
             mine = number(connection)
             if slow:
                 took.set()
-                may_commit.wait(10)
+                may_commit.wait(60)
             connection.execute(text("INSERT INTO things VALUES (:n)"), {"n": mine})
         if not slow:
             second_done.set()
@@ -680,8 +680,8 @@ def test_a_reader_of_numbers_misses_none_though_commits_overlap(
     threads = [threading.Thread(target=write, args=(slow,)) for slow in (True, False)]
     for thread in threads:
         thread.start()
-    took.wait(10)
-    second_done.wait(10 if misses else 0.3)  # under the lock it cannot finish
+    took.wait(60)
+    second_done.wait(60 if misses else 0.3)  # under the lock it cannot finish
     seen = read(database, 0)
     may_commit.set()
     for thread in threads:

@@ -75,7 +75,7 @@ def made(case: dict[str, Any]) -> tuple[Tariff, Evidence]:
 def test_a_case_fails_these_gates_and_no_others(name: str) -> None:
     case = CASES[name]
     share = case.get("law", LAW.share_millionths)
-    law = None if share is None else LegalCap(share, "a law")
+    law = None if share is None else LegalCap(share, case.get("law_source", "a law"))
     judged = judge(*made(case), bans(), law)
     failed = {gate.name: [fault.reason for fault in gate.faults] for gate in judged}
     assert {gate: reasons for gate, reasons in failed.items() if reasons} == case["fails"]
@@ -93,6 +93,8 @@ FIGURES = {
     "credit_cap": "readings take off up to 17.668 %, the tariff's cap is 30 %, the law's 40 %",
     "collar": "0.8 to 1.25 times the expiring premium, allowed 0.5 to 2",
     "floor": "the cheapest is 1,725.37 CNY, allowed from 1,000.00 CNY",
+    "large_losses": "85.00 CNY a person-year (95 %: 59.50 to 119.00) from 40 claims, the largest "
+    "11 % of it, allowed 50 %",
     "off_balance": "expected claims change by 0 %, approved 0 %, to a millionth",
     "banned_factors": "0 breaches by 5 features against 1 ban in CN, none allowed",
     "alternative": "stated for 2 of 2 outcomes, asked of all",

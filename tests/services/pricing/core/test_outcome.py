@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from datetime import date
 
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.pricing.core.features import read
 from services.pricing.core.incentive import Incentive, LegalCap, assess, credit_label
-from services.pricing.core.outcome import Outcome, OutcomeMonth, Person
-from services.pricing.core.rates import compile_rates
+from services.pricing.core.outcome import Outcome, OutcomeMonth, Person, at_stratum_means
+from services.pricing.core.quote import Asked, priced_renewal
+from services.pricing.core.rates import Rates, compile_rates
 from services.pricing.core.readings import Reading
+from services.pricing.core.renewal import Expiring
+from services.pricing.core.tariff import Collar
+from services.pricing.core.waterfall import gross_e4
+from services.pricing.fitting.renewal.grid import Grid
 from tests.services.pricing.at_hand import WOMAN_52, demo_rates
 from tests.services.pricing.core.reading_cases import SHANGHAI, moment, programmes, reading, weekly
-from tests.services.pricing.proposals import proposal
+from tests.services.pricing.proposals import format_2_tree, proposal
 
 CAP = LegalCap(200_000, "a regulation")
 WITHOUT_READING = {k: v for k, v in WOMAN_52.items() if k != "hba1c_percent"}
@@ -186,3 +192,45 @@ def test_u_lies_between_its_best_month_and_m0(months: dict[str, str]) -> None:
     for outcome in done.outcomes:
         values = [float(entry.value) for entry in outcome.months]
         assert min(values) <= float(outcome.value) <= 8.5
+
+
+def test_at_f_of_m0_is_below_the_price_without_a_reading_where_m0_has_a_lower_cell() -> None:
+    """At m0 = 7.2 %: (1371.648 × 0.90 + 1458 × 0.95 + 102 + 145) / 0.83 = 3453.714699 yuan.
+
+    Without a reading she would be priced at 3706.804819.
+    """
+    tree = format_2_tree()
+    tree["basis"]["windows"][0]["stratum_mean"] = "7.2"
+    rates = compile_rates(proposal(tree)[0])
+    values = read(rates.tariff.features, WITHOUT_READING).values
+    assert gross_e4(rates, at_stratum_means(rates, values)) == 3_453_714_699
+    assert gross_e4(rates, values) == 3_706_804_819
+    assert Grid(rates).waterfall(_code_of(rates, WITHOUT_READING)).steps[-2].premium_e4 == (
+        3_453_714_699
+    )
+    expiring = Expiring(
+        last_date="2025-12-31",
+        uncredited_minor=345_371,
+        currency="CNY",
+        collar=Collar(least_millionths=800_000, greatest_millionths=1_250_000, source="a test"),
+    )
+    asked = Asked(
+        policy_id="p-1",
+        tariff="registered",
+        start_date="2026-01-01",
+        features=WITHOUT_READING,
+        expiring=expiring,
+    )
+    waterfall, renewal = priced_renewal(asked, rates, values, "")
+    assert (renewal.technical_minor, waterfall.premium_minor) == (345_371, 345_371)
+
+
+def test_a_tariff_that_states_no_m0_is_priced_as_without_a_reading() -> None:
+    rates = demo_rates()
+    values = read(rates.tariff.features, WITHOUT_READING).values
+    assert at_stratum_means(rates, values) == values
+
+
+def _code_of(rates: Rates, given: dict[str, str]) -> int:
+    columns = {name: pa.array([text]).dictionary_encode() for name, text in given.items()}
+    return int(Grid(rates).judge(columns, 1).codes[0])

@@ -19,6 +19,7 @@ from services.pricing.tariffs.loader import (
     load_folder,
     load_tariff,
 )
+from services.pricing.tariffs.strict_json import NotJson, load
 from tests.services.pricing.at_hand import DEMO, DEMO_FILE, demo_tree, sealed, unsealed
 
 AGE, SEX, CONDITION, HBA1C, SYSTOLIC = range(5)
@@ -257,6 +258,13 @@ def test_what_python_would_read_silently_is_refused(
     altered = alter(DEMO_FILE.read_text("utf-8"))
     found = faults(altered if isinstance(altered, bytes) else altered.encode())
     assert (path, reason) in found
+
+
+def test_a_byte_that_is_not_utf_8_and_a_mark_in_front_are_told_with_their_line() -> None:
+    with pytest.raises(NotJson, match=r"^line 2: not UTF-8"):
+        load(b'{\n"a": "\xb1"}')
+    with pytest.raises(NotJson, match=r"^line 1: begins with a byte order mark"):
+        load(b'\xef\xbb\xbf{"a": 1}')
 
 
 def test_all_faults_of_a_file_come_at_once() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import tracemalloc
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import date
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -14,6 +16,7 @@ from services.his_bridge.core.reconciliation import DayTotals
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.sources.sql import SqlSource
+from services.his_bridge.sources.sql.connecting import refuse_larger
 from services.his_bridge.sources.sql.cursor import Place
 from tests.services.his_bridge.sources.sql.hospital import (
     LINE,
@@ -280,6 +283,36 @@ def test_a_cell_that_is_too_large_is_refused_before_it_is_fetched(url: str, colu
         url, lambda text: text.replace("page_size: 20", "page_size: 20, max_body_mib: 32")
     )
     assert fetched(loose) > many
+
+
+def test_sqlite_does_not_even_read_a_cell_that_is_far_too_large(tmp_path: Path) -> None:
+    """It would read a text to count it, in memory that is not Python's."""
+    url = f"sqlite:///{tmp_path / 'his.db'}"
+    build(url)
+    with connected(url) as connection:
+        add(connection, "b1")
+        add(connection, "b2")
+        large = text("UPDATE v_line SET item_name = :n WHERE bill_no = 'b2'")
+        connection.execute(large, {"n": "x" * (6 * MIB)})
+    counts = "SELECT sum(length(item_name)) FROM v_line"
+    with closing(sqlite3.connect(tmp_path / "his.db")) as raw:
+        assert raw.execute(counts).fetchone()[0] > 6 * MIB  # the control
+        refuse_larger(raw, "sqlite", MIB)
+        with pytest.raises(sqlite3.DataError) as refused:
+            raw.execute(counts).fetchone()
+        assert refused.value.sqlite_errorcode == sqlite3.SQLITE_TOOBIG
+
+    def small(text: str) -> str:
+        return text.replace("timeout_s: 20", "timeout_s: 20, max_body_mib: 1")
+
+    async def pages(source: SqlSource) -> tuple[str, ...]:
+        page = await source.fetch("Bill", None)
+        with pytest.raises(SourceFault) as caught:
+            await source.fetch("Bill", page.cursor)
+        return (*(record.record_id for record in page.records), caught.value.reason)
+
+    # What comes before it is read, and what stands in the way is named.
+    assert with_source(profile(url, small), pages) == ("b1", "SOURCE_TOO_LARGE")
 
 
 def fetched(found: SourceProfile) -> int:

@@ -16,6 +16,7 @@ from services.common.database import Database
 from services.his_bridge.core.reconciliation import differences
 from services.his_bridge.intake import PullReport
 from services.his_bridge.profiles.loader import SourceProfile, parse_profile
+from services.his_bridge.reconciling import Reconciler
 from services.his_bridge.sources.port import RawRecord
 from services.his_bridge.sources.sql import SqlSource
 from services.his_bridge.storage import lists, showing
@@ -156,6 +157,60 @@ def test_rows_are_released_once_and_agree_with_the_books(database_url: str, kept
     run(database_url, "DELETE FROM v_bill WHERE bill_no = 'b20'")
     pulled(found, kept)
     assert [day.missing_there for day in difference(found, kept)] == [{"Bill/b20"}]  # type: ignore[attr-defined]  # a DayDifference
+
+
+def reconciled(found: SourceProfile, kept: Database) -> tuple[int, list[tuple[str, str, str]]]:
+    """How many bills were fetched again, and what still differs: day, kind and id."""
+
+    async def comparing() -> tuple[int, list[tuple[str, str, str]]]:
+        keys = subject_keys(kept)
+        hospital = hospital_of(found, kept, keys, tokens, lambda: NOW_US, INSURER)
+        assert hospital.source is not None
+        try:
+            done = await Reconciler(kept, keys, lambda: NOW_US).reconcile(hospital, FIRST, LAST)
+        finally:
+            await hospital.source.close()
+        named = [(one.day.isoformat(), one.kind, one.external_id) for one in done.differing]
+        return done.again, named
+
+    return asyncio.run(comparing())
+
+
+@pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/New_York"])
+def test_what_changed_without_a_mark_is_found_and_mended_and_what_is_gone_is_named(
+    database_url: str, kept: Database, zone: str
+) -> None:
+    build(database_url)
+    found = profile(database_url, lambda text: text.replace("Asia/Shanghai", zone))
+    with connected(database_url) as connection:
+        for number in range(6):
+            add(connection, f"b{number}")
+        # Of these days in the hospital's zone, whichever is ours or UTC's.
+        add(connection, "late", ended="2026-03-01 23:59:59")
+        add(connection, "early", ended="2026-03-02 00:00:01")
+        add(connection, "newest", updated="2026-03-05 10:00:00")
+    assert pulled(found, kept).released == 9
+    assert reconciled(found, kept) == (0, [])
+    # Nobody wrote when: no sweep sees any of it.
+    run(database_url, "UPDATE v_bill SET total = '25.00' WHERE bill_no = 'b1'")
+    run(database_url, "UPDATE v_line SET amt = '25.00', price = '12.50' WHERE bill_no = 'b1'")
+    run(database_url, "UPDATE v_bill SET ended = '2026-03-02 00:30:00' WHERE bill_no = 'b2'")
+    run(database_url, "UPDATE v_bill SET status = '2' WHERE bill_no = 'b3'")
+    run(database_url, "DELETE FROM v_bill WHERE bill_no = 'b4'")
+    assert pulled(found, kept).received == 0
+    again, differing = reconciled(found, kept)
+    assert again == 3
+    assert differing == [("2026-03-01", "extra", "Bill/b4")]
+    assert sorted(released(kept, "sql-hospital")[9:]) == [
+        ("CORRECTION", 2_500),
+        ("CORRECTION", 5_000),
+        ("REVERSAL", 5_000),
+    ]
+    # Once more nothing is fetched, and what is gone stays named.
+    assert reconciled(found, kept) == (0, differing)
+    with connected(database_url) as connection:
+        add(connection, "b4")
+    assert reconciled(found, kept) == (0, [])
 
 
 def test_messages_make_one_bill_whose_persons_are_looked_up(

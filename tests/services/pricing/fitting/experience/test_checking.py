@@ -280,3 +280,65 @@ def test_what_exceeds_the_memory_goes_where_nobody_else_reads(
     assert Path(spilt).stat().st_mode & 0o077 == 0
     assert any(Path(spilt).iterdir())
     assert not list(tmp_path.iterdir())
+
+
+OWN = {
+    "people": TableSource(
+        file="客户.csv", columns={"birth_date": "出生日期", "coinsurance_percent": "自付比例"}
+    ),
+    "policies": TableSource(
+        file="保单.csv",
+        columns={"policy_id": "保单号", "first_day": "起保日", "after_day": "终止日"},
+    ),
+    "claims": TableSource(file="赔案.csv", columns={"amount_minor": "赔款分", "cause": "原因"}),
+}
+
+
+def told_by_own_names(
+    table: str, *spoil: Break, without: str = ""
+) -> dict[str, tuple[str, str, str]]:
+    """Where, what and what to do of each kind of fault of a book that has its owner's names."""
+    book = plain()
+    for one in spoil:
+        one(book[table])
+    given = {
+        name: frame.rename(columns=dict(OWN[name].columns)) if name in OWN else frame
+        for name, frame in frames(book).items()
+    }
+    if without:
+        given[table] = given[table].drop(columns=[without])
+    mapped = replace(BOOK, tables=OWN)
+    return {
+        one.kind: (one.where, one.what, one.do) for one in check(open_frames(given, mapped), mapped)
+    }
+
+
+def test_a_fault_names_the_owner_s_file_and_columns() -> None:
+    told = told_by_own_names("people", cell("birth_date", "31/12/1970"))
+    assert told["NOT_READ"][:2] == (
+        "客户.csv [people]",
+        "出生日期 [birth_date]: cannot be read as day",
+    )
+    told = told_by_own_names("people", cell("coinsurance_percent", 250))
+    assert told["NO_PERCENTAGE"][1] == "自付比例 [coinsurance_percent]: no number from 0 to 100"
+    told = told_by_own_names("people", without="出生日期")
+    assert told["MISSING_COLUMN"][1] == "no column 出生日期 [birth_date]"
+    told = told_by_own_names("policies", cell("after_day", date(2024, 3, 2)), again())
+    where, what, do = told["ABOVE_A_YEAR"]
+    assert where == "保单.csv [policies]"
+    assert what.startswith("终止日 [after_day], 起保日 [first_day]: exposure above a year")
+    assert do.endswith("终止日 [after_day] is the first day outside")
+    assert told["DUPLICATE_KEY"][1] == "保单号 [policy_id] stands in an earlier row"
+    # Another table's column, of which this table's fault speaks.
+    told = told_by_own_names("policies", cell("first_day", date(1969, 1, 1)))
+    assert told["IMPOSSIBLE_AGE"][2] == "mend 出生日期 [birth_date] or 起保日 [first_day]"
+
+
+def test_plain_words_that_are_columns_too_stay_words() -> None:
+    told = told_by_own_names("claims", cell("cause", "dental"), cell("amount_minor", 20_001))
+    assert told["UNKNOWN_CAUSE"][1] == "原因 [cause]: no cause of book.causes"
+    assert told["ABOVE_GROUND_UP"] == (
+        "赔案.csv [claims]",
+        "赔款分 [amount_minor]: paid more than the bill",
+        "赔款分 [amount_minor] is net of the deductible, ground_up_minor is not",
+    )

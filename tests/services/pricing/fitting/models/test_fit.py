@@ -116,6 +116,16 @@ def test_an_outcome_never_falls_is_flat_below_its_bound_and_costs_most_when_abse
     assert factors[0] < 0.95
 
 
+def test_the_sicks_own_relativity_is_no_surer_than_beside_the_outcomes_fitted_with_it(
+    found: Fit,
+) -> None:
+    own = next(c for c in found.causes[0].frequency.coefficients if c.name == "condition")
+    cell = next(c for c in table(found, "condition").cells if c.level == own.level)
+    assert cell.raw_high95 is not None
+    told = np.log(cell.raw_high95 / cell.raw) / 1.959964
+    assert told == pytest.approx(own.se_clustered, rel=1e-5)
+
+
 def test_one_reading_moves_an_outcome_by_no_more_than_allowed(book: MadeBook) -> None:
     tight = SETTINGS.replace("one_reading_at_most: '0.40'", "one_reading_at_most: '0.02'")
     found = fitted(book, tight)

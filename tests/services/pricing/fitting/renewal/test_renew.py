@@ -242,8 +242,18 @@ def test_a_row_that_cannot_be_read_far_behind_the_heading_is_refused(
     assert renewed_book(work(whole, tmp_path / "control"))[0].renewed == 30_000
     book = tmp_path / "b.csv"
     book.write_bytes(text + spoiled + b"\n")
-    with pytest.raises(BookUnreadable):
+    with pytest.raises(BookUnreadable) as refused:
         renewed_book(work(book, tmp_path))
+    (fault,) = refused.value.faults
+    assert "b.csv: line 30002 " in fault
+
+
+def test_a_short_row_right_behind_the_heading_is_named_and_not_all_columns(tmp_path: Path) -> None:
+    book = tmp_path / "b.csv"
+    book.write_text("policy_id,age,sex\np1,52,F\np2,67\n", encoding="utf-8")
+    with pytest.raises(BookUnreadable) as refused:
+        renewed_book(work(book, tmp_path))
+    assert refused.value.faults == ("b.csv: line 3 has 2 cells, the heading has 3",)
 
 
 def test_a_target_out_of_reach_and_a_book_without_a_price_leave_the_older_result(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from services.pricing.core.evidence import Decile, Hazard, HeldOut, Ratio, Validation
 from services.pricing.core.tariff import (
     MILLION,
     BandTable,
@@ -20,6 +21,7 @@ from services.pricing.fitting.models.fit_result import (
     Coefficient,
     Fit,
     FitWarning,
+    LargeLoad,
     ModelFit,
     TableFit,
     fit_bytes,
@@ -118,6 +120,14 @@ def _cause(cause: Cause) -> CauseFit:
         frequency=model,
         severity=msgspec.structs.replace(model, family="gamma"),
         tables=tuple(_table(table) for table in cause.tables),
+        large=LargeLoad(
+            claims=40,
+            persons=38,
+            load_minor=2_833.0,
+            low95=2_000.0,
+            high95=4_000.0,
+            largest=0.11,
+        ),
     )
 
 
@@ -163,3 +173,34 @@ def _cells(table: FactorTable) -> list[CellFit]:
         )
         for level, first, last, factor in spans
     ]
+
+
+def validated() -> Validation:
+    """What a report might have found of the hand-made fit."""
+    overall = Ratio(
+        of="all",
+        exposure_millionths=1_464_900_000,
+        ratio_millionths=1_013_400,
+        low95_millionths=941_000,
+        high95_millionths=1_085_900,
+    )
+    part = HeldOut(
+        name="last_year",
+        overall=overall,
+        gini_millionths=312_000,
+        gini_low95_millionths=250_000,
+        gini_high95_millionths=360_000,
+        deciles=tuple(
+            Decile(actual_e4=number * 7_000_000, expected_e4=number * 6_500_000)
+            for number in range(1, 11)
+        ),
+    )
+    return Validation(
+        judged="selected",
+        held_out=(part, msgspec.structs.replace(part, name="person")),
+        hazards=(
+            Hazard(cause="inpatient", name="sex F", p_millionths=13_000),
+            Hazard(cause="inpatient", name="age 30–39", p_millionths=None),
+        ),
+        fairness=(msgspec.structs.replace(overall, of="region north", ratio_millionths=None),),
+    )

@@ -6,7 +6,7 @@ import ast
 import inspect
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import openpyxl
@@ -17,7 +17,7 @@ from services.pricing.core.evidence import evidence_digest, evidence_from
 from services.pricing.core.gates import all_passed, cells_of, judge
 from services.pricing.core.incentive import LegalCap
 from services.pricing.core.tariff import MILLION, Basis, canonical_bytes
-from services.pricing.fitting.models.fit_result import Fit, Loads, Scaling
+from services.pricing.fitting.models.fit_result import Fit, FitWarning, Loads, Scaling, cell_title
 from services.pricing.fitting.pricing_file import template
 from services.pricing.fitting.selection import choice
 from services.pricing.fitting.selection.basis import study_basis
@@ -31,7 +31,13 @@ from services.pricing.fitting.selection.choice import (
     selection_from,
 )
 from services.pricing.fitting.selection.memo import memo
-from services.pricing.fitting.selection.memo_page import LANGUAGES, Heading, html, markdown
+from services.pricing.fitting.selection.memo_page import (
+    LANGUAGES,
+    Heading,
+    Language,
+    html,
+    markdown,
+)
 from services.pricing.fitting.selection.proposal import (
     ProposalRefused,
     proposal,
@@ -56,6 +62,7 @@ from tests.services.pricing.fitting.selection.hand_made import (
     file,
     hand_made,
     settings,
+    validated,
 )
 from tests.services.pricing.proposals import bans
 
@@ -412,10 +419,16 @@ def test_a_memo_says_everything_that_is_filed(language: Any) -> None:
     blocks = memo(made.tariff, made.evidence, gates, language)
     text, page = markdown(blocks), html(blocks, language)
     headings = [one for one in blocks if isinstance(one, Heading)]
-    assert len([one for one in headings if one.level == 2]) == 11
+    assert len([one for one in headings if one.level == 2]) == 12
     for said in (DATA, evidence_digest(made.evidence), "0.97", "reserving", "a regulation"):
         assert said in text
         assert said in page
+    load = (
+        "大额赔案" if language == "zh" else "claims above the threshold",
+        "| 40 | 38 | 11.0 % |",
+    )
+    for said in load:
+        assert said in text
     for gate in gates:
         assert f"| {gate.name} |" in text
     assert "less &lt;by> the \\| book" in text
@@ -498,3 +511,45 @@ def test_a_memo_of_a_fit_that_tells_no_level_says_so_and_keeps_its_evidence(lang
 
 def test_the_columns_are_named_once() -> None:
     assert len({name for _, name, _ in COLUMNS}) == len(COLUMNS) == len(PLACE)
+
+
+def test_a_relativity_that_a_bound_holds_says_so_in_workbook_and_memo() -> None:
+    fit = hand_made()
+    table = next(one for one in fit.causes[0].tables if one.kind == "bands")
+    where = f"{fit.causes[0].name}.{table.name}.{cell_title(table.cells[0])}"
+    held = FitWarning(code="BOUNDED", where=where, zh="受限", en="held")
+    bounded = msgspec.structs.replace(fit, warnings=(held,))
+    listed = rows_of(bounded, None)
+    assert [row.bounded for row in listed].count(True) == 1
+    assert not any(row.bounded for row in rows_of(fit, None))
+    content = workbook_bytes(bounded, digest(bounded), listed, BOUNDS)
+    book = openpyxl.load_workbook(io.BytesIO(content))
+    checks = [
+        str(line[-1]) for sheet in book.worksheets for line in sheet.iter_rows(values_only=True)
+    ]
+    assert sum("held by a bound" in one for one in checks) == 1
+    made = proposal(bounded, digest(bounded), as_indicated(digest(bounded)), settings())
+    for language, said in (("zh", "受上下限约束"), ("en", "held by a bound")):
+        told = markdown(memo(made.tariff, made.evidence, (), cast("Language", language)))
+        assert told.count(said) == 1
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_memo_holds_the_validation_or_names_it_as_open(language: Language) -> None:
+    zh = language == "zh"
+    made = proposal(FIT, SHA256, selection(), settings(), validation=validated())
+    assert evidence_from(canonical_bytes(made.evidence)) == made.evidence
+    told = markdown(memo(made.tariff, made.evidence, (), language))
+    for said in (
+        "留出的最后一年" if zh else "the last year, held out",
+        "留出的人员" if zh else "people held out",
+        "| 1,465 | 1.013 | 0.941 – 1.086 | 0.312 | 0.25 – 0.36 |",
+        "| 10 | 70.00 CNY | 65.00 CNY |",
+        "检验 2 个系数，1 个 p < 0.05" if zh else "2 coefficients tested, 1 with p < 0.05",
+        "sex F | 0.013 |",
+        "region north | 1,465 | — |",
+    ):
+        assert said in told
+    without = proposal(FIT, SHA256, selection(), settings())
+    told = markdown(memo(without.tariff, without.evidence, (), language))
+    assert ("待补：" if zh else "Open: there is no validation report") in told

@@ -1,0 +1,105 @@
+"""Whether a source's place answers from this machine, before the bridge reads anything from it.
+
+Opens a connection, a folder or a port, and sends nothing: whether the source lets us in, and what
+its records are worth, `lipei his test` asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
+
+from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
+from services.his_bridge.profiles.source_kinds.files import FilesSettings
+from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
+from services.his_bridge.profiles.source_kinds.port import SourceSettings
+from services.his_bridge.profiles.source_kinds.sql import SqlSettings
+from services.his_bridge.receiving.opening import CannotListen, opened
+
+_ASK_S = 3.0
+# Where each kind of database listens when its URL does not say it.
+_PORTS = {
+    "postgresql": 5432,
+    "mysql": 3306,
+    "mariadb": 3306,
+    "mssql": 1433,
+    "oracle": 1521,
+    "dm": 5236,
+}
+
+
+def reached(settings: SourceSettings, *, running: bool) -> str:
+    """What was found at the place of a source, in words, without its user and password.
+
+    `running`: a bridge of this installation runs, and may be who listens at its own port.
+    """
+    if isinstance(settings, FilesSettings):
+        return _folder(settings.folder)
+    if isinstance(settings, MllpSettings):
+        return _port(settings, running=running)
+    if isinstance(settings, SqlSettings):
+        return _database(settings)
+    if isinstance(settings, FhirRestSettings):
+        parts = urlsplit(settings.base_url)
+        usual = 443 if parts.scheme == "https" else 80
+        return _answers(parts.hostname or "", parts.port or usual)
+    raise TypeError("a kind of source that nobody can try")
+
+
+def _answers(host: str, port: int) -> str:
+    where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    try:
+        socket.create_connection((host, port), timeout=_ASK_S).close()
+    except socket.gaierror:
+        return f"the name {host} leads nowhere from here"
+    except TimeoutError:
+        return f"{where} does not answer within {_ASK_S:.0f} s: a firewall, or it is off"
+    except OSError as error:
+        return f"{where} cannot be reached: {error.strerror or type(error).__name__}"
+    return f"{where} answers"
+
+
+def _database(settings: SqlSettings) -> str:
+    if not settings.url:
+        return f"the database's address is not set: export {settings.variable} before `lipei up`"
+    try:
+        url = make_url(settings.url)
+    except ArgumentError:
+        return f"{settings.variable} is no SQLAlchemy URL"
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        there = url.database is not None and os.access(url.database, os.R_OK)
+        return f"{url.database} is there" if there else f"{url.database} cannot be read"
+    port = url.port or _PORTS.get(backend)
+    if not url.host or port is None:
+        return f"the URL of {settings.variable} names no host and port to try"
+    return _answers(url.host, port)
+
+
+def _folder(folder: Path) -> str:
+    if not folder.is_dir():
+        return f"{folder} is no folder: make it, for the sender and the bridge alone"
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return f"{folder} is there, but who runs this may not read, write and enter it"
+    kinds = sorted(one.name for one in folder.iterdir() if one.is_dir())
+    return f"{folder} is there, with the folders {', '.join(kinds) or 'none'}"
+
+
+def _port(settings: MllpSettings, *, running: bool) -> str:
+    async def tried() -> None:
+        server = await opened(settings, asyncio.Protocol)
+        server.close()
+        await server.wait_closed()
+
+    try:
+        asyncio.run(tried())
+    except CannotListen as closed:
+        own = "; it may be the bridge that runs here" if running else ""
+        return f"{closed}{own}"
+    return f"{settings.host}:{settings.port} is free to listen on"
