@@ -282,6 +282,7 @@ def test_another_insurer_gets_an_empty_book(office: Office, tmp_path: Path) -> N
     done = export(office, file, insurer="another")
     assert done.code == 0, done.err
     assert pd.read_parquet(file.parent / "book" / "people.parquet").empty
+    assert "no readings: nobody has any, or" in done.out
     assert len(office.log.kept) == before
 
 

@@ -48,7 +48,7 @@ class BookWriter:
         }
         self._waiting: dict[str, list[Any]] = {name: [] for name in columns}
         self._writers: dict[str, Any] = {}
-        self.rows: Counter[str] = Counter()
+        self.rows: Counter[str] = Counter(dict.fromkeys(columns, 0))
 
     def __enter__(self) -> Self:
         shutil.rmtree(self._folder, ignore_errors=True)
