@@ -209,7 +209,7 @@ FAULTS = {"": "ValueError", "group": "ExceptionGroup", "answer": "TypeError"}
 def leaked(text: str) -> bool:
     """Whether the secret stands in the text, in clear or escaped."""
     escaped = SECRET.encode("unicode_escape").decode()
-    return any(form in text for form in (SECRET, "4401", escaped, repr(SECRET.encode())[2:-1]))
+    return any(form in text for form in (SECRET, "4401 0119", escaped, repr(SECRET.encode())[2:-1]))
 
 
 def test_without_the_edge_grpc_sends_the_exceptions_text(tmp_path: Path) -> None:
