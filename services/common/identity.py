@@ -18,6 +18,8 @@ def normalised(number: str) -> str:
     >>> normalised(" 11010１19900307－002x")
     '11010119900307002X'
     """
+    if number.isascii() and number.isalnum():  # as most are written: nothing of it is noise
+        return number.upper()
     plain = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", number).upper())
     # Zero-width characters (Cf) come along with copied text and cannot be seen.
     kept = "".join(c for c in _NOISE.sub("", plain) if unicodedata.category(c) != "Cf")

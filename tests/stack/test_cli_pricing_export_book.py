@@ -162,8 +162,8 @@ def made(office: Office, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     done = export(office, file)
     assert done.code == 0, done.err
     assert "people 36, policies 36, readings 12" in done.out
-    assert "1 people left out: fewer than five share" in done.out
-    assert "12 people whose birth is told by five years" in done.out
+    assert "who share birth and sex with fewer than four others: 1\n" in done.out
+    assert "people whose birth is told by five years: 12\n" in done.out
     assert not (file.parent / "exporting").exists()
     of_claims = [one.record for one in office.log.kept[before[0] :]]
     return Exported(file.parent, of_claims, office.leaves_of_pricing()[before[1] :])
@@ -272,6 +272,7 @@ def test_an_interrupted_export_goes_on_and_leaves_no_half_book(
     told = [study_pb2.ExportPeopleResponse.FromString(one.read_bytes()) for one in parts[:2]]
     before = len(office.log.kept)
     assert export(office, file, "--study", "f" * 32).code == 1  # another is under way
+    assert export(office, file, "--study", "mine").code == 2
     assert export(office, file).code == 0
     assert len(office.log.kept) - before == 36 - sum(len(one.people) for one in told)
     assert len(pd.read_parquet(file.parent / "book" / "people.parquet")) == 36
@@ -283,6 +284,7 @@ def test_another_insurer_gets_an_empty_book(office: Office, tmp_path: Path) -> N
     done = export(office, file, insurer="another")
     assert done.code == 0, done.err
     assert pd.read_parquet(file.parent / "book" / "people.parquet").empty
+    assert "no readings: nobody has any, or" in done.out
     assert len(office.log.kept) == before
 
 
@@ -298,3 +300,31 @@ def test_a_book_of_ones_own_is_not_replaced(office: Office, tmp_path: Path) -> N
     own.write_text("person_id,region\n")  # beside an exported book it is not lost either
     assert export(office, file).code == 1
     assert own.exists()
+
+
+def test_people_who_come_meanwhile_make_it_begin_anew(office: Office, tmp_path: Path) -> None:
+    file = pricing_folder(tmp_path / "p")
+    office.caller.append(of_insurer("third"))  # whose people no other test knows
+    publish(office.claims)
+    family = policy(5, people=9)
+    for index, member in enumerate(family.members):
+        member.birth_date = f"1980-03-{index + 10}"
+    imported(office.claims, family)
+    record_address(office.state, "pricing", "127.0.0.1:9")
+    assert export(office, file, insurer="third").code == 1
+    record_address(office.state, "pricing", office.pricing)
+    exporting = file.parent / "exporting"
+    late = sorted(exporting.glob("people-*.pb"))[1:]
+    assert len(late) == 1
+    late[0].unlink()
+    another = policy(6)  # who makes the month of the others too exact
+    another.members[0].birth_date = "1980-08-08"
+    imported(office.claims, another)
+    done = export(office, file, insurer="third")
+    assert done.code == 1
+    assert "begin anew" in done.err
+    assert not exporting.exists()
+    assert export(office, file, insurer="third").code == 0
+    office.caller.pop()
+    people = pd.read_parquet(file.parent / "book" / "people.parquet")
+    assert people["birth_date"].value_counts().to_dict() == {date(1980, 7, 1): 10}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import ROUND_HALF_UP, Context, Decimal
+from functools import lru_cache
 
 import msgspec
 
@@ -96,6 +97,8 @@ def to_minor(amount: Decimal, currency: str, path: str) -> int | Fault:
     return int(scaled)
 
 
+# Hospitals have some thousand prices, and most quantities are one.
+@lru_cache(maxsize=8_192)
 def rounded(quantity: Decimal, price: Decimal, currency: str) -> int:
     """Minor units of quantity times price, rounded once, half up."""
     exact = _EXACT.multiply(quantity, price).scaleb(currency_exponent(currency), _EXACT)

@@ -114,14 +114,17 @@ def _refund_faults(lines: Sequence[ParsedLine]) -> Iterator[Fault]:
         takes_back = line.quantity is not None and line.quantity < 0
         if takes_back and not line.reverses_line:
             yield Fault(reason=Reason.QUANTITY_NOT_POSITIVE, path=f"{line.path}.quantity")
-        amounts = [line.quantity, line.net, line.fund_paid]
-        signs = {amount > 0 for amount in amounts if amount}
         negative_price = line.unit_price is not None and line.unit_price < 0
-        if negative_price or (line.reverses_line and True in signs):
+        if negative_price or (line.reverses_line and _adds(line)):
             yield Fault(reason=Reason.REVERSAL_DOES_NOT_FIT, path=line.path)
         if line.line_id and line.line_id in seen:
             yield Fault(reason=Reason.NUMBER_REPEATED, path=f"{line.path}.line_id")
         seen.add(line.line_id)
+
+
+def _adds(line: ParsedLine) -> bool:
+    """Whether a quantity or an amount of the line is above nothing."""
+    return any(one > 0 for one in (line.quantity, line.net, line.fund_paid) if one is not None)
 
 
 def whole_readings(

@@ -36,22 +36,24 @@ from tests.services.claims.given import (
     yuan,
 )
 from tests.services.claims.serving import Served, Stuck, served
+from tests.services.claims.stock import Stock, insured
 
 
 @pytest.fixture
-def both(database_url: str) -> Iterator[Served]:
+def stock() -> Stock:
+    return insured(1)
+
+
+@pytest.fixture
+def both(stocked_url: str) -> Iterator[Served]:
     """The service on SQLite, then on PostgreSQL: for what the database itself must do."""
-    with served(database_url) as running:
-        publish(running)
-        imported(running, policy(1))
+    with served(stocked_url) as running:
         yield running
 
 
 @pytest.fixture
-def service(sqlite_database: str) -> Iterator[Served]:
-    with served(sqlite_database) as running:
-        publish(running)
-        imported(running, policy(1))
+def service(stocked_sqlite: str) -> Iterator[Served]:
+    with served(stocked_sqlite) as running:
         yield running
 
 
@@ -352,6 +354,7 @@ def decided_at_last(service: Served, request: pb.SubmitClaimRequest) -> pb.Claim
     return claim
 
 
+@pytest.mark.both_databases
 def test_fifty_at_once_are_all_decided_and_the_deductible_is_used_once(both: Served) -> None:
     def submit(number: int) -> int:
         request = submission(bill(f"B{number}", line(1, DRUG, f"{1000 + number}.00")), wait_s=30)
@@ -403,6 +406,7 @@ def test_pages_hold_every_claim_once(both: Served) -> None:
     assert refused(both.claims.ListClaims, request).violations[0].field == "page_token"
 
 
+@pytest.mark.both_databases
 def test_replay_recomputes_the_decision_and_notices_an_altered_one(both: Served) -> None:
     (claim,) = both.claims.SubmitClaim(submission(bill("B1"))).claims
     request = pb.ReplayClaimRequest(name=claim.name)
@@ -472,6 +476,7 @@ FORGERIES = (
 )
 
 
+@pytest.mark.both_databases
 def test_a_decision_that_does_not_add_up_cannot_be_written(both: Served) -> None:
     both.claims.SubmitClaim(submission(bill("B1")))
 

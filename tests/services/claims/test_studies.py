@@ -28,6 +28,8 @@ from tests.services.claims.given import bill, id_number, imported, policy, publi
 from tests.services.claims.serving import Served, served, token
 from tests.tenants import of_hospital, of_insurer
 
+pytestmark = pytest.mark.both_databases
+
 STUDY, BEFORE = "0" * 31 + "1", "2100-01-01"
 CHIEF = frozenset({access_pb2.ROLE_CHIEF_ACTUARY})
 PEOPLE = 6
