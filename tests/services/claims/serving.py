@@ -197,7 +197,7 @@ def served(
         await server.start()
         return server, port
 
-    server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(20)
+    server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(60)
     address = f"127.0.0.1:{port}"
     # The guard asks `caller` who calls, so that one connection does for all that it may be.
     channel = sync_channel(address, acting("settlement", ""), "claims")
