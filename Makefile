@@ -41,8 +41,8 @@ check: setup ## Run every gate: ruff, mypy, import-linter, buf, generated code, 
 bench: setup ## Run the benchmarks against their floors
 	@exec .venv/bin/python -m bench $(ARGS)
 
-fault: setup ## Run the fault tests at full length
-	@exec .venv/bin/python -m pytest -m fault $(ARGS)
+fault: setup ## Run the fault tests at full length, and all properties with more examples
+	@exec .venv/bin/python -m pytest -m "fault or hypothesis and not data" --hypothesis-profile=ci $(ARGS)
 
 up: setup ## Start the whole stack on this machine; Ctrl-C stops it
 	@exec .venv/bin/lipei up $(ARGS)

@@ -6,7 +6,6 @@ Everything of ours and the database run on one core; who sends runs on another o
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,6 @@ from sqlalchemy import Connection, MetaData, Table, event, select, text
 from bench.hl7v2_bridge import bridge_database, listening, on_one_core, sent
 from bench.mllp_sender import CONNECTIONS, LINES, message
 from bench.postgres import backends_cpu_s, fresh_database, postgres_server, version_of
-from bench.processes import cpu_s
 from bench.rows import Report, Sizes
 from services.common.bulk import copy_rows
 from services.common.database import Database
@@ -63,7 +61,7 @@ async def _measured(report: Report, bills: int, url: str) -> None:
         async with listening(database, keys) as port:
             await sent(database, port, 0, first)
             with _commits(database) as commits:
-                before = cpu_s(os.getpid()), backends_cpu_s(url)
+                before = time.process_time(), backends_cpu_s(url)
                 took_s = await sent(database, port, first, bills)
                 ours = _spent(took_s, before, url)
         floor = _floor(database, url, bills, commits["all"])
@@ -81,7 +79,7 @@ async def _measured(report: Report, bills: int, url: str) -> None:
 
 def _spent(took_s: float, before: tuple[float, float], url: str) -> Spent:
     own, databases = before
-    return Spent(took_s, cpu_s(os.getpid()) - own, backends_cpu_s(url) - databases)
+    return Spent(took_s, time.process_time() - own, backends_cpu_s(url) - databases)
 
 
 @contextmanager
@@ -109,7 +107,7 @@ def _floor(database: Database, url: str, bills: int, commits: int) -> Spent:
             rows[table.name] = [dict(row) for row in kept]
     with database.writing() as connection:
         floors = [_like(connection, table) for table in _TABLES]
-    before, begun = (cpu_s(os.getpid()), backends_cpu_s(url)), time.perf_counter()
+    before, begun = (time.process_time(), backends_cpu_s(url)), time.perf_counter()
     for part in range(commits):
         share = slice(bills * part // commits, bills * (part + 1) // commits)
         with database.writing() as connection:

@@ -15,6 +15,7 @@ from typing import Any
 import grpc
 import pytest
 import structlog
+from hypothesis import settings
 from hypothesis.internal.conjecture import providers
 
 from demo import processes  # noqa: F401 - tells gRPC about forks, before any test's first channel
@@ -24,6 +25,11 @@ from tests.schemas import migrate_url, migrated_file
 from tests.statements import share_compiled_statements
 
 _POSTGRES = pytest.StashKey[str]()
+_DATA = Path(__file__).parent / "data"
+# Properties of `make test`: no deadlines, the same examples every time, and as many as suffice to
+# find the mistakes that tests/fault/mutation.py makes on purpose. With Hypothesis' own "ci", which
+# differs in nothing but its hundred examples, all properties are a part of `make fault`.
+settings.register_profile("short", settings.get_profile("ci"), max_examples=25)
 # Begun last, they would end last and alone: whole stacks of processes, then whole books of people.
 _BEGIN_WITH = (
     "fault/test_kills_small.py",
@@ -71,6 +77,11 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
         gc.freeze()
         gc.set_threshold(*_OBJECTS_BEFORE_A_SEARCH)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Tests of data that nobody asks for are not imported either, with statistics of their own."""
+    return True if collection_path == _DATA and "not data" in config.option.markexpr else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,17 +23,26 @@ from pathlib import Path
 from typing import Any
 
 # Told `fork`, it answers with a process id; told `wait`, with the exit code of one that has ended.
+# What was imported is frozen: no child's collector looks at it, which would copy its memory.
 _INTERPRETER = """
-import importlib, json, os, runpy, sys
-module = sys.argv[1]
-for imported in sys.argv[1:]:
-    importlib.import_module(imported)
+import gc, importlib, json, os, runpy, sys
+imported = set()
+def imports(modules):
+    for module in modules:
+        importlib.import_module(module)
+    imported.update(modules)
+    gc.collect()
+    gc.freeze()
+imports(sys.argv[1:])
 sys.argv[1:] = []
 for line in sys.stdin:
     asked = json.loads(line)
     if "wait" in asked:
         print(os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1]), flush=True)
         continue
+    module = asked["module"]
+    if module not in imported:
+        imports([module])
     child = os.fork()
     if not child:
         for number, path in enumerate((os.devnull, *asked["files"])):
@@ -71,10 +80,12 @@ class Forked:
         imported: tuple[str, ...] = (),
     ) -> None:
         """`imported` is what else was imported before: what the process will fork itself."""
-        self._asked = partial(_asked, module, imported)
+        # Those that fork the same share what they were forked off.
+        self._asked = partial(_asked, imported or (module,))
         self._module = module
         self.returncode: int | None = None
         self.pid = self._asked(
+            module=module,
             words=words,
             environ=dict(environ),
             files=[str(out.absolute()), str(err.absolute())],
@@ -138,9 +149,9 @@ def run_forked(module: str, *words: str, environ: Mapping[str, str], cwd: Path =
         return Ended(code, out.read_text("utf-8"), err.read_text("utf-8"))
 
 
-def _asked(module: str, imported: tuple[str, ...], /, **request: Any) -> int:
+def _asked(imported: tuple[str, ...], /, **request: Any) -> int:
     with _ONE_ASKS:
-        interpreter = _interpreter(module, *imported)
+        interpreter = _interpreter(*imported)
         assert interpreter.stdin is not None
         assert interpreter.stdout is not None
         interpreter.stdin.write(f"{json.dumps(request)}\n")

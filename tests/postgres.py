@@ -22,8 +22,10 @@ def postgres_server() -> Iterator[str]:
         yield url
 
 
-def database_like(server_url: str, what: str, fill: Callable[[str], None]) -> str:
-    """The name of a database that `fill` has filled, to be copied; all workers share it.
+def database_like(
+    server_url: str, what: str, fill: Callable[[str], None], like: str = "template1"
+) -> str:
+    """The name of a copy of `like` that `fill` has filled, to be copied; all workers share it.
 
     It stays as long as the server.
     """
@@ -34,7 +36,7 @@ def database_like(server_url: str, what: str, fill: Callable[[str], None]) -> st
         try:
             if connection.execute(known, {"name": name}).first() is None:
                 # It has its name when it is whole.
-                connection.execute(text(f"CREATE DATABASE half_{name}"))
+                connection.execute(text(f"CREATE DATABASE half_{name} TEMPLATE {like}"))
                 fill(
                     make_url(server_url)
                     .set(database=f"half_{name}")

@@ -56,7 +56,8 @@ class Hospital:
 def generate(seed: int, *, people: int = PEOPLE, bills: int = BILLS) -> Hospital:
     """The hospital of a seed, with so many insured people and bills; some bills are bad.
 
-    >>> generate(1) == generate(1), generate(1) == generate(2)
+    >>> one, same, other = (generate(seed, people=20, bills=40) for seed in (1, 1, 2))
+    >>> one == same, one == other
     (True, False)
     """
     chance = random.Random(seed)

@@ -27,6 +27,10 @@ _EXACT = Context(prec=40, traps=[Inexact, InvalidOperation, Overflow])
 _ONE = Decimal(1)
 
 
+class TooLarge(ValueError):
+    """An amount above MAX_MINOR_UNITS."""
+
+
 def currencies() -> tuple[str, ...]:
     """The ISO 4217 codes of the currencies that plans may use."""
     return tuple(_EXPONENTS)
@@ -60,19 +64,19 @@ def parse_decimal(text: str, *, places: int, what: str) -> Decimal:
 def minor_units(amount: Decimal, currency: str) -> int:
     """Exact minor units of an amount in major units.
 
-    Raises: ValueError when the amount has a fraction of a minor unit or is out of range;
-    KeyError for an unknown currency.
+    Raises: TooLarge when the amount is out of range; ValueError when it has a fraction of a minor
+    unit; KeyError for an unknown currency.
     """
     places = currency_exponent(currency)
     if not amount.is_finite() or (amount and amount.adjusted() + places > 18):
-        raise ValueError(f"{amount} is out of range")
+        raise TooLarge(f"{amount} is out of range")
     try:
         scaled = int(_EXACT.quantize(_EXACT.scaleb(amount, places), Decimal(1)))
     except ArithmeticError:
         text = f"{amount} is not a whole number of minor units of {currency}"
         raise ValueError(text) from None
     if abs(scaled) > MAX_MINOR_UNITS:
-        raise ValueError(f"{amount} is out of range")
+        raise TooLarge(f"{amount} is out of range")
     return scaled
 
 

@@ -232,6 +232,8 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             raise invalid(violations)
         for entry in readings:
             _check_member(entry.member_token)
+        if request.validate_only:
+            return pb.RecordReadingsResponse()
         try:
             done = await self._run(
                 self._readings.record,
@@ -326,6 +328,8 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             raise invalid(violations)
         for entry in events:
             _check_member(entry.member_token)
+        if request.validate_only:
+            return pb.RecordMedicationResponse()
         request_id = tenant.own(request.request_id)
         try:
             done = await self._run(

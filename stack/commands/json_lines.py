@@ -33,11 +33,11 @@ class _Twice(ValueError):
     """An object of JSON says one field twice."""
 
 
-def messages_of(content: bytes, source: str, kind: type[M]) -> list[tuple[int, M]]:
-    """Every line that is not empty as a message, with its number.
+def read_lines(content: bytes, source: str, kind: type[M]) -> tuple[list[tuple[int, M]], list[str]]:
+    """Every line that is a message, with its number; and what is wrong with the others.
 
-    Raises: Failed naming each field at fault of each line and what it takes, never what it holds;
-    what is no field at all is named by its place, because anything may stand there.
+    Each field at fault of each line is named with what it takes, never what it holds; what is no
+    field at all is named by its place, because anything may stand there. Empty lines are passed.
     """
     found: list[tuple[int, M]] = []
     faults = []
@@ -48,9 +48,7 @@ def messages_of(content: bytes, source: str, kind: type[M]) -> list[tuple[int, M
             found.append((number, _message(line, kind)))
         except Failed as failed:
             faults += [f"{source}:{number}: {text}" for text in failed.lines]
-    if faults:
-        raise Failed(*faults)
-    return found
+    return found, faults
 
 
 def by_line(failed: CallFailed, batch: Sequence[tuple[int, Message]]) -> list[str]:

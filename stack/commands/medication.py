@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,21 +11,12 @@ import typer
 
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
-from stack.commands.calling import (
-    CALL_S,
-    CallFailed,
-    Failed,
-    calling,
-    content_of,
-    fresh_request_id,
-)
-from stack.commands.json_lines import by_line, messages_of
+from stack.commands.calling import CALL_S, calling, content_of, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import print_json, say
+from stack.commands.recording_lines import record_lines
 
 app = typer.Typer(no_args_is_help=True, help="Medication: fills and pill boxes.")
-
-_BATCH = 1_000
 
 
 @app.callback()
@@ -42,22 +34,20 @@ def record(
 ) -> None:
     """Record lines of lipei.pricing.v1.MedicationEvent as JSON. Twice the same changes nothing.
 
-    Goes in batches of 1,000 events, each recorded whole or not at all.
+    Goes in batches of 1,000 events, each recorded whole or not at all; every fault of every line is
+    told at once. Where a line is no such JSON, nothing is recorded.
     """
     content = sys.stdin.buffer.read() if file == "-" else content_of(Path(file))
-    events = messages_of(content, file, pb.MedicationEvent)
-    whole = pb.RecordMedicationResponse()
-    for start in range(0, len(events), _BATCH):
-        batch = events[start : start + _BATCH]
+
+    def call(events: Sequence[pb.MedicationEvent], judge: bool) -> pb.RecordMedicationResponse:
         request = pb.RecordMedicationRequest(
-            request_id=fresh_request_id(), events=[event for _, event in batch]
+            request_id=fresh_request_id(), events=events, validate_only=judge
         )
-        try:
-            with calling(state, "pricing", "partner") as channel:
-                answer = PricingServiceStub(channel).RecordMedication(request, timeout=CALL_S)
-        except CallFailed as failed:
-            told = f"the {start} events before were recorded, none from here on"
-            raise Failed(*by_line(failed, batch), *([told] if start else [])) from None
+        with calling(state, "pricing", "partner") as channel:
+            return PricingServiceStub(channel).RecordMedication(request, timeout=CALL_S)
+
+    whole = pb.RecordMedicationResponse()
+    for answer in record_lines(content, file, pb.MedicationEvent, call):
         whole.recorded_count += answer.recorded_count
         whole.known_count += answer.known_count
     if as_json:

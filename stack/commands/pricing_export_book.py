@@ -17,7 +17,7 @@ from lipei.claims.v1.study_pb2_grpc import StudyServiceStub as PeopleStub
 from lipei.pricing.v1 import study_pb2 as readings_pb
 from lipei.pricing.v1.study_pb2_grpc import StudyServiceStub as ReadingsStub
 from lipei.type.v1 import reading_pb2
-from services.common.access.studies import PURPOSE
+from services.common.access.studies import PURPOSE, is_study
 from services.common.refusals import error_of
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.pricing_file import PricingFile
@@ -85,16 +85,16 @@ _FASTING = {
     reading_pb2.FASTING_STATUS_NON_FASTING: "NON_FASTING",
 }
 _LEFT_OUT = {
-    "consent_count": "people left out: they withdrew a consent",
-    "sex_unknown_count": "people left out: their sex is not known",
-    "standing_out_count": "people left out: fewer than five share what is told of birth and sex",
-    "never_covered_count": "people left out: no day of cover before the valuation",
+    "consent_count": "people left out, who withdrew a consent",
+    "sex_unknown_count": "people left out, whose sex is not known",
+    "standing_out_count": "people left out, who share birth and sex with fewer than four others",
+    "never_covered_count": "people left out, without a day of cover before the valuation",
     "by_year_count": "people whose birth is told by the year",
     "by_five_years_count": "people whose birth is told by five years",
-    "claims_outside_cover_count": "claims left out: their first day lies outside all cover",
-    "claims_open_count": "claims left out: not decided yet",
-    "claims_impossible_count": "claims left out: they came in before their first day",
-    "overlap_count": "policy years cut: another policy covers the same days",
+    "claims_outside_cover_count": "claims left out, whose first day lies outside all cover",
+    "claims_open_count": "claims left out, not decided yet",
+    "claims_impossible_count": "claims left out, which came in before their first day",
+    "overlap_count": "policy years cut, where another policy covers the same days",
 }
 _NOT_KNOWN = (
     "not known to the services: region and premium (premium_minor is 0)",
@@ -144,8 +144,10 @@ def export_book(
 def _begun(parts: StudyParts, study: str, before: date) -> str:
     """The id of the study under way, or of a new one.
 
-    Raises: Failed when another one is under way.
+    Raises: Failed when another one is under way, or that is no study's id.
     """
+    if study and not is_study(study):
+        raise Failed("--study: must be 32 hex digits, as manifest.json has it", exit_code=2)
     begun, as_of = parts.begin(study or secrets.token_hex(16), before)
     if as_of != before or (study and study != begun):
         text = f"{parts.folder} holds an export under way as of {as_of}, study {begun}"
@@ -315,7 +317,9 @@ def _say(file: PricingFile, folder: Path, left_out: Counter[str]) -> None:
     say(f"{folder}: {', '.join(f'{name} {number:,}' for name, number in rows.items())}")
     for name, text in _LEFT_OUT.items():
         if left_out[name]:
-            say(f"{left_out[name]:,} {text}")
+            say(f"{text}: {left_out[name]:,}")
     for text in _NOT_KNOWN:
         say(text)
+    if not rows["readings"]:
+        say("no readings: nobody has any, or claims and pricing hold two study_pseudonym.key files")
     say_next(f"lipei pricing check -f {file.path}", f"lipei pricing study -f {file.path}")

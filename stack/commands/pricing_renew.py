@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,7 @@ from stack.commands.pricing_folder import DEFAULT, PricingPath, opened, running,
 from stack.commands.printing import console, counted, print_table, progress_bar, rows, say, table
 
 if TYPE_CHECKING:  # pandas' weight comes with the command that needs it, not with every `lipei`
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from services.pricing.core.rates import Rates
     from services.pricing.fitting.pricing_file import PricingFile
@@ -61,7 +62,15 @@ def renew(
 
     found = opened(file)
     made, tariff = work_of(found)
-    with running(found, "renew", inputs=(made.book, tariff)) as run:
+    with kept_alone(made), running(found, "renew", inputs=(made.book, tariff)) as run:
+        if made.held:
+            raise Failed(
+                f"renewal {', '.join(made.held)} was started in this folder and has not ended: two"
+                " would clear each other's files away",
+                f"`lipei pricing renew result -f {found.path}` waits for it, `renew cancel` ends"
+                f" it; where nothing runs any more, remove {made.folder / 'work'}",
+                exit_code=2,
+            )
         manifest = _renewed(made)
         report = dislocation(made.result)
         paths = write_workbook(report, manifest, made.folder)
@@ -71,6 +80,22 @@ def renew(
         say(f"written: {made.result}, {', '.join(str(path) for path in paths)}")
     say("look at dislocation.xlsx; after a change of renewal.collar run it again")
     say_next(f"lipei pricing report -f {found.path}")
+
+
+@contextmanager
+def kept_alone(work: Work) -> Iterator[None]:
+    """The renewal folder for this command.
+
+    Raises: Failed where another command is renewing in it.
+    """
+    from services.pricing.fitting.renewal.work import FolderBusy, alone  # noqa: PLC0415 -- heavy
+
+    try:
+        with alone(work):
+            yield
+    except FolderBusy:
+        text = f"another `lipei pricing renew` is at work in {work.folder}; wait until it has ended"
+        raise Failed(text, exit_code=2) from None
 
 
 def work_of(file: PricingFile) -> tuple[Work, Path]:

@@ -19,6 +19,7 @@ from stack.commands.pricing_renew import (
     SHOWN_MOVERS,
     STEPS,
     Movers,
+    kept_alone,
     print_renewal,
     work_of,
 )
@@ -63,7 +64,8 @@ def start(file: PricingPath = DEFAULT, state: State = DEFAULT_STATE) -> None:
     addresses(state)
     work, tariff = work_of(found)
     started = Started(key=work.unfinished.name, plan=plan_of(work, tariff).decode())
-    hold(work)
+    with kept_alone(work):
+        hold(work)
     wanted_file(state).touch(mode=0o600)
     asked = {"plan": started.plan, "shards": work.settings.shards}
     _ask(state, started.key, "start", told=json.dumps(asked))

@@ -123,7 +123,7 @@ def _moved(found: PricingFile, fit_file: Path, selection: Selection | None) -> D
         return moved
     say(
         f"renewal/ is of {moved.tariff}, which is not the tariff of this fit and selection: its"
-        " dislocation is left out; `lipei pricing propose`, then `lipei pricing renew book -f"
+        " dislocation is left out; `lipei pricing propose`, then `lipei pricing renew -f"
         f" {found.path}`"
     )
     return None

@@ -13,15 +13,7 @@ from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from lipei.type.v1 import reading_pb2
 from stack import chinese
-from stack.commands.calling import (
-    CALL_S,
-    CallFailed,
-    Failed,
-    calling,
-    content_of,
-    fresh_request_id,
-)
-from stack.commands.json_lines import by_line, messages_of
+from stack.commands.calling import CALL_S, calling, content_of, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Language, State
 from stack.commands.printing import (
     plain,
@@ -35,6 +27,7 @@ from stack.commands.printing import (
     when,
     word,
 )
+from stack.commands.recording_lines import record_lines
 from stack.commands.withheld import NOTHING, WITHHELD, Withheld
 
 app = typer.Typer(no_args_is_help=True, help="Readings: record, months, coach's tasks.")
@@ -45,10 +38,7 @@ ExpiringStartDate = Annotated[
     typer.Option("--expiring-start-date", help="First day of the year that expires, YYYY-MM-DD."),
 ]
 DEFAULT_ZONE = "Asia/Shanghai"
-_BATCH = 1_000
 _PAGE = 1_000
-
-Numbered = tuple[int, reading_pb2.Reading]
 
 
 @app.command()
@@ -61,18 +51,21 @@ def record(
 ) -> None:
     """Record readings: lines of lipei.type.v1.Reading in JSON. The same file twice changes nothing.
 
-    Goes in batches of 1,000 readings, each recorded whole or not at all.
+    Goes in batches of 1,000 readings, each recorded whole or not at all; every fault of every line
+    is told at once. Where a line is no such JSON, nothing is recorded.
     """
     content = sys.stdin.buffer.read() if file == "-" else content_of(Path(file))
-    readings = messages_of(content, file, reading_pb2.Reading)
+
+    def call(readings: Sequence[reading_pb2.Reading], judge: bool) -> pb.RecordReadingsResponse:
+        # A new request each time: the readings' names tell what is known, and the answer says so.
+        request = pb.RecordReadingsRequest(
+            request_id=fresh_request_id(), readings=readings, validate_only=judge
+        )
+        with calling(state, "pricing", "partner") as channel:
+            return PricingServiceStub(channel).RecordReadings(request, timeout=CALL_S)
+
     whole = pb.RecordReadingsResponse()
-    for start in range(0, len(readings), _BATCH):
-        batch = readings[start : start + _BATCH]
-        try:
-            with calling(state, "pricing", "partner") as channel:
-                answer = PricingServiceStub(channel).RecordReadings(_asked(batch), timeout=CALL_S)
-        except CallFailed as failed:
-            raise _by_line(failed, batch, start) from None
+    for answer in record_lines(content, file, reading_pb2.Reading, call):
         whole.recorded_count += answer.recorded_count
         whole.known_count += answer.known_count
         whole.coach_tasks.extend(answer.coach_tasks)
@@ -271,20 +264,6 @@ def _show_months(found: pb.Incentive, lang: Language) -> None:
         slots = f"{month.slots_filled}{of if lang is Language.EN else '/'}4"
         rows(made, [(month.month, result, basis, slots, means, evidence)])
     print_table(made)
-
-
-def _asked(batch: Sequence[Numbered]) -> pb.RecordReadingsRequest:
-    # A new request each time: the readings' names tell what is known, and the answer says so.
-    return pb.RecordReadingsRequest(
-        request_id=fresh_request_id(), readings=[reading for _, reading in batch]
-    )
-
-
-def _by_line(failed: CallFailed, batch: Sequence[Numbered], before: int) -> Failed:
-    told = by_line(failed, batch)
-    if before:
-        told.append(f"the {before} readings before were recorded, none from here on")
-    return Failed(*told)
 
 
 def _member(token: str) -> str:

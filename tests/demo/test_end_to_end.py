@@ -4,8 +4,6 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +20,10 @@ from demo.run import Folders, failures, play
 from demo.scenario import generated
 from demo.stack import StateRefused, fresh_state
 from stack.supervisor import only_one
+from tests.forked import Forked, run_forked
 from tests.processes import processes_of
 
-ROOT = Path(__file__).parents[2]
+DEMO = "demo.__main__"
 # Another seed is another hospital; `make fault` plays that one too.
 SEEDS = [pytest.param(11, marks=pytest.mark.fault), 20250101]
 PEOPLE, BILLS = 20, 40
@@ -140,10 +139,10 @@ def test_the_summary_and_the_screen_tell_the_same(
 
 def test_a_state_directory_of_someone_else_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("mine")
-    command = [sys.executable, "-m", "demo", "--state", str(tmp_path), "--out", str(tmp_path / "o")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "is not empty and not a demo's" in done.stderr
+    words = ("--state", str(tmp_path), "--out", str(tmp_path / "o"))
+    done = run_forked(DEMO, *words, environ=os.environ)
+    assert done.code == 1
+    assert "is not empty and not a demo's" in done.err
     assert (tmp_path / "letter.txt").read_text() == "mine"
 
 
@@ -158,13 +157,12 @@ def test_a_demo_does_not_empty_the_state_of_a_stack_that_runs(tmp_path: Path) ->
 
 
 def test_an_interrupted_demo_leaves_no_process(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "demo", "--people", "20", "--bills", "40"]
-    command += ["--out", str(tmp_path)]
-    with (tmp_path / "seen").open("wb") as seen:
-        child = subprocess.Popen(command, cwd=ROOT, stdout=seen, stderr=seen, env={**os.environ})
+    words = ("--people", "20", "--bills", "40", "--out", str(tmp_path))
+    seen = tmp_path / "seen"
+    child = Forked(DEMO, *words, environ=os.environ, out=seen, err=seen)
     deadline = time.monotonic() + STOP_S
     while len(processes_of(tmp_path / "state")) < 3:
-        assert child.poll() is None, (tmp_path / "seen").read_text()
+        assert child.poll() is None, seen.read_text()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     child.send_signal(signal.SIGTERM)

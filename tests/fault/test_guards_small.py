@@ -21,13 +21,13 @@ from tests.fault.removal import (
 TWO = (CODEC, ROW_BINDING)
 
 
-@pytest.mark.timeout(600)  # four runs of pytest, each with an interpreter of its own
+@pytest.mark.timeout(600)  # three runs of pytest, each with an interpreter of its own
 def test_without_either_of_two_guards_a_test_fails(tmp_path: Path) -> None:
     with copy_of_project(tmp_path) as root:
-        assert failures(root, held_by(TWO)) == ()
         for guard in TWO:
             assert remove(root, guard).failed
-        assert failures(root, held_by(TWO)) == (), "the guards are back"
+        # The control: with both guards, which are back, the same tests pass.
+        assert failures(root, held_by(TWO)) == ()
 
 
 PROMISED = {

@@ -9,8 +9,13 @@ import msgspec
 import pytest
 from openpyxl import load_workbook
 
+from services.pricing.fitting.renewal.plan import hold
+from services.pricing.fitting.renewal.work import HELD, alone
 from services.pricing.fitting.run_card import RunCard
 from services.pricing.tariffs.loader import example_tariffs
+from stack.commands.failing import Failed
+from stack.commands.pricing_folder import opened
+from stack.commands.pricing_renew import kept_alone, work_of
 from tests.services.pricing.fitting.renewal.books import people, write_book
 from tests.stack.typed import Typed, lipei
 
@@ -107,3 +112,26 @@ def test_a_tariff_or_book_that_is_not_there_is_said(folder: Path) -> None:
     found = renew(folder)
     assert found.code == 2
     assert "renewal.tariff" in found.err
+
+
+def test_a_renewal_that_was_started_here_is_not_cleared_away_by_another(folder: Path) -> None:
+    work, _ = work_of(opened(folder))
+    hold(work)
+    refused = renew(folder)
+    assert refused.code == 2
+    assert f"renewal {work.unfinished.name} was started in this folder" in refused.err
+    assert "`lipei pricing renew result" in refused.err
+    assert (work.unfinished / HELD).exists()
+    assert not work.result.exists()
+    (work.unfinished / HELD).unlink()
+    with alone(work):
+        refused = renew(folder)
+        assert refused.code == 2
+        assert "another `lipei pricing renew` is at work" in refused.err
+        with pytest.raises(Failed, match="at work"), kept_alone(work):
+            pass
+    # Control: with nobody else there it is done, and leaves no trace of the lock.
+    assert renew(folder).code == 0
+    assert {path.name for path in (folder / "renewal").iterdir()} == {
+        *("book.parquet", "renewals", "dislocation.json", "dislocation.xlsx")
+    }

@@ -158,7 +158,7 @@ def test_what_was_recorded_before_a_fault_is_told(state: Path, tmp_path: Path) -
     file.write_text(lines(*many, off))
     typed = lipei("readings", "record", file, "--state", state)
     assert typed.said[1].startswith("  line 1001 effective_time:")
-    assert typed.said[-1] == "the 1000 readings before were recorded, none from here on"
+    assert typed.said[-1] == "the 1000 lines before were recorded, none from here on"
 
 
 RENEW: list[str | Path] = [

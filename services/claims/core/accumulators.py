@@ -108,13 +108,9 @@ class Tally:
     ) -> None:
         """Add to an accumulator; adding nothing leaves no trace."""
         if amount or count:
-            key = self._keys[accumulator, scope, period]
-            added = self._added.get(key)
-            if added is None:
-                self._added[key] = [amount, count]
-            else:
-                added[0] += amount
-                added[1] += count
+            added = self._added.setdefault(self._keys[accumulator, scope, period], [0, 0])
+            added[0] += amount
+            added[1] += count
 
     def changes(self) -> tuple[UsageChange, ...]:
         """What the claim adds, in canonical order; what counts one treatment only is not in it."""

@@ -5,15 +5,25 @@ A rule answers with the clause that refuses the line, with the fact that it miss
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 
 from services.claims.core.claim import Claim, Finding, Line, Missing
-from services.claims.core.coded import days_allowed, modifiers_of, scaled, supplies_of, units_of
+from services.claims.core.coded import (
+    Modifiers,
+    days_allowed,
+    modifiers_of,
+    scaled,
+    supplies_of,
+    units_of,
+)
+from services.claims.core.codes import CodeKey
 from services.claims.core.facts import MAX_DAYS_SUPPLY
 from services.claims.core.plan_edits import PairRow, Per, UnitRow
 from services.claims.core.reasons import Reason
 
 _WITH_MODIFIER = 1
+_NOTHING: Mapping[CodeKey, set[Modifiers]] = {}
 
 
 def package_differs(claim: Claim, line: Line) -> Finding:
@@ -29,8 +39,8 @@ def bundled(claim: Claim, line: Line) -> Finding:
     """
     if line.edits is None or not line.edits.pairs or claim.coded is None:
         return None
-    pairs, beside = line.edits.pairs, claim.coded.beside.get(line.service_date)
-    if beside is None or pairs.keys().isdisjoint(beside):
+    pairs, beside = line.edits.pairs, claim.coded.beside.get(line.service_date, _NOTHING)
+    if pairs.keys().isdisjoint(beside):
         return None
     ours = modifiers_of(line.facts.modifiers)
     given = [(one, beside[first]) for first in pairs.keys() & beside for one in pairs[first]]

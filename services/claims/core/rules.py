@@ -140,8 +140,7 @@ def waits(claim: Claim, line: Line) -> bool:
         return False
     if line.missing or suspected_duplicate(claim, line) or fact_missing(claim, line):
         return True
-    steps = claim.terms.steps or claim.terms.payees
-    return bool(steps) and next(unknown_facts(claim, line), None) is not None
+    return next(unknown_facts(claim, line), None) is not None
 
 
 def _ask_together(rules: Rules, claim: Claim, line: Line) -> None:
@@ -400,9 +399,9 @@ def _may_need_authorisation(claim: Claim) -> bool:
     return bool(claim.terms.authorisations)
 
 
-def _on_some_day(rule: Rule) -> _Speaks:
+def _on_some_day(rule: Rule, claim: Claim) -> bool:
     """Whether a rule that looks at nothing else of a line than its day finds something."""
-    return lambda claim: any(rule(claim, line) is not None for line in claim.days.values())
+    return any(rule(claim, line) is not None for line in claim.days.values())
 
 
 def _limits_often(claim: Claim) -> bool:
@@ -420,11 +419,11 @@ def _misses_facts(claim: Claim) -> bool:
 
 # Most claims are beyond most rules: these are asked only where they could say something.
 _SPEAKS_ALONE: dict[Reason, _Speaks] = {
-    Reason.IMPOSSIBLE_DATES: _on_some_day(impossible_dates),
+    Reason.IMPOSSIBLE_DATES: lambda claim: _on_some_day(impossible_dates, claim),
     Reason.NOT_COVERED_ON_DATE: lambda claim: claim.cover is None,
-    Reason.DEPENDANT_NOT_ELIGIBLE: _on_some_day(dependant_not_eligible),
+    Reason.DEPENDANT_NOT_ELIGIBLE: lambda claim: _on_some_day(dependant_not_eligible, claim),
     Reason.DUPLICATE: lambda claim: bool(claim.usage.services),
-    Reason.LATE_FILING: _on_some_day(filed_late),
+    Reason.LATE_FILING: lambda claim: _on_some_day(filed_late, claim),
     Reason.APPEAL_LATE: lambda claim: claim.bill.appeal is not None,
     Reason.WORK_INJURY: lambda claim: may_be_liable(claim, Liability.WORK_INJURY),
     Reason.OTHER_LIABILITY: lambda claim: may_be_liable(claim, Liability.THIRD_PARTY),

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from services.common.dated import FIRST_YEAR, LAST_YEAR, Dated
-from services.common.money import MAX_MINOR_UNITS, minor_units, parse_decimal
+from services.common.money import MAX_MINOR_UNITS, TooLarge, minor_units, parse_decimal
 from services.common.strict_yaml import Fault, StrictYamlError, YamlList, YamlMap, load
 
 T = TypeVar("T")
@@ -196,6 +196,9 @@ class Value:
         number = self.decimal(places=6)
         try:
             return minor_units(number, currency)
+        except TooLarge:
+            self.fault("OUT_OF_RANGE", f"must not be above {MAX_MINOR_UNITS} minor units")
+            return 0
         except (ValueError, KeyError):
             text = f"{number} is not a whole number of minor units of {currency}; fewer decimals"
             self.fault("NOT_AN_AMOUNT", text)

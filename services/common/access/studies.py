@@ -18,6 +18,11 @@ _STUDY = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
+def is_study(text: str) -> bool:
+    """Whether the text has the form of a study's id."""
+    return _STUDY.fullmatch(text) is not None
+
+
 def asked_study(study: str, before_date: str) -> date:
     """The day before which a study looks, of a call that says it is for one.
 
@@ -27,7 +32,7 @@ def asked_study(study: str, before_date: str) -> date:
         text = f"say lipei-purpose {PURPOSE}: people are told of for that alone"
         raise Refused(grpc.StatusCode.PERMISSION_DENIED, "PURPOSE_NOT_ALLOWED", text)
     faults = []
-    if not _STUDY.fullmatch(study):
+    if not is_study(study):
         faults.append(Violation("study", "MALFORMED", "must be 32 hex digits, fresh and random"))
     before = None
     try:

@@ -48,7 +48,7 @@ class BookWriter:
         }
         self._waiting: dict[str, list[Any]] = {name: [] for name in columns}
         self._writers: dict[str, Any] = {}
-        self.rows: Counter[str] = Counter()
+        self.rows: Counter[str] = Counter(dict.fromkeys(columns, 0))
 
     def __enter__(self) -> Self:
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -119,6 +119,7 @@ def put_in_place(made: Path, folder: Path, aside: Path) -> tuple[Path, ...]:
     """
     if made.exists():
         shutil.rmtree(aside, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists():
             folder.rename(aside)
         made.rename(folder)

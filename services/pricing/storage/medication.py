@@ -7,23 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
-from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from services.common.access.tenant import Kind, Tenant
 from services.common.database import Database
-from services.common.sealing import Sealer, SubjectKeys
+from services.common.sealing import SubjectKeys
 from services.pricing.core.recording import IncomingSupply, Verdict, supply_verdict
-from services.pricing.storage.readings import OtherContent, ReadingsDiffer, name_index, taken
+from services.pricing.storage.readings import OtherContent, ReadingsDiffer
+from services.pricing.storage.revisions import Known, Revisions, encode
 from services.pricing.storage.tables import StorageUnavailable, available, medication, recording
-from services.pricing.storage.tenancy import find, hold, holders, locked_members, subject_of
+from services.pricing.storage.tenancy import hold, locked_members, subject_of
 
 _ATTEMPTS = 3
-_encode = msgspec.json.Encoder(order="deterministic").encode
-_EVENT = msgspec.json.Decoder(IncomingSupply)
+_EVENTS = Revisions(table=medication, decode=msgspec.json.Decoder(IncomingSupply).decode)
 
 
 class KeptSupply(msgspec.Struct, frozen=True):
@@ -75,27 +74,12 @@ class MedicationStore:
         """
         with available(), self._database.reading() as connection:
             sealer = self._keys.sealer(connection)
-            member = find(connection, sealer, tenant, member_token)
-            if member is None:
-                return []
-            held_by = holders(connection, [member])[member]
-            sealer.load(map(subject_of, held_by))
-            inside = select(medication.c.name_index).where(
-                medication.c.holding.in_(list(held_by)),
-                medication.c.year >= first.year,
-                medication.c.year <= after.year,
-            )
-            rows = connection.execute(
-                select(medication)
-                .where(medication.c.name_index.in_(inside))
-                .order_by(medication.c.name_index, medication.c.revision)
-            ).all()
-            opened = [(row, _opened(sealer, row)) for row in rows]
-        newest = {row.name_index: said for row, said in opened}
-        first_us = {row.name_index: _received_us(row, said) for row, said in reversed(opened)}
-        by = {row.name_index: held_by[row.holding] for row in rows}
-        kept = [KeptSupply(s, first_us[at], by[at]) for at, s in newest.items() if not s.withdrawn]
-        return sorted(kept, key=lambda entry: entry.event.name)
+            found = _EVENTS.of_member(connection, sealer, tenant, member_token, first, after)
+        return [
+            KeptSupply(line.newest, line.received_us, line.recorder)
+            for line in found
+            if not line.newest.withdrawn
+        ]
 
     def _record(
         self,
@@ -108,7 +92,7 @@ class MedicationStore:
         sealer = self._keys.sealer(connection)
         place = {"table": recording.name, "column": "fingerprint"}
         # Readings and events share the requests: what one says, the other cannot say again.
-        fingerprint = sealer.fingerprint(b"medication" + _encode(events), **place)
+        fingerprint = sealer.fingerprint(b"medication" + encode(events), **place)
         known = connection.execute(
             select(recording).where(recording.c.request_id == request_id)
         ).one_or_none()
@@ -122,27 +106,32 @@ class MedicationStore:
         sealer.load(map(subject_of, own.values()))
         holding_of = {token: own[member] for token, member in member_of.items()}
         index_of = {
-            one.name: name_index(sealer, medication, holding_of[one.member_token], one.name)
+            one.name: _EVENTS.index(sealer, holding_of[one.member_token], one.name)
             for one in events
         }
-        kept = _newest(connection, sealer, index_of)
+        kept = _EVENTS.newest(connection, sealer, index_of)
         named = [(entry.name, entry.member_token) for entry in events]
-        elsewhere = taken(connection, sealer, medication, tenant, member_of, named)
+        elsewhere = _EVENTS.taken(connection, sealer, tenant, member_of, named)
         verdicts = _verdicts(events, kept, elsewhere, by_hospital=tenant.kind is Kind.HOSPITAL)
         new = [
             one for one, found in zip(events, verdicts, strict=True) if found is not Verdict.KNOWN
         ]
         answer = MedicationRecorded(len(new), len(events) - len(new))
         asked = {"request_id": request_id, "at_us": now_us}
-        told = {"fingerprint": fingerprint, "answer": _encode(answer)}
+        told = {"fingerprint": fingerprint, "answer": encode(answer)}
         connection.execute(insert(recording), asked | told)
-        rows = []
-        for one in new:
-            revision = kept[one.name][0] + 1 if one.name in kept else 1
-            at, held_in = index_of[one.name], holding_of[one.member_token]
-            sealed = sealer.seal(_encode(one), **_place(f"{at}/{revision}", held_in))
-            row = {"name_index": at, "revision": revision, "holding": held_in}
-            rows.append({**row, "year": one.first.year, "sealed": sealed, **asked})
+        rows = [
+            _EVENTS.row(
+                sealer,
+                one,
+                held_in=holding_of[one.member_token],
+                at=index_of[one.name],
+                known=kept.get(one.name),
+                year=one.first.year,
+            )
+            | asked
+            for one in new
+        ]
         if rows:
             connection.execute(insert(medication), rows)
         return answer
@@ -150,7 +139,7 @@ class MedicationStore:
 
 def _verdicts(
     events: Sequence[IncomingSupply],
-    kept: Mapping[str, tuple[int, IncomingSupply]],
+    kept: Mapping[str, Known[IncomingSupply]],
     elsewhere: set[str],
     *,
     by_hospital: bool,
@@ -160,7 +149,7 @@ def _verdicts(
         Verdict.DIFFERS
         if one.name in elsewhere
         else supply_verdict(
-            one, kept[one.name][1] if one.name in kept else None, by_hospital=by_hospital
+            one, kept[one.name].said if one.name in kept else None, by_hospital=by_hospital
         )
         for one in events
     ]
@@ -168,30 +157,3 @@ def _verdicts(
     if differ:
         raise ReadingsDiffer(differ)
     return found
-
-
-def _newest(
-    connection: Connection, sealer: Sealer, index_of: Mapping[str, str]
-) -> dict[str, tuple[int, IncomingSupply]]:
-    names = {at: name for name, at in index_of.items()}
-    rows = connection.execute(
-        select(medication)
-        .where(medication.c.name_index.in_(list(names)))
-        .order_by(medication.c.revision)
-    )
-    newest = {row.name_index: row for row in rows}
-    return {names[at]: (row.revision, _opened(sealer, row)) for at, row in newest.items()}
-
-
-def _opened(sealer: Sealer, row: Row[Any]) -> IncomingSupply:
-    place = _place(f"{row.name_index}/{row.revision}", row.holding)
-    return _EVENT.decode(sealer.open(row.sealed, **place))
-
-
-def _received_us(row: Row[Any], said: IncomingSupply) -> int:
-    return int(row.at_us if said.stated_us is None else said.stated_us)
-
-
-def _place(row: str, held_in: str) -> dict[str, str]:
-    subject = subject_of(held_in)
-    return {"table": medication.name, "column": "sealed", "row": row, "subject": subject}

@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, Table, func, insert, select
+from sqlalchemy import Connection, Row, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from services.common.access.tenant import Tenant
@@ -23,6 +23,7 @@ from services.pricing.core.months import PersonalTarget
 from services.pricing.core.programme import Measure, Target
 from services.pricing.core.readings import Measured
 from services.pricing.core.recording import Incoming, Verdict, verdict
+from services.pricing.storage.revisions import Known, Revisions, encode, place_of
 from services.pricing.storage.tables import (
     StorageUnavailable,
     available,
@@ -37,7 +38,6 @@ from services.pricing.storage.tenancy import (
     find,
     held,
     hold,
-    holder_of,
     holders,
     locked_member,
     locked_members,
@@ -107,11 +107,6 @@ class CoachTask(msgspec.Struct, frozen=True, kw_only=True):
     about: LowGlucose | None
 
 
-class _Known(msgspec.Struct, frozen=True):
-    revision: int
-    reading: Incoming
-
-
 class _Answer(msgspec.Struct, frozen=True):
     recorded: int
     known: int
@@ -119,8 +114,7 @@ class _Answer(msgspec.Struct, frozen=True):
     tasks: tuple[tuple[str, int], ...]
 
 
-_encode = msgspec.json.Encoder(order="deterministic").encode
-_READING = msgspec.json.Decoder(Incoming)
+READINGS = Revisions(table=reading, decode=msgspec.json.Decoder(Incoming).decode)
 _ANSWER = msgspec.json.Decoder(_Answer)
 _TARGET = msgspec.json.Decoder(DoctorsTarget)
 _TASK = msgspec.json.Decoder(LowGlucose)
@@ -176,28 +170,12 @@ class ReadingStore:
         )
         with available(), self._database.reading() as connection:
             sealer = self._keys.sealer(connection)
-            member = find(connection, sealer, tenant, member_token)
-            if member is None:
-                return []
-            held_by = holders(connection, [member])[member]
-            sealer.load(map(subject_of, held_by))
-            inside = select(reading.c.name_index).where(
-                reading.c.holding.in_(list(held_by)),
-                reading.c.year >= first.year,
-                reading.c.year <= after.year,
-            )
-            rows = connection.execute(
-                select(reading)
-                .where(reading.c.name_index.in_(inside))
-                .order_by(reading.c.name_index, reading.c.revision)
-            ).all()
-            opened = [(row, open_reading(sealer, row)) for row in rows]
-        measured = {row.name_index for row, said in opened if low <= said.effective_us < high}
-        newest = {row.name_index: said for row, said in opened}
-        first_us = {row.name_index: received_us(row, said) for row, said in reversed(opened)}
-        by = {row.name_index: held_by[row.holding] for row in rows}
-        kept = [Kept(said, first_us[at], by[at]) for at, said in newest.items() if at in measured]
-        return sorted(kept, key=lambda entry: entry.reading.name)
+            found = READINGS.of_member(connection, sealer, tenant, member_token, first, after)
+        return [
+            Kept(line.newest, line.received_us, line.recorder)
+            for line in found
+            if any(low <= said.effective_us < high for said in line.revisions)
+        ]
 
     def revisions_of(self, name: str) -> list[Incoming]:
         """Every revision of a reading, oldest first; empty when there is no such reading."""
@@ -208,11 +186,8 @@ class ReadingStore:
             if member is None:
                 return []
             held_by = holders(connection, [member])[member]
-            named = [name_index(sealer, reading, held, name) for held in held_by]
-            rows = connection.execute(
-                select(reading).where(reading.c.name_index.in_(named)).order_by(reading.c.revision)
-            ).all()
-            return [open_reading(sealer, row) for row in rows]
+            named = [READINGS.index(sealer, held, name) for held in held_by]
+            return READINGS.all_of(connection, sealer, named)
 
     def take_part(self, tenant: Tenant, member_token: str, now_us: int) -> None:
         """The member takes part with the insurer from now on."""
@@ -276,11 +251,11 @@ class ReadingStore:
         held_in = held(connection, tenant, member) if member else None
         if held_in is None or not _has_readings(connection, held_in):
             raise NotTheirs
-        place = _place(personal_target.name, request_id, held_in)
+        place = place_of(personal_target.name, request_id, held_in)
         row = {
             "request_id": request_id,
             "holding": held_in,
-            "sealed": sealer.seal(_encode(target), **place),
+            "sealed": sealer.seal(encode(target), **place),
             "at_us": now_us,
         }
         connection.execute(insert(personal_target), row)
@@ -336,7 +311,7 @@ class ReadingStore:
     ) -> Recorded:
         sealer = self._keys.sealer(connection)
         fingerprint = sealer.fingerprint(
-            _encode(readings), table=recording.name, column="fingerprint"
+            encode(readings), table=recording.name, column="fingerprint"
         )
         known = connection.execute(
             select(recording).where(recording.c.request_id == request_id)
@@ -351,12 +326,12 @@ class ReadingStore:
         holding_of = {token: own[member] for token, member in member_of.items()}
         sealer.load(map(subject_of, own.values()))
         index_of = {
-            entry.name: name_index(sealer, reading, holding_of[entry.member_token], entry.name)
+            entry.name: READINGS.index(sealer, holding_of[entry.member_token], entry.name)
             for entry in readings
         }
-        kept = _newest(connection, sealer, index_of)
+        kept = READINGS.newest(connection, sealer, index_of)
         names = [(entry.name, entry.member_token) for entry in readings]
-        elsewhere = taken(connection, sealer, reading, tenant, member_of, names)
+        elsewhere = READINGS.taken(connection, sealer, tenant, member_of, names)
         # Whoever else records under a name learns only that it is taken, not whether it agrees.
         verdicts = [
             Verdict.DIFFERS if entry.name in elsewhere else _judged(entry, kept.get(entry.name))
@@ -366,24 +341,26 @@ class ReadingStore:
         if differ:
             raise ReadingsDiffer(differ)
         new = [r for r, v in zip(readings, verdicts, strict=True) if v is not Verdict.KNOWN]
-        rows = []
-        for found in new:
-            revision = kept[found.name].revision + 1 if found.name in kept else 1
-            held_in = holding_of[found.member_token]
-            row = _row(sealer, found, held_in, index_of[found.name], revision)
-            rows.append({**row, "request_id": request_id, "at_us": now_us})
+        asked = {"request_id": request_id, "at_us": now_us}
+        rows = [
+            READINGS.row(
+                sealer,
+                found,
+                held_in=holding_of[found.member_token],
+                at=index_of[found.name],
+                known=kept.get(found.name),
+                year=(_EPOCH + timedelta(microseconds=found.effective_us)).year,
+            )
+            | asked
+            for found in new
+        ]
         tasks = _task_rows(connection, sealer, new, is_low, holding_of, index_of, now_us)
         places = {index_of[entry.name]: place for place, entry in enumerate(readings)}
         named = tuple((str(row["name"]), places[row["reading_index"]]) for row in tasks)
         answer = _Answer(len(new), len(readings) - len(new), named)
         connection.execute(
             insert(recording),
-            {
-                "request_id": request_id,
-                "fingerprint": fingerprint,
-                "answer": _encode(answer),
-                "at_us": now_us,
-            },
+            asked | {"fingerprint": fingerprint, "answer": encode(answer)},
         )
         if rows:
             connection.execute(insert(reading), rows)
@@ -420,60 +397,8 @@ def _recorded(answer: _Answer, readings: Sequence[Incoming]) -> Recorded:
     return Recorded(answer.recorded, answer.known, names)
 
 
-def name_index(sealer: Sealer, table: Table, held_in: str, name: str) -> str:
-    """Where a name of a holding stands in a table whose rows are looked up by it."""
-    # The holding is in it: after an erasure the same name is another reading.
-    return sealer.index(f"{held_in}/{name}", table=table.name, column="name_index")
-
-
-def taken(
-    connection: Connection,
-    sealer: Sealer,
-    table: Table,
-    tenant: Tenant,
-    member_of: Mapping[str, str],
-    named: Sequence[tuple[str, str]],
-) -> set[str]:
-    """Names, each with its member's token, under which somebody else has recorded."""
-    held_by = holders(connection, member_of.values())
-    others = {
-        name_index(sealer, table, held_in, name): name
-        for name, token in named
-        for held_in, by in held_by[member_of[token]].items()
-        if by != holder_of(tenant)
-    }
-    found = select(table.c.name_index).where(table.c.name_index.in_(list(others)))
-    return {others[at] for at in connection.execute(found).scalars()}
-
-
-def _newest(
-    connection: Connection, sealer: Sealer, index_of: Mapping[str, str]
-) -> dict[str, _Known]:
-    names = {at: name for name, at in index_of.items()}
-    rows = connection.execute(
-        select(reading).where(reading.c.name_index.in_(list(names))).order_by(reading.c.revision)
-    )
-    newest = {row.name_index: row for row in rows}
-    return {
-        names[at]: _Known(row.revision, open_reading(sealer, row)) for at, row in newest.items()
-    }
-
-
-def _judged(said: Incoming, known: _Known | None) -> Verdict:
-    return verdict(said, known.reading if known else None)
-
-
-def _row(
-    sealer: Sealer, found: Incoming, held_in: str, name_index: str, revision: int
-) -> dict[str, Any]:
-    place = _place(reading.name, f"{name_index}/{revision}", held_in)
-    return {
-        "name_index": name_index,
-        "revision": revision,
-        "holding": held_in,
-        "year": (_EPOCH + timedelta(microseconds=found.effective_us)).year,
-        "sealed": sealer.seal(_encode(found), **place),
-    }
+def _judged(said: Incoming, known: Known[Incoming] | None) -> Verdict:
+    return verdict(said, known.said if known else None)
 
 
 def _task_rows(
@@ -507,37 +432,22 @@ def _task_rows(
                 "name": name,
                 "holding": held_in,
                 "reading_index": reading_index,
-                "sealed": sealer.seal(_encode(body), **_place(coach_task.name, name, held_in)),
+                "sealed": sealer.seal(encode(body), **place_of(coach_task.name, name, held_in)),
                 "at_us": now_us,
             }
         )
     return found
 
 
-def open_reading(sealer: Sealer, row: Row[Any]) -> Incoming:
-    """A revision of a reading. Raises: Erased, CannotOpen."""
-    place = _place(reading.name, f"{row.name_index}/{row.revision}", row.holding)
-    return _READING.decode(sealer.open(row.sealed, **place))
-
-
 def _target(sealer: Sealer, row: Row[Any]) -> DoctorsTarget:
-    place = _place(personal_target.name, row.request_id, row.holding)
+    place = place_of(personal_target.name, row.request_id, row.holding)
     return _TARGET.decode(sealer.open(row.sealed, **place))
 
 
 def _task(sealer: Sealer, row: Row[Any]) -> CoachTask:
     try:
-        sealed = sealer.open(row.sealed, **_place(coach_task.name, row.name, row.holding))
+        sealed = sealer.open(row.sealed, **place_of(coach_task.name, row.name, row.holding))
         about = _TASK.decode(sealed)
     except Erased:
         about = None
     return CoachTask(id=row.id, name=row.name, raised_us=row.at_us, about=about)
-
-
-def received_us(row: Row[Any], said: Incoming) -> int:
-    """When a revision was received: as its recorder stated it, else when it was recorded."""
-    return int(row.at_us if said.stated_us is None else said.stated_us)
-
-
-def _place(table: str, row: str, held_in: str) -> dict[str, str]:
-    return {"table": table, "column": "sealed", "row": row, "subject": subject_of(held_in)}

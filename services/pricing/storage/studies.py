@@ -12,7 +12,8 @@ from services.common.access.tenant import Tenant
 from services.common.database import Database
 from services.common.sealing import SubjectKeys
 from services.pricing.core.recording import Incoming
-from services.pricing.storage.readings import Kept, open_reading, received_us
+from services.pricing.storage.readings import READINGS, Kept
+from services.pricing.storage.revisions import received_us
 from services.pricing.storage.tables import available, holding, reading
 from services.pricing.storage.tenancy import holder_of, holders, subject_of
 
@@ -84,14 +85,14 @@ class StudyReadings:
             rows.setdefault(whose[row.holding], []).append(row)
         found = []
         for member, some in rows.items():
-            token = open_reading(sealer, some[0]).member_token
+            token = READINGS.opened(sealer, some[0]).member_token
             if not is_wanted(token):
                 continue
             newest: dict[str, Incoming] = {}
             first_us: dict[str, int] = {}
             by: dict[str, str] = {}
             for row in some:
-                said = open_reading(sealer, row)
+                said = READINGS.opened(sealer, row)
                 newest[row.name_index] = said
                 first_us.setdefault(row.name_index, received_us(row, said))
                 by[row.name_index] = held_by[member][row.holding]

@@ -44,7 +44,7 @@ from services.common.identity import member_token
 from services.common.sealing import SubjectKeys
 from services.common.transport.credentials import server_credentials
 from tests.callers import guard_for
-from tests.identities import acting, everybody
+from tests.identities import acting
 from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.tenants import of_hospital, of_installation, of_insurer
@@ -199,7 +199,8 @@ def served(
 
     server, port = asyncio.run_coroutine_threadsafe(start(), loop).result(20)
     address = f"127.0.0.1:{port}"
-    channel = everybody(address, "claims")
+    # The guard asks `caller` who calls, so that one connection does for all that it may be.
+    channel = sync_channel(address, acting("settlement", ""), "claims")
     of_a_hospital = sync_channel(address, acting(*HOSPITAL_DESK), "claims")
     try:
         yield Served(

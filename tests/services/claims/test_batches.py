@@ -45,6 +45,7 @@ from tests.services.claims.given import (
     submission,
 )
 from tests.services.claims.serving import Served, Stuck, served
+from tests.services.claims.stock import Stock
 from tests.services.claims.test_erasure import is_sound
 
 PEOPLE = 24
@@ -52,12 +53,24 @@ REGISTERED = claims_pb2.CLAIM_STATE_REGISTERED
 PAYABLE = claims_pb2.CLAIM_STATE_PAYABLE
 
 
-@pytest.fixture
-def service(database_url: str) -> Iterator[Served]:
-    """Claims whose workflows never come; each of the first people has a policy alone."""
-    with served(database_url, workflows=Stuck(), most_in_flight=500) as running:
+def _filled(url: str) -> None:
+    with served(url) as running:
         publish(running)
         imported(running, *(policy(number) for number in range(1, PEOPLE + 1)))
+
+
+_A_POLICY_EACH = Stock("a_policy_each", _filled)
+
+
+@pytest.fixture
+def stock() -> Stock:
+    return _A_POLICY_EACH
+
+
+@pytest.fixture
+def service(stocked_url: str) -> Iterator[Served]:
+    """Claims whose workflows never come; each of the first people has a policy alone."""
+    with served(stocked_url, workflows=Stuck(), most_in_flight=500) as running:
         yield running
 
 
@@ -83,6 +96,7 @@ def statements(service: Served, names: Sequence[str]) -> int:
     return asked.statements
 
 
+@pytest.mark.both_databases
 def test_a_batch_asks_as_many_statements_as_two_claims_whatever_their_lines(
     service: Served,
 ) -> None:
@@ -210,7 +224,8 @@ def one_by_one(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Deci
     return of
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.both_databases
+@pytest.mark.parametrize("seed", [1, 2, pytest.param(3, marks=pytest.mark.fault)])
 def test_a_batch_decides_as_one_by_one(
     database_url: str, one_by_one: Callable[[int], Decided], seed: int
 ) -> None:
@@ -255,6 +270,7 @@ def _bill_is_no_bill(service: Served, claim_id: str) -> None:
 _SEALED = ("salt", "inputs", "output", "services")
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("poison", [_database_refuses, _bill_is_no_bill])
 def test_a_poisoned_claim_is_left_and_costs_only_its_members_later_ones(
     service: Served, poison: Callable[[Served, str], None]
@@ -286,6 +302,7 @@ def test_a_poisoned_claim_is_left_and_costs_only_its_members_later_ones(
     assert is_sound(service)
 
 
+@pytest.mark.both_databases
 def test_when_no_claim_can_be_settled_the_fault_is_the_answer(service: Served) -> None:
     name = received(service, 1, person=1)
     _bill_is_no_bill(service, name.split("/")[3])
@@ -293,6 +310,7 @@ def test_when_no_claim_can_be_settled_the_fault_is_the_answer(service: Served) -
         settled(service, [name])
 
 
+@pytest.mark.both_databases
 def test_a_claim_that_pends_in_a_batch_gets_its_own_timer(service: Served) -> None:
     lacking = bill("B1", line(1, DRUG, "20000.00"))
     lacking.ClearField("social_insurance")
@@ -305,6 +323,7 @@ def test_a_claim_that_pends_in_a_batch_gets_its_own_timer(service: Served) -> No
     assert untimed.id == pends.name.split("/")[3]
 
 
+@pytest.mark.both_databases
 def test_a_claim_that_waits_for_one_outside_the_batch_is_left(service: Served) -> None:
     first, second = (received(service, number, person=1) for number in (1, 2))
     other = received(service, 3, person=2)
@@ -315,6 +334,7 @@ def test_a_claim_that_waits_for_one_outside_the_batch_is_left(service: Served) -
 # --- at once ---
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("shared", [MEMBER, FAMILY], ids=lambda shared: shared.scope)
 def test_batches_at_once_pay_exactly_the_ceiling(database_url: str, shared: Shared) -> None:
     with served(database_url, workflows=Stuck(), most_in_flight=500) as service:

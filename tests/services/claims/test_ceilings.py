@@ -18,6 +18,8 @@ from tests.services.claims.ceilings import (
 from tests.services.claims.given import bill, imported, line, policy, submission
 from tests.services.claims.serving import Stuck, served
 
+pytestmark = pytest.mark.both_databases
+
 ROUNDS = 2
 
 

@@ -41,12 +41,10 @@ OWED = 2_000_000
 
 
 @pytest.fixture
-def service(database_url: str) -> Iterator[Served]:
+def service(stocked_url: str) -> Iterator[Served]:
     caller: Callable[[], Caller] = of_insurer
-    running = served(database_url, workflows=Stuck(), most_in_flight=500, caller=caller)
+    running = served(stocked_url, workflows=Stuck(), most_in_flight=500, caller=caller)
     with running as made:
-        publish(made)
-        imported(made, policy(1, people=2))
         yield made
 
 
@@ -134,6 +132,7 @@ def test_what_the_engine_cannot_decide_any_more_is_a_persons_and_is_not_paid(
     assert (books(service), gather(service)) == ({}, 0)
 
 
+@pytest.mark.both_databases
 def test_a_claim_that_was_paid_before_is_paid_the_rest_and_adjusted_then(service: Served) -> None:
     """No move leads to both a payout and a recovery."""
     claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
@@ -199,6 +198,7 @@ def gathers(service: Served, connection: Connection) -> None:
     payments.gathers(connection, 500)
 
 
+@pytest.mark.both_databases
 def test_a_run_that_comes_during_the_correction_pays_the_new_amount_only(service: Served) -> None:
     claim = decided(service, "B1", line(1, DRUG, "30000.00"))
     corrects(service, "40000.00")
@@ -210,6 +210,7 @@ def test_a_run_that_comes_during_the_correction_pays_the_new_amount_only(service
     assert books(service)["claims:incurred"] == 3_000_000
 
 
+@pytest.mark.both_databases
 def test_a_correction_that_comes_during_the_run_waits_for_the_bank(service: Served) -> None:
     claim = decided(service, "B1", line(1, DRUG, "30000.00"))
     with ThreadPoolExecutor(1) as pool:

@@ -22,7 +22,6 @@ from tests.services.claims.given import (
     imported,
     line,
     policy,
-    publish,
     submission,
     yuan,
 )
@@ -57,12 +56,10 @@ def desk() -> Desk:
 
 
 @pytest.fixture
-def service(database_url: str, desk: Desk) -> Iterator[Served]:
+def service(stocked_url: str, desk: Desk) -> Iterator[Served]:
     """Claims whose workflows never come, so that a test takes the steps itself."""
-    running = served(database_url, workflows=Stuck(), most_in_flight=500, caller=lambda: desk.who)
+    running = served(stocked_url, workflows=Stuck(), most_in_flight=500, caller=lambda: desk.who)
     with running as made:
-        publish(made)
-        imported(made, policy(1, people=2))
         yield made
 
 
@@ -149,6 +146,7 @@ def test_of_two_sharers_of_a_deductible_only_the_corrected_one_is_decided_anew(
     assert got(service, first.name) == first
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("state", ["payment_sent", "payment_failed", "appealed"])
 def test_a_correction_waits_while_the_claim_stands_elsewhere(service: Served, state: str) -> None:
     claim = decided(service, "B1", line(1, DRUG, "30000.00"))
@@ -271,6 +269,7 @@ def test_the_hospitals_word_goes_before_what_papers_have_said(service: Served) -
     assert apply(service, claim.name, 2).benefit == yuan("21000")
 
 
+@pytest.mark.both_databases
 def test_a_denied_claim_is_opened_again_and_a_repeated_denial_is_not(service: Served) -> None:
     claim = decided(service, "B1", days=("2025-05-04", "2025-05-08"))
     assert claim.state == pb.CLAIM_STATE_DENIED
@@ -290,6 +289,7 @@ def test_a_denied_claim_is_opened_again_and_a_repeated_denial_is_not(service: Se
     ]
 
 
+@pytest.mark.both_databases
 def test_paid_money_that_hangs_on_a_look_waits_for_a_person(service: Served) -> None:
     claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
     (after,) = correct(service, "B1", line(1, DRUG, BIG))
@@ -387,6 +387,7 @@ def test_a_correction_of_a_bill_that_never_came_is_taken_in(service: Served) -> 
     assert again == claim
 
 
+@pytest.mark.both_databases
 def test_a_corrected_bill_taken_back_afterwards_gives_everything_back(service: Served) -> None:
     paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
     (after,) = correct(service, "B1", line(1, DRUG, "25000.00"))
@@ -446,6 +447,7 @@ def test_each_policy_of_the_bill_is_decided_anew_the_later_one_after_the_earlier
     assert apply(service, two).benefit == yuan("10000")
 
 
+@pytest.mark.both_databases
 def test_corrected_bills_are_sealed(service: Served) -> None:
     paid(service, decided(service, "B1"))
     correct(service, "B1", line(1, SCAN, "31000.00"))

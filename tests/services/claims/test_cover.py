@@ -22,11 +22,11 @@ from tests.services.claims.given import (
     imported,
     line,
     policy,
-    publish,
     submission,
     yuan,
 )
 from tests.services.claims.serving import Served, Stuck, served, token
+from tests.services.claims.stock import Stock, insured
 from tests.services.claims.test_benefits import published
 from tests.services.claims.test_reviews import asked, got, refused
 from tests.tenants import of_hospital, of_installation, of_insurer, of_member
@@ -48,19 +48,20 @@ def desk() -> Desk:
 
 
 @pytest.fixture
-def service(database_url: str, desk: Desk) -> Iterator[Served]:
-    with served(database_url, caller=lambda: desk.who) as running:
-        publish(running)
-        imported(running, policy(1))
+def stock() -> Stock:
+    return insured(1)
+
+
+@pytest.fixture
+def service(stocked_url: str, desk: Desk) -> Iterator[Served]:
+    with served(stocked_url, caller=lambda: desk.who) as running:
         yield running
 
 
 @pytest.fixture
-def stuck(database_url: str, desk: Desk) -> Iterator[Served]:
+def stuck(stocked_url: str, desk: Desk) -> Iterator[Served]:
     """The same, with workflows that never come."""
-    with served(database_url, workflows=Stuck(), caller=lambda: desk.who) as running:
-        publish(running)
-        imported(running, policy(1))
+    with served(stocked_url, workflows=Stuck(), caller=lambda: desk.who) as running:
         yield running
 
 
@@ -161,6 +162,7 @@ def test_a_bill_settles_once_whoever_brings_it_first(
     assert (corrected.name, corrected.corrected) == (found[0], True)
 
 
+@pytest.mark.both_databases
 def test_a_member_asks_for_their_bill_by_its_number_and_it_settles_once(
     service: Served, desk: Desk
 ) -> None:
@@ -222,6 +224,7 @@ def test_a_follower_under_another_insurer_goes_on_as_soon_as_the_first_is_decide
     assert (later.state, later.decision.benefit) == (pb.CLAIM_STATE_PAYABLE, yuan("10000"))
 
 
+@pytest.mark.both_databases
 def test_a_follower_goes_on_when_nobody_decides_the_first_but_its_consent_ends(
     stuck: Served, desk: Desk
 ) -> None:

@@ -38,16 +38,20 @@ from tests.services.claims.given import (
     yuan,
 )
 from tests.services.claims.serving import Served, served
+from tests.services.claims.stock import Stock, insured
 
 CT, OTHER_HOSPITAL = "002103000010000", "H99000100002"
 REPEATED, DUPLICATE = reason_pb2.REASON_DUPLICATE_EXAMINATION, reason_pb2.REASON_DUPLICATE
 
 
 @pytest.fixture
-def service(database_url: str) -> Iterator[Served]:
-    with served(database_url) as running:
-        publish(running)
-        imported(running, policy(1))
+def stock() -> Stock:
+    return insured(1)
+
+
+@pytest.fixture
+def service(stocked_url: str) -> Iterator[Served]:
+    with served(stocked_url) as running:
         yield running
 
 
@@ -70,6 +74,7 @@ def refusals(claim: pb.Claim) -> dict[int, int]:
     }
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("provider", "day", "denied", "benefit"),
     [
@@ -201,6 +206,7 @@ def test_only_the_days_that_matter_are_looked_up_by_an_index(sqlite_database: st
         assert "SCAN" not in told
 
 
+@pytest.mark.both_databases
 def test_the_migrations_make_the_tables_that_the_code_uses(service: Served) -> None:
     with service.database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})

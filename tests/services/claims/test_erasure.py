@@ -47,10 +47,8 @@ SMALL = "800.00"  # below the deductible: decided, nothing owed, closed
 
 
 @pytest.fixture
-def both(database_url: str) -> Iterator[Served]:
-    with served(database_url) as running:
-        publish(running)
-        imported(running, policy(1, people=2))
+def both(stocked_url: str) -> Iterator[Served]:
+    with served(stocked_url) as running:
         yield running
 
 
@@ -67,6 +65,7 @@ def about(service: Served, person: int = 100) -> list[str]:
         return records_about(connection, sealer, token("CN-ID", id_number(person)))
 
 
+@pytest.mark.both_databases
 def test_records_about_a_member_are_their_claims_until_they_are_erased(both: Served) -> None:
     mine, spouses = decided(both, "B1"), decided(both, "B2", person=101)
     assert about(both) == [mine.name]
@@ -133,6 +132,7 @@ def test_bill_and_decision_are_gone_and_names_states_and_amounts_stay(both: Serv
     assert is_sound(both)
 
 
+@pytest.mark.both_databases
 def test_no_row_tells_which_services_were_billed(both: Served) -> None:
     """Not by a hash that could be guessed back, nor by a reason, a clause or an outcome."""
     before = decided(both, "B1")
@@ -173,6 +173,7 @@ def test_lists_lose_nothing(both: Served) -> None:
     assert [claim.bill_number for claim in seen] == ["", "B1", "", "B3", "", "B5"]
 
 
+@pytest.mark.both_databases
 def test_the_last_persons_erasure_takes_the_policys_accounts_along(both: Served) -> None:
     assert list(both.claims.EraseMember(ordered(100)).policies) == []
     done = both.claims.EraseMember(ordered(101))
@@ -332,6 +333,7 @@ def test_a_claim_that_is_opened_again_after_the_erasure_goes_to_a_person(both: S
     assert is_sound(both)
 
 
+@pytest.mark.both_databases
 def test_an_erasure_is_done_once_and_answers_the_same(both: Served) -> None:
     decided(both, "B1")
     done = both.claims.EraseMember(ordered(request_id="e1"))
@@ -353,6 +355,7 @@ def test_an_erasure_is_done_once_and_answers_the_same(both: Served) -> None:
     assert tuple(kept) == ("ordered court/2026-17", done.member.removeprefix("members/"))
 
 
+@pytest.mark.both_databases
 def test_a_dry_run_says_what_would_go_or_what_forbids_it_and_does_nothing(both: Served) -> None:
     claim = decided(both, "B1")
     asked = ordered(request_id="dry")
@@ -370,6 +373,7 @@ def test_a_dry_run_says_what_would_go_or_what_forbids_it_and_does_nothing(both: 
     assert shown(both, claim.name).erased
 
 
+@pytest.mark.both_databases
 def test_another_replica_finds_it_erased_at_once(both: Served) -> None:
     claim = decided(both, "B1")
     replica = subject_keys(both.database)
@@ -427,6 +431,7 @@ FORGED = {
 }
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("forgery", FORGED)
 @pytest.mark.parametrize(("table", "column"), [("claim", "bill_number"), ("decision", "output")])
 @pytest.mark.parametrize("other", [100, 101])
@@ -515,6 +520,7 @@ def test_an_erasure_leaves_no_way_from_the_token_to_what_stays(tmp_path: Path) -
         assert set(columns) == told  # whoever adds one says here why it tells no token
 
 
+@pytest.mark.both_databases
 def test_an_erasure_and_a_submission_that_race_leave_one_truth(both: Served) -> None:
     """Either the claim was there first and keeps its person, or the person is unknown to it."""
     outcomes: list[str] = []

@@ -31,25 +31,28 @@ from tests.services.claims.given import (
     imported,
     line,
     policy,
-    publish,
     submission,
 )
 from tests.services.claims.serving import Served, served, token
+from tests.services.claims.stock import Stock, insured
 from tests.services.claims.test_corrections import correct
 from tests.services.claims.test_erasure import SMALL, ordered
 from tests.services.claims.test_reviews import paid
 from tests.services.claims.test_servicer import refused
-from tests.services.claims.test_tenants import desk
+from tests.services.claims.test_tenants import desk, two_insurers
 from tests.tenants import of_insurer, of_member
 
 DOCUMENTS = [number for number in explanation_pb2.DocumentFormat.values() if number]
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Served]:
-    with served(f"sqlite:///{tmp_path}/claims.db") as running:
-        publish(running)
-        imported(running, policy(1))
+def stock() -> Stock:
+    return insured(1)
+
+
+@pytest.fixture
+def service(stocked_sqlite: str) -> Iterator[Served]:
+    with served(stocked_sqlite) as running:
         yield running
 
 
@@ -143,7 +146,9 @@ def test_a_duplicate_names_the_claim_that_it_repeats(service: Served) -> None:
 
 
 def test_another_insurers_policy_is_nowhere_in_an_explanation(tmp_path: Path) -> None:
-    with desk(f"sqlite:///{tmp_path}/claims.db") as both:
+    url = f"sqlite:///{tmp_path}/claims.db"
+    two_insurers(url)
+    with desk(url) as both:
         charges = [named(line(1, DRUG, "30000.00"), "注射用头孢曲松钠")]
         with both.of(of_insurer("anxin")) as service:
             first = submitted(service, bill("B1", *charges))

@@ -160,6 +160,7 @@ def test_account_numbers_are_sealed_where_the_file_stands(both: Insurer) -> None
     assert iso20022.read_order(data).transfers[0].creditor == payee()
 
 
+@pytest.mark.both_databases
 def test_what_a_file_and_a_payout_are_about_never_changes(both: Insurer) -> None:
     both.owe("c1")
     both.gather()
@@ -178,6 +179,7 @@ def test_what_a_file_and_a_payout_are_about_never_changes(both: Insurer) -> None
             connection.execute(text(statement))
 
 
+@pytest.mark.both_databases
 def test_two_gatherers_that_read_the_same_claim_cannot_both_pay_it(both: Insurer) -> None:
     both.owe("c1")
     both.gather()
@@ -191,6 +193,7 @@ def test_two_gatherers_that_read_the_same_claim_cannot_both_pay_it(both: Insurer
 # ------------------------------------------------------------------------------------- happy path
 
 
+@pytest.mark.both_databases
 def test_a_claim_is_paid(both: Insurer, sandbox: SandboxBank, bank: Bank) -> None:
     both.begin_after(last_answer(bank))
     name = claim()
@@ -380,6 +383,7 @@ def test_a_bank_that_cannot_be_asked_is_sent_nothing(
     assert payer.send(CannotBeAsked(sandbox.url), message_id) is Sending.STILL_UNKNOWN
 
 
+@pytest.mark.both_databases
 def test_senders_at_once_hand_the_file_over_once(
     both: Insurer, sandbox: SandboxBank, bank: Bank
 ) -> None:
@@ -398,6 +402,7 @@ def test_senders_at_once_hand_the_file_over_once(
     assert attempts(both, message_id) == 1
 
 
+@pytest.mark.both_databases
 def test_senders_at_once_after_a_doubt_hand_the_file_over_once_more(
     both: Insurer, sandbox: SandboxBank, bank: Bank
 ) -> None:

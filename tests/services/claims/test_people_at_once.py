@@ -13,10 +13,13 @@ import pytest
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import review_pb2, settlement_pb2
 from lipei.type.v1 import bill_pb2
-from tests.services.claims.given import DRUG, imported, line, policy, publish, submission
+from tests.services.claims.given import DRUG, imported, line, policy, submission
 from tests.services.claims.serving import Served, Stuck, served
+from tests.services.claims.stock import Stock, insured
 from tests.services.claims.test_reviews import asked, books, got
 from tests.services.claims.test_withdrawals import CONSENT, sent, used, withdraw
+
+pytestmark = pytest.mark.both_databases
 
 # Which act begins in each round: the review, the withdrawal, the reversal.
 BEGINS = (0, 2, 4)
@@ -28,10 +31,14 @@ OVER = pb.CLAIM_STATE_WITHDRAWN
 
 
 @pytest.fixture
-def service(database_url: str) -> Iterator[Served]:
-    with served(database_url, workflows=Stuck(), most_in_flight=500) as running:
-        publish(running)
-        imported(running, *(policy(number) for number in range(1, ROUNDS + 1)))
+def stock() -> Stock:
+    return insured(1)
+
+
+@pytest.fixture
+def service(stocked_url: str) -> Iterator[Served]:
+    with served(stocked_url, workflows=Stuck(), most_in_flight=500) as running:
+        imported(running, *(policy(number) for number in range(2, ROUNDS + 1)))
         yield running
 
 

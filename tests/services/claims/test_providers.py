@@ -20,7 +20,6 @@ from services.claims.storage.sealed import paying_subject
 from services.common.access.caller import Caller, calling_as
 from services.common.refusals import RpcFault
 from services.common.strict_yaml import MAX_BYTES
-from tests.kinds import ON_POSTGRESQL
 from tests.sandbox import SandboxBank, sandbox_bank
 from tests.services.claims.given import (
     BED,
@@ -38,6 +37,7 @@ from tests.services.claims.given import (
     yuan,
 )
 from tests.services.claims.serving import Served, served
+from tests.services.claims.stock import Stock, insured
 from tests.services.claims.test_benefits import published
 from tests.services.claims.test_reviews import asked, books, got, refused
 from tests.tenants import of_hospital, of_installation, of_insurer
@@ -87,10 +87,13 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxBank]:
 
 
 @pytest.fixture
-def service(database_url: str, desk: Desk) -> Iterator[Served]:
-    with served(database_url, caller=lambda: desk.who) as running:
-        publish(running)
-        imported(running, policy(1))
+def stock() -> Stock:
+    return insured(1)
+
+
+@pytest.fixture
+def service(stocked_url: str, desk: Desk) -> Iterator[Served]:
+    with served(stocked_url, caller=lambda: desk.who) as running:
         yield running
 
 
@@ -201,6 +204,7 @@ def test_a_provider_that_bills_directly_bears_what_is_above_its_contract(
     assert provider not in borne(got(service, name))
 
 
+@pytest.mark.both_databases
 def test_a_list_that_comes_late_is_for_later_decisions_until_a_person_says_so(
     service: Served,
 ) -> None:
@@ -215,6 +219,7 @@ def test_a_list_that_comes_late_is_for_later_decisions_until_a_person_says_so(
     service.claims.ReplayClaim(pb.ReplayClaimRequest(name=claim.name))
 
 
+@pytest.mark.both_databases
 def test_every_fault_of_a_list_is_named_with_its_line_and_nothing_is_stored(
     service: Served,
 ) -> None:
@@ -247,7 +252,7 @@ prices:
         assert not connection.execute(text("SELECT * FROM price_list")).all()
 
 
-@ON_POSTGRESQL  # a list is one value, sealed
+@pytest.mark.parametrize("stocked_url", ["postgresql"], indirect=True)  # one sealed value
 def test_a_hospitals_twenty_thousand_prices_come_as_a_table(service: Served) -> None:
     rows = [f"    M{n:019d},CNY,{n % 9_000}.50,2026-01-01,\n" for n in range(20_000)]
     own = f"    {DRUG},CNY,100.00,20260101,20260430\n    {DRUG},CNY,80.00,20260501,\n"
@@ -274,6 +279,7 @@ def _refused(service: Served, yaml: str) -> RpcFault:
     )
 
 
+@pytest.mark.both_databases
 def test_the_same_list_again_is_no_news_and_another_takes_its_place(service: Served) -> None:
     first = priced(service)
     lines = LIST.strip().split("\n")
@@ -315,6 +321,7 @@ def word(name: str, *, reject: bool = False) -> providers.ConfirmProviderAccount
     )
 
 
+@pytest.mark.both_databases
 def test_an_account_is_set_by_two_people_and_listed_without_its_number(
     service: Served, desk: Desk
 ) -> None:
@@ -340,6 +347,7 @@ def test_an_account_is_set_by_two_people_and_listed_without_its_number(
     assert b"62227777" not in bytes(rows[0].sealed)
 
 
+@pytest.mark.both_databases
 def test_another_insurers_account_does_not_exist(service: Served, desk: Desk) -> None:
     desk.who = person("anna")
     found = proposed(service)
@@ -426,6 +434,7 @@ _PAYMENT = re.compile(r"<EndToEndId>(\w+)<.*?<CdtrAcct>.*?<Id>(\d+)<", re.DOTALL
 HIS, THEIRS = "6222777700000001", "6222000000000001"  # the insured's, as given.policy has it
 
 
+@pytest.mark.both_databases
 def test_what_is_the_providers_goes_to_its_account_and_waits_until_it_has_one(
     paying: Served, desk: Desk, bank: SandboxBank
 ) -> None:
@@ -461,6 +470,7 @@ def mixed(number: str) -> bill_pb2.Bill:
     return bill(number, line(1, SCAN, "300.00"), line(2, "XL01XX00000001", "200.00"))
 
 
+@pytest.mark.both_databases
 def test_a_claim_of_two_payees_is_two_payouts_and_paid_when_both_are(
     paying: Served, desk: Desk, bank: SandboxBank
 ) -> None:
@@ -480,6 +490,7 @@ def test_a_claim_of_two_payees_is_two_payouts_and_paid_when_both_are(
     assert books(paying) == {"claims:incurred": 50_000, "bank:main": -50_000}
 
 
+@pytest.mark.both_databases
 def test_when_one_payees_bank_refuses_only_that_part_is_paid_again(
     paying: Served, desk: Desk, bank: SandboxBank
 ) -> None:

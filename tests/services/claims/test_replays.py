@@ -36,10 +36,8 @@ OWN_ENGINE = f'"engine_version":"{ENGINE_VERSION}"'.encode()
 
 
 @pytest.fixture
-def both(database_url: str) -> Iterator[Served]:
-    with served(database_url) as running:
-        publish(running)
-        imported(running, policy(1, people=2))
+def both(stocked_url: str) -> Iterator[Served]:
+    with served(stocked_url) as running:
         yield running
 
 
@@ -110,6 +108,7 @@ def test_everything_stored_is_the_same_page_by_page(both: Served) -> None:
     assert (found.done, found.total) == (5, 5)
 
 
+@pytest.mark.both_databases
 def test_superseded_decisions_are_replayed_too(both: Served) -> None:
     name = decided(both, "B1", "200000.00")
     claim = both.claims.GetClaim(claims_pb2.GetClaimRequest(name=name)).claim
@@ -127,6 +126,7 @@ def test_superseded_decisions_are_replayed_too(both: Served) -> None:
     assert (difference.position, difference.in_force) == (0, False)
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("column", "change", "differs"),
     [
@@ -155,6 +155,7 @@ def test_what_was_tampered_with_is_found(
     assert error_of(caught.value).metadata == {"differs": ", ".join(differs)}
 
 
+@pytest.mark.both_databases
 def test_bytes_that_do_not_open_are_a_difference_and_no_crash(both: Served) -> None:
     name = decided(both, "B1")
     unlocked(both)
@@ -163,6 +164,7 @@ def test_bytes_that_do_not_open_are_a_difference_and_no_crash(both: Served) -> N
     assert list(difference.differs) == ["inputs"]
 
 
+@pytest.mark.both_databases
 def test_a_whole_forgery_that_fits_itself_is_not_what_its_inputs_give(both: Served) -> None:
     name = decided(both, "B1")
     unlocked(both)
@@ -191,6 +193,7 @@ def test_an_engine_that_is_none_of_ours_is_found(both: Served, engine: str) -> N
     assert (list(difference.differs), difference.decided_by) == (["engine version"], engine)
 
 
+@pytest.mark.both_databases
 def test_an_earlier_engine_that_decided_the_same_is_said_and_no_alarm(both: Served) -> None:
     name = decided(both, "B1")
     unlocked(both)
@@ -203,6 +206,7 @@ def test_an_earlier_engine_that_decided_the_same_is_said_and_no_alarm(both: Serv
     assert not found.differences
 
 
+@pytest.mark.both_databases
 def test_what_an_earlier_engine_decided_otherwise_is_said_as_such(both: Served) -> None:
     name = decided(both, "B1")
     unlocked(both)
@@ -241,6 +245,7 @@ def test_what_was_erased_is_counted_and_no_alarm(both: Served) -> None:
     assert (found.same_count, found.erased_count, list(found.differences)) == (1, 1, [])
 
 
+@pytest.mark.both_databases
 def test_a_tenant_replays_its_own_and_the_installation_all(database_url: str) -> None:
     with served(database_url) as first:
         publish(first)

@@ -57,12 +57,10 @@ def desk() -> Desk:
 
 
 @pytest.fixture
-def service(database_url: str, desk: Desk) -> Iterator[Served]:
+def service(stocked_url: str, desk: Desk) -> Iterator[Served]:
     """Claims whose workflows never come, so that a test takes the steps itself."""
-    running = served(database_url, workflows=Stuck(), most_in_flight=500, caller=lambda: desk.who)
+    running = served(stocked_url, workflows=Stuck(), most_in_flight=500, caller=lambda: desk.who)
     with running as made:
-        publish(made)
-        imported(made, policy(1, people=2))
         yield made
 
 
@@ -191,6 +189,7 @@ def test_a_review_names_what_it_looked_at_and_says_all_its_faults(service: Serve
     assert got(service, claim.name) == claim
 
 
+@pytest.mark.both_databases
 def test_of_two_reviews_of_one_look_the_second_is_told(service: Served) -> None:
     claim = decided(service, "B1", BIG)
     first = asked(review_pb2.ReviewClaimRequest, claim)
@@ -217,6 +216,7 @@ def test_a_re_decision_leaves_its_own_out_counts_the_others_and_moves_no_other(
     assert got(service, later.name) == later
 
 
+@pytest.mark.both_databases
 def test_what_a_reviewer_wrote_is_sealed(service: Served) -> None:
     claim = decided(service, "B1", BIG)
     reviewed(service, claim)
@@ -482,6 +482,7 @@ def test_a_bill_taken_back_undoes_its_claim_wherever_it_stands(service: Served) 
     assert "claims:payable" not in {k for k, v in books(service).items() if v > 0}
 
 
+@pytest.mark.both_databases
 def test_a_bill_that_nobody_knows_cannot_be_taken_back(service: Served) -> None:
     back = bill("B1", BIG)
     back.kind = bill_pb2.BILL_KIND_REVERSAL
@@ -510,6 +511,7 @@ def test_an_appeal_is_decided_by_somebody_who_did_not_review(service: Served, de
     assert after.decision.benefit == yuan("190000")
 
 
+@pytest.mark.both_databases
 def test_who_objected_does_not_decide_the_appeal(service: Served, desk: Desk) -> None:
     claim = decided(service, "B1", days=("2025-05-04", "2025-05-08"))
     appealed = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, claim)).claim
@@ -789,6 +791,7 @@ def test_at_the_threshold_one_person_reverses_and_writes_off(strict: Served) -> 
     assert after.state == pb.CLAIM_STATE_WRITTEN_OFF
 
 
+@pytest.mark.both_databases
 def test_money_that_comes_back_voids_a_write_off_that_waits(strict: Served, desk: Desk) -> None:
     claim = reviewed(strict, decided(strict, "B1", BIG))
     desk.who = another()
@@ -811,6 +814,7 @@ def test_money_that_comes_back_voids_a_write_off_that_waits(strict: Served, desk
     assert refused(strict.review.ConfirmReview, late).reason == "NOTHING_TO_CONFIRM"
 
 
+@pytest.mark.both_databases
 def test_a_cleared_suspicion_is_an_adjusters_to_review(service: Served) -> None:
     claim = decided(service, "B1", BIG)
     with service.database.writing() as connection:
@@ -823,6 +827,7 @@ def test_a_cleared_suspicion_is_an_adjusters_to_review(service: Served) -> None:
     assert reviewed(service, after).state == pb.CLAIM_STATE_PAYABLE
 
 
+@pytest.mark.both_databases
 def test_a_hospital_hands_papers_in_for_its_own_bill_and_sees_its_own_part(
     service: Served,
 ) -> None:

@@ -33,11 +33,10 @@ from tests.services.claims.serving import Served, Stuck, served
 
 
 @pytest.fixture
-def service(database_url: str) -> Iterator[Served]:
+def service(stocked_url: str) -> Iterator[Served]:
     """Claims whose workflows never come, so that a test takes the steps itself."""
-    with served(database_url, workflows=Stuck(), most_in_flight=500) as running:
-        publish(running)
-        imported(running, policy(1, people=2), policy(2))
+    with served(stocked_url, workflows=Stuck(), most_in_flight=500) as running:
+        imported(running, policy(2))
         yield running
 
 
@@ -87,6 +86,7 @@ def test_one_step_does_the_whole_way_and_every_move_is_recorded(service: Served)
     assert moves_of(service, name) == WHOLE_WAY
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("step_by_step", [True, False])
 def test_a_claim_from_before_is_registered_by_its_workflow_or_the_decision(
     service: Served, step_by_step: bool
@@ -105,6 +105,7 @@ def test_a_claim_from_before_is_registered_by_its_workflow_or_the_decision(
     assert [move.cause for move in claim.moves].count("register") == 2  # ours at intake, and theirs
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("state", ["auto_approved", "approved"])
 @pytest.mark.parametrize("step", ["AdjudicateClaim", "ReleasePayment", "SettleClaims"])
 def test_an_approved_claim_is_released_by_whichever_step_comes(
@@ -138,6 +139,7 @@ def test_no_payment_is_released_before_the_decision(service: Served) -> None:
     assert error_of(caught.value).code is grpc.StatusCode.FAILED_PRECONDITION
 
 
+@pytest.mark.both_databases
 def test_a_later_claim_of_the_member_waits_its_turn_and_others_do_not(service: Served) -> None:
     first, second, other = (
         received(service, 1),
@@ -216,6 +218,7 @@ def test_a_bill_pended_under_the_first_policy_holds_up_only_its_second_policy(
         assert decided.state == claims_pb2.CLAIM_STATE_CLOSED_ZERO
 
 
+@pytest.mark.both_databases
 def test_a_claim_that_the_engine_refuses_goes_to_a_person_and_blocks_nobody(
     service: Served,
 ) -> None:

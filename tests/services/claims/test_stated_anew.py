@@ -14,10 +14,7 @@ from tests.services.claims.given import (
     DRUG,
     bill,
     id_number,
-    imported,
     line,
-    policy,
-    publish,
     submission,
     yuan,
 )
@@ -43,11 +40,9 @@ def desk() -> Desk:
 
 
 @pytest.fixture
-def service(database_url: str, desk: Desk) -> Iterator[Served]:
-    running = served(database_url, workflows=Stuck(), most_in_flight=500, caller=lambda: desk.who)
+def service(stocked_url: str, desk: Desk) -> Iterator[Served]:
+    running = served(stocked_url, workflows=Stuck(), most_in_flight=500, caller=lambda: desk.who)
     with running as made:
-        publish(made)
-        imported(made, policy(1, people=2))
         desk.who = of_hospital("general")
         yield made
 
@@ -116,6 +111,7 @@ def test_a_bill_that_is_stated_anew_is_a_new_claim_and_settles_once(
     assert (used(service), got(service, first.name)) == ({}, ended)
 
 
+@pytest.mark.both_databases
 def test_the_first_ones_recovery_goes_on_beside_the_second(service: Served, desk: Desk) -> None:
     first = paid(service, sent(service, desk, of_theirs()))
     ended = went_back(service, desk, of_theirs())
@@ -182,6 +178,7 @@ def test_an_old_copy_of_what_was_taken_back_opens_nothing(service: Served, desk:
     assert used(service) == {}
 
 
+@pytest.mark.both_databases
 def test_the_control_a_bill_that_stands_is_not_stated_anew(service: Served, desk: Desk) -> None:
     first = sent(service, desk, of_theirs())
     desk.who = of_hospital("general")
@@ -192,6 +189,7 @@ def test_the_control_a_bill_that_stands_is_not_stated_anew(service: Served, desk
     assert same.name == first.name
 
 
+@pytest.mark.both_databases
 def test_a_claim_that_a_person_reversed_waits_for_its_hospitals_word(
     service: Served, desk: Desk
 ) -> None:

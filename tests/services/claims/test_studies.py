@@ -28,6 +28,8 @@ from tests.services.claims.given import bill, id_number, imported, policy, publi
 from tests.services.claims.serving import Served, served, token
 from tests.tenants import of_hospital, of_insurer
 
+pytestmark = pytest.mark.both_databases
+
 STUDY, BEFORE = "0" * 31 + "1", "2100-01-01"
 CHIEF = frozenset({access_pb2.ROLE_CHIEF_ACTUARY})
 PEOPLE = 6
@@ -89,7 +91,7 @@ def exported(
     desk.who, before = who or chief(), desk.who
     request = pb.ExportPeopleRequest(**{"study": STUDY, "before_date": BEFORE, **more})
     try:
-        return list(service.studies.ExportPeople(request, timeout=20))
+        return list(service.studies.ExportPeople(request, timeout=60))
     finally:
         desk.who = before
 
@@ -225,7 +227,7 @@ def leave_out(service: Served, desk: Desk, *members: str) -> None:
     desk.who, before = of_hospital(), desk.who
     try:
         request = pb.LeaveOutMembersRequest(request_id=uuid.uuid4().hex, members=members)
-        service.studies.LeaveOutMembers(request, timeout=20)
+        service.studies.LeaveOutMembers(request, timeout=60)
     finally:
         desk.who = before
 

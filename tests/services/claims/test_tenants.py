@@ -39,6 +39,7 @@ from tests.services.claims.given import (
     yuan,
 )
 from tests.services.claims.serving import Served, served, token
+from tests.services.claims.stock import Stock
 from tests.tenants import of_hospital, of_installation, of_insurer, of_member
 
 SHARED, SPOUSE, STRANGER = 100, 101, 999
@@ -63,28 +64,40 @@ class Desk:
 
 
 @contextmanager
-def desk(database_url: str) -> Iterator[Desk]:
-    """A service of two insurers, with their policies."""
+def desk(url: str) -> Iterator[Desk]:
+    """A service at which the insurer `anxin` calls."""
     callers = [of_insurer("anxin")]
-    with served(database_url, caller=lambda: callers[-1]) as running:
-        made = Desk(running, callers)
-        publish(running)
-        imported(running, policy(1, people=2))
-        with made.of(of_insurer("taihe")):
-            publish(running)
-            imported(running, shared(policy(2)))
+    with served(url, caller=lambda: callers[-1]) as running:
+        yield Desk(running, callers)
+
+
+def two_insurers(url: str) -> None:
+    """Fill a database with both insurers' plans and policies."""
+    with desk(url) as made:
+        publish(made.service)
+        imported(made.service, policy(1, people=2))
+        with made.of(of_insurer("taihe")) as service:
+            publish(service)
+            imported(service, shared(policy(2)))
+
+
+_TWO_INSURERS = Stock("two_insurers", two_insurers)
+
+
+@pytest.fixture
+def stock() -> Stock:
+    return _TWO_INSURERS
+
+
+@pytest.fixture
+def both(stocked_url: str) -> Iterator[Desk]:
+    with desk(stocked_url) as made:
         yield made
 
 
 @pytest.fixture
-def both(database_url: str) -> Iterator[Desk]:
-    with desk(database_url) as made:
-        yield made
-
-
-@pytest.fixture
-def two(sqlite_database: str) -> Iterator[Desk]:
-    with desk(sqlite_database) as made:
+def two(stocked_sqlite: str) -> Iterator[Desk]:
+    with desk(stocked_sqlite) as made:
         yield made
 
 
@@ -168,6 +181,7 @@ def test_every_rpc_that_names_a_claim_is_tried_here() -> None:
     assert naming == BY_NAME.keys()
 
 
+@pytest.mark.both_databases
 def test_another_tenants_claim_is_refused_byte_for_byte_like_one_that_never_was(
     both: Desk, subtests: pytest.Subtests
 ) -> None:
@@ -208,6 +222,7 @@ def listed(made: Desk, caller: Caller, parent: str = "policies/-") -> list[tuple
     return [(claim.name.split("/")[1], claim.bill_number) for claim in found]
 
 
+@pytest.mark.both_databases
 def test_lists_hold_the_tenants_own_claims_only(both: Desk) -> None:
     submitted(both, of_hospital(), from_hospital(bill("B1")))  # p1 and p2
     submitted(both, of_insurer("anxin"), bill("B2", person=SPOUSE))  # p1, from nobody's hospital
@@ -308,6 +323,7 @@ def test_another_insurers_policy_cannot_be_continued(two: Desk) -> None:
         assert imported(service, shared(policy(3, previous_policy_id="p2"))).created == 1
 
 
+@pytest.mark.both_databases
 def test_a_plan_that_the_insurer_has_not_published_does_not_exist(both: Desk) -> None:
     plan = "chronic-diabetes"
     version = publish(both.service, plan)  # by anxin
@@ -348,6 +364,7 @@ def test_an_insurer_opens_its_own_claims_and_the_hospital_the_rest(both: Desk) -
     assert again.name == mine.name
 
 
+@pytest.mark.both_databases
 def test_a_member_of_another_insurers_is_as_unknown_as_nobody(both: Desk) -> None:
     with both.of(of_insurer("taihe")) as service:
         submit = service.claims.SubmitClaim
@@ -460,6 +477,7 @@ def test_what_another_insurer_allowed_is_no_earlier_service(both: Desk) -> None:
     assert again.state == pb.CLAIM_STATE_DENIED  # negative control: one's own is a duplicate
 
 
+@pytest.mark.both_databases
 def test_books_are_those_of_the_tenants_claims(both: Desk) -> None:
     submitted(both, of_hospital(), from_hospital(bill("B1")))
     found = {}

@@ -32,6 +32,7 @@ from tests.services.claims.given import (
     submission,
 )
 from tests.services.claims.serving import Served, served, token
+from tests.services.claims.stock import Stock
 from tests.services.claims.test_what_if_stops import soon, that_never_answer
 from tests.tenants import of_insurer
 
@@ -64,6 +65,20 @@ class Desk:
 
 
 @pytest.fixture
+def stock() -> Stock:
+    return _AT_NOON
+
+
+def _filled(url: str) -> None:
+    with served(url, clock=Clock()) as service:
+        publish(service)
+        imported(service, policy(1, people=2))
+
+
+_AT_NOON = Stock("insured_2_at_noon", _filled)
+
+
+@pytest.fixture
 def clock() -> Clock:
     return Clock()
 
@@ -79,11 +94,9 @@ def log() -> Reads:
 
 
 @pytest.fixture
-def both(database_url: str, clock: Clock, desk: Desk, log: Reads) -> Iterator[Served]:
+def both(stocked_url: str, clock: Clock, desk: Desk, log: Reads) -> Iterator[Served]:
     how: dict[str, Any] = {"clock": clock, "append": log.append, "caller": lambda: desk.who}
-    with served(database_url, **how) as running:
-        publish(running)
-        imported(running, policy(1, people=2))
+    with served(stocked_url, **how) as running:
         yield running
 
 
@@ -211,6 +224,7 @@ def test_what_was_in_force_before_the_period_counts_as_stored(both: Served, cloc
     assert by_claim(what_if(both, new, "2026-07-02", "2026-07-31", every_claim=True)) == {}
 
 
+@pytest.mark.both_databases
 def test_the_days_are_those_of_the_hospitals_zone(both: Served, clock: Clock) -> None:
     clock.day = "2026-07-01"
     decided(both, "B1")
@@ -252,6 +266,7 @@ def test_more_can_be_paid_and_what_paid_nothing_be_paid(both: Served) -> None:
     }
 
 
+@pytest.mark.both_databases
 def test_nothing_is_stored_and_what_is_shown_is_on_record(both: Served, log: Reads) -> None:
     name = decided(both, "B1")
     before, leaves = content(both), len(log.kept)
@@ -446,6 +461,7 @@ def test_one_at_a_time_and_one_that_is_given_up_makes_room(many: Served) -> None
     assert soon(makes_room), "a what-if that was given up is never over"
 
 
+@pytest.mark.both_databases
 def test_balances_that_hold_too_little_are_an_alarm(both: Served) -> None:
     decided(both, "B1")
     with both.database.writing() as connection:
@@ -453,6 +469,7 @@ def test_balances_that_hold_too_little_are_an_alarm(both: Served) -> None:
     assert refused(both, TEXT.encode()).reason == "BALANCES_ALTERED"
 
 
+@pytest.mark.both_databases
 def test_a_claim_that_is_not_decided_yet_is_counted(both: Served) -> None:
     decided(both, "B1")
     with both.database.writing() as connection:

@@ -43,11 +43,10 @@ BIG = "200000.00"
 
 
 @pytest.fixture
-def service(database_url: str) -> Iterator[Served]:
+def service(stocked_url: str) -> Iterator[Served]:
     """Claims whose workflows never come, so that a test takes the steps itself."""
-    with served(database_url, workflows=Stuck(), most_in_flight=500) as running:
-        publish(running)
-        imported(running, policy(1, people=2), policy(2))
+    with served(stocked_url, workflows=Stuck(), most_in_flight=500) as running:
+        imported(running, policy(2))
         yield running
 
 
@@ -159,6 +158,7 @@ def test_what_is_decided_stays(service: Served) -> None:
     assert used(service) == before
 
 
+@pytest.mark.both_databases
 def test_what_was_paid_and_is_looked_at_again_stays_and_holds_what_it_used(
     service: Served,
 ) -> None:
@@ -253,6 +253,7 @@ def test_a_hospitals_bill_names_its_own_consent(
     assert [(v.field, v.reason) for v in fault.violations] == [("bill.consent", reason)]
 
 
+@pytest.mark.both_databases
 def test_bills_and_a_withdrawal_at_once_leave_nothing_undecided(service: Served) -> None:
     """Whoever comes first: each bill is refused, or its claim is withdrawn."""
     for round_ in range(6):
@@ -281,6 +282,7 @@ def test_bills_and_a_withdrawal_at_once_leave_nothing_undecided(service: Served)
             assert set(states) <= {"withdrawn"}
 
 
+@pytest.mark.both_databases
 def test_a_decision_and_a_withdrawal_at_once_take_turns(service: Served) -> None:
     """Decided to pend first or not at all: either way the claim ends and uses nothing up."""
     for round_ in range(8):
@@ -296,6 +298,7 @@ def test_a_decision_and_a_withdrawal_at_once_take_turns(service: Served) -> None
         assert used(service) == before
 
 
+@pytest.mark.both_databases
 def test_a_read_after_the_withdrawal_does_not_rest_on_it(database_url: str) -> None:
     reads = Reads()
     with served(database_url, workflows=Stuck(), append=reads.append) as service:

@@ -1,6 +1,7 @@
 """A service that does what its caller names, as a process of its own behind the real edge.
 
-`python edge_server.py STATE ADDRESS [crash|return]`; the request's `parent` says what to do.
+`python -m tests.services.common.edge_server STATE ADDRESS [crash|return]`; the request's `parent`
+says what to do.
 """
 
 from __future__ import annotations

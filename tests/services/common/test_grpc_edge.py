@@ -8,8 +8,6 @@ import re
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -36,11 +34,12 @@ from services.common.grpc_edge import (
     parse_page_token,
 )
 from services.common.state import read_addresses
+from tests.forked import Forked
 from tests.identities import acting, equip, everybody, files_of
 from tests.services.common.edge_server import FULL_NAME, SECRET, Puppet, violation
 from tests.services.common.programs import LONGEST_S, environ
 
-HERE = Path(__file__).parent
+SERVER = "tests.services.common.edge_server"
 
 
 class Process:
@@ -48,12 +47,9 @@ class Process:
 
     def __init__(self, state: Path, *arguments: str, **settings: str) -> None:
         self.state = state
-        self._errors = (state / "stderr").open("w")
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "edge_server.py"), str(state), *arguments],
-            env=environ(settings),
-            stderr=self._errors,
-        )
+        said = state / "stderr"
+        words = (str(state), *arguments)
+        self.process = Forked(SERVER, *words, environ=environ(settings), out=said, err=said)
 
     def address(self) -> str:
         """Where it listens, once it does."""
@@ -78,7 +74,6 @@ class Process:
         if self.process.poll() is None:
             self.process.terminate()
             self.ended()
-        self._errors.close()
 
 
 @contextmanager
@@ -214,7 +209,7 @@ FAULTS = {"": "ValueError", "group": "ExceptionGroup", "answer": "TypeError"}
 def leaked(text: str) -> bool:
     """Whether the secret stands in the text, in clear or escaped."""
     escaped = SECRET.encode("unicode_escape").decode()
-    return any(form in text for form in (SECRET, "4401", escaped, repr(SECRET.encode())[2:-1]))
+    return any(form in text for form in (SECRET, "4401 0119", escaped, repr(SECRET.encode())[2:-1]))
 
 
 def test_without_the_edge_grpc_sends_the_exceptions_text(tmp_path: Path) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from typing import Any
 import httpx
 
 from stack.probes import free_ports
+from tests.forked import Forked
 from tests.plain_http import NO_TLS
 
 Resource = Mapping[str, Any]
@@ -94,24 +93,28 @@ def fhir_server(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "settings.yaml"
     path.write_text(json.dumps(settings), "utf-8")
-    command = [str(Path(sys.executable).with_name("sekmet")), "serve", "-c", str(path)]
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, cwd=folder, start_new_session=True
-        )
+    log = folder / "server.log"
+    process = Forked(
+        *("sekmet.cli", "serve", "-c", str(path)),
+        environ=os.environ,
+        out=log,
+        err=log,
+        cwd=folder,
+        imported=("sekmet.cli", "sekmet.main"),
+    )
     try:
         _wait_for(f"{base_url}/metadata", process)
         yield FhirServer(base_url, {"Authorization": f"Bearer {OURS}"} if clients else {})
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        process.terminate()
         try:
             process.wait(60)
         except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
             process.wait()
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
+def _wait_for(url: str, process: Forked) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if process.poll() is not None:

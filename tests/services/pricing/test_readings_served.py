@@ -20,6 +20,7 @@ from tests.identities import acting, everybody
 from tests.postgres import fresh_database
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates, priced
 from tests.services.pricing.core.reading_cases import programmes
+from tests.services.pricing.medication_calls import fill, handing_out
 from tests.services.pricing.process import serving
 from tests.services.pricing.reading_requests import (
     names,
@@ -559,3 +560,27 @@ def test_a_better_provenance_is_not_the_partners_nor_the_members_to_say(
                     assert asked().recorded_count == 1
                 else:
                     assert reasons(refused(asked)) == [("readings[0].provenance", "NOT_ALLOWED")]
+
+
+def test_what_is_only_to_be_judged_is_refused_alike_and_never_recorded(
+    stub: Stub, token: str
+) -> None:
+    good = reading(token, "j1", "fasting", "6.4", "2025-03-03 07:00")
+    bad = reading(token, "j2", "fasting", "6.4 mmol", "2025-03-03 07:00")
+    judged = recording("judged", [good])
+    judged.validate_only = True
+    assert stub.RecordReadings(judged, timeout=60) == pb.RecordReadingsResponse()
+    again = stub.RecordReadings(recording("judged", [good]), timeout=60)
+    assert (again.recorded_count, again.known_count) == (1, 0), "neither it nor its id was kept"
+    judged.readings.append(bad)
+    found = refused(lambda: stub.RecordReadings(judged, timeout=60))
+    assert [one.field for one in found.violations] == ["readings[1].value"]
+    event = fill(token, "j1", "2025-03-03")
+    request = handing_out("judged-too", [event])
+    request.validate_only = True
+    assert stub.RecordMedication(request, timeout=60) == pb.RecordMedicationResponse()
+    kept = stub.RecordMedication(handing_out("judged-too", [event]), timeout=60)
+    assert (kept.recorded_count, kept.known_count) == (1, 0)
+    request.events.append(fill(token, "j2", "2025-03-03", days=0))
+    found = refused(lambda: stub.RecordMedication(request, timeout=60))
+    assert [one.field for one in found.violations] == ["events[1].days"]

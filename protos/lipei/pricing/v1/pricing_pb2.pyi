@@ -1310,8 +1310,13 @@ class RecordReadingsRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     READINGS_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Client-made id of this call; the same id with the same content answers the same."""
+    validate_only: _builtins.bool
+    """Only judge what each reading says: every fault of all of them, or an answer of 0. Nothing is recorded, and whether a name
+    is known with other content is not looked up.
+    """
     @_builtins.property
     def readings(self) -> _containers.RepeatedCompositeFieldContainer[_reading_pb2.Reading]:
         """1 to 1,000 readings of any members, each under "members/{token}/readings/{reading}", a name that its maker gives once.
@@ -1323,10 +1328,11 @@ class RecordReadingsRequest(_message.Message):
         *,
         request_id: _builtins.str = ...,
         readings: _abc.Iterable[_reading_pb2.Reading] | None = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["readings", b"readings", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["readings", b"readings", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1595,8 +1601,13 @@ class RecordMedicationRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Client-made id of this call; the same id with the same content answers the same."""
+    validate_only: _builtins.bool
+    """Only judge what each event says: every fault of all of them, or an answer of 0. Nothing is recorded, and whether a name is
+    known with other content is not looked up.
+    """
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___MedicationEvent]:
         """1 to 1,000 events of any members, each under a name that its maker gives once."""
@@ -1606,10 +1617,11 @@ class RecordMedicationRequest(_message.Message):
         *,
         request_id: _builtins.str = ...,
         events: _abc.Iterable[Global___MedicationEvent] | None = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

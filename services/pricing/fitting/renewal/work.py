@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import uuid
@@ -51,6 +52,11 @@ class Work:
         return self.folder / "work" / named[:16]
 
     @property
+    def held(self) -> list[str]:
+        """Unfinished renewals of this folder, this or others, that somebody means to go on with."""
+        return sorted(path.parent.name for path in (self.folder / "work").glob(f"*/{HELD}"))
+
+    @property
     def result(self) -> Path:
         """Where the result lies once it is whole."""
         return self.folder / "renewals"
@@ -84,6 +90,28 @@ class Work:
     def sums(self, number: int) -> Path:
         """The file of one shard's totals, there once its renewals are."""
         return self.unfinished / "sums" / f"{number:04d}.json"
+
+
+class FolderBusy(Exception):
+    """Somebody else is renewing in this folder now: two would clear each other's files away."""
+
+
+@contextmanager
+def alone(work: Work) -> Iterator[None]:
+    """The folder for oneself, until then; no file is left, and it ends with the process.
+
+    Raises: FolderBusy.
+    """
+    work.folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(work.folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FolderBusy(str(work.folder)) from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def each(one: Callable[[int], T], count: int) -> Iterator[T]:

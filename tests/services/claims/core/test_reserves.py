@@ -192,3 +192,20 @@ def test_a_share_of_a_category_is_reserved_while_the_category_is_open() -> None:
         )
         plan = replace(TERMS, shares=(first, tumours, *others))
         assert _reserved(_decided(plan, facts, *conditions)) == reserved
+
+
+def test_who_watches_sees_each_line_once_also_where_lines_are_settled_in_turn() -> None:
+    facts = bill(line(1, "F1", "100.00"), line(2, "U1", "25.00"), line(3, "V1", "26.00", "2"))
+    seen: list[tuple[int, int, int]] = []
+    decision = adjudicate(
+        plan_named("conventions-lines"),
+        policy(),
+        UsageSnapshot(),
+        facts,
+        watch=lambda _, one, added: seen.append(
+            (one.line.facts.number, one.benefit, sum(each.count == 0 for each in added))
+        ),
+    )
+    assert [one.benefit for one in decision.lines] == [10_000, 0, 5_200]
+    # One after the other: two ceilings after the first line, the units beside them after the third.
+    assert seen == [(1, 10_000, 2), (2, 0, 2), (3, 5_200, 3)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -76,6 +76,17 @@ def decided_in_cases() -> tuple[Decided, ...]:
             yaml = path.read_bytes()
             cases.run_cases(plan_named(load(yaml, str(path))["plan"]), yaml, str(path))
     return tuple(found)
+
+
+def unlike(decisions: Iterable[Decided]) -> list[Decided]:
+    """One decision of each disposition with each set of outcomes, of reasons and of who bears."""
+    found: dict[object, Decided] = {}
+    for one in decisions:
+        shares = [share for of in one.decision.lines for share in of.shares]
+        outcomes = frozenset(of.outcome for of in one.decision.lines)
+        said = frozenset((share.reason, share.bearer) for share in shares)
+        found.setdefault((one.decision.disposition, outcomes, said), one)
+    return list(found.values())
 
 
 def _inputs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 import xml.etree.ElementTree as ET
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -10,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.claims.payouts.iso20022 import (
@@ -117,15 +118,20 @@ def test_the_same_order_gives_the_same_bytes() -> None:
     )
 
 
+_ALNUM = string.ascii_letters + string.digits
 names = st.text("张三李四абвABC dé·ཀ", min_size=1, max_size=140).filter(
     lambda name: name == name.strip()
 )
+# Not from a pattern, which takes ten times as long to draw.
+accounts = st.builds(str.__add__, st.sampled_from(_ALNUM), st.text(f"{_ALNUM}/-", max_size=33))
 parties = st.builds(
     Party,
     holder_name=names,
-    account_number=st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9/-]{0,33}\Z"),
+    account_number=accounts,
     bank_code=st.one_of(
-        st.from_regex(r"\A[0-9]{12}\Z"), st.from_regex(r"\A[0-9]{9}\Z"), st.just("COBADEFF")
+        st.text(string.digits, min_size=12, max_size=12),
+        st.text(string.digits, min_size=9, max_size=9),
+        st.just("COBADEFF"),
     ),
 )
 transfers = st.lists(
@@ -142,8 +148,20 @@ transfers = st.lists(
 )
 
 
+@settings(max_examples=30)
 @given(transfers)
 def test_what_is_written_is_read_as_it_was(found: list[CreditTransfer]) -> None:
+    _is_read_as_written(found)
+
+
+@pytest.mark.fault
+@settings(max_examples=300)
+@given(transfers)
+def test_what_is_written_is_read_as_it_was_of_many(found: list[CreditTransfer]) -> None:
+    _is_read_as_written(found)
+
+
+def _is_read_as_written(found: list[CreditTransfer]) -> None:
     read = read_order(write_order(order(*found)))
     plain = [msgspec.structs.replace(each, batch_id="") for each in read.transfers]
     assert sorted(plain, key=lambda t: t.end_to_end_id) == sorted(

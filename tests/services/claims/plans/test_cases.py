@@ -302,6 +302,8 @@ BAD = [
         "OUT_OF_RANGE",
     ),
     ('price: "100.00"', 'price: "100.00", quantity: "1000000000.0001"', "OUT_OF_RANGE"),
+    ('insurer: "48.00"', 'insurer: "10000000000000.01"', "OUT_OF_RANGE"),
+    ('insurer: "48.00"', 'insurer: "48.001"', "NOT_AN_AMOUNT"),
     ('price: "100.00"', 'price: "10000.01", quantity: 1000000000', "OUT_OF_RANGE"),
     ("claim: B1", "review: B1", "UNKNOWN_CLAIM"),
     ("claim: B1", "completion: B1", "UNKNOWN_CLAIM"),
@@ -505,8 +507,9 @@ def test_what_waits_is_told_as_nobody_s_yet() -> None:
 
 
 def test_two_claims_received_at_one_place_are_refused() -> None:
+    line = "lines: [{code: V1, price: 1}]"
     claims = [
-        f"{{claim: {name}, order: 1, provider: C, day: 2025-03-10, lines: [], expect: {{}}}}"
+        f"{{claim: {name}, order: 1, provider: C, day: 2025-03-10, {line}, expect: {{}}}}"
         for name in ("B2", "B3")
     ]
     both = f"{ONE}      - together: [{', '.join(claims)}]\n"

@@ -252,7 +252,7 @@ BAD += [
     ("en: Small}", 'en: "Sm\\u2066all"}', "CONTROL_CHARACTER", "name"),
     ('"XA10*", "XC01"', '"XA10*", "XC01\u2069"', "CONTROL_CHARACTER", "drugs"),
     ("id: drugs,", f"id: {'d' * 65},", "NOT_AN_ID", "sections"),
-    ('"100.00", 2026', '"10000000000000.01", 2026', "NOT_AN_AMOUNT", "values"),
+    ('"100.00", 2026', '"10000000000000.01", 2026', "OUT_OF_RANGE", "values"),
     ('"100.00", 2026', '"999999999999999999", 2026', "OUT_OF_RANGE", "values"),
 ]
 _HOURS = 'providers: {emergency_exception: {clause: "1", in_force: {2025-01-01: true}, hours: %s}}'

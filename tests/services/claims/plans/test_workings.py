@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -146,24 +147,29 @@ def test_a_case_may_have_a_working_of_its_own_beside_its_events() -> None:
 # --- the audit of the files, and that it can fail ---
 
 
+@cache
 def _tree(path: Path) -> dict[str, Any]:
     return load(path.read_bytes(), path.name)
 
 
-def _plan_tree(name: str) -> dict[str, Any]:
+@cache
+def _of_plan(name: str) -> tuple[frozenset[Fraction], frozenset[str]]:
+    """The numbers that a plan states, and its accumulators that count claims."""
     of_tests = CASES / "plans" / f"{name}.yaml"
-    return _tree(of_tests if of_tests.exists() else PLANS / f"{name}.yaml")
+    tree = _tree(of_tests if of_tests.exists() else PLANS / f"{name}.yaml")
+    return workings.numbers_of(tree), workings.counted(tree)
 
 
 def _audited(tree: dict[str, Any]) -> list[str]:
     given = tree.get("given", {})
+    of_given = workings.numbers_of(given)
     faults = []
     for case in tree["cases"]:
         policies = case.get("policies", given.get("policies", {})).values()
         names = {tree["plan"], *(one["plan"] for one in policies if "plan" in one)}
-        plans = [_plan_tree(name) for name in sorted(names)]
-        stated = workings.numbers_of([given, *plans])
-        counts = frozenset().union(*(workings.counted(plan) for plan in plans))
+        plans = [_of_plan(name) for name in sorted(names)]
+        stated = of_given.union(*(numbers for numbers, _ in plans))
+        counts = frozenset[str]().union(*(counted for _, counted in plans))
         faults += [f"{case['case']}: {fault}" for fault in workings.audit(case, stated, counts)]
     return faults
 

@@ -26,6 +26,8 @@ from services.claims.storage.ledger import (
 from services.common.database import Database
 from tests.services.claims.books import open_books, owed
 
+pytestmark = pytest.mark.both_databases
+
 PENDING = begin_payment(
     transfer_id="p1", end_to_end_id="E1", paying_account="main", amount=1_200, currency="CNY"
 )

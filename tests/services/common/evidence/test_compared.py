@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from lipei.claims.v1 import claims_pb2, recompute_pb2, review_pb2, settlement_pb2
+from lipei.claims.v1 import study_pb2 as claims_study_pb2
 from lipei.his_bridge.v1 import consent_pb2, his_bridge_pb2, operations_pb2
 from lipei.pricing.v1 import pricing_pb2
+from lipei.pricing.v1 import study_pb2 as pricing_study_pb2
 from services.common.access.guard import clearance_for
 from services.common.access.labels import SENSITIVE, labels_of, level_of, reachable
 from services.common.evidence.access_read import AccessRead
@@ -21,6 +23,8 @@ FILES = (
     his_bridge_pb2,
     operations_pb2,
     pricing_pb2,
+    claims_study_pb2,
+    pricing_study_pb2,
 )
 
 

@@ -212,7 +212,7 @@ def test_a_failed_workflows_history_tells_nothing(state: Path) -> None:
     wire, clear, told = asyncio.run(story())
     assert SECRET in told
     assert clear == []
-    for part in (b"zhangsan", b"4401", b"cannot note", b"rotated_story.py"):
+    for part in (b"zhangsan", b"claims/4401", b"cannot note", b"rotated_story.py"):
         assert part not in wire
     assert b"CannotNote" in wire  # retry policies need the type
 

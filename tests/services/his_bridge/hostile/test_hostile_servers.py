@@ -185,22 +185,22 @@ REST: dict[str, tuple[Attack, str, str]] = {
         "",
     ),
     "a resource of 10 MiB": (
-        body(bundle(hostile_claim("larger", b'"' + b"x" * (10 * MIB) + b'"', 12))),
+        body(bundle(hostile_claim("larger", b'"' + b"x" * (10 * MIB) + b'"', 11))),
         "SOURCE_TOO_LARGE",
         "",
     ),
     "a resource as large as a page may be": (
-        body(bundle(hostile_claim("large", b'"' + b"x" * (5 * MIB - 9_000) + b'"', 13))),
+        body(bundle(hostile_claim("large", b'"' + b"x" * (5 * MIB - 9_000) + b'"', 12))),
         "",
         "RECORD_TOO_LARGE",
     ),
     "a deep resource": (
-        body(bundle(hostile_claim("deep", b"[" * 9_000 + b"]" * 9_000, 14))),
+        body(bundle(hostile_claim("deep", b"[" * 9_000 + b"]" * 9_000, 13))),
         "",
         "TOO_DEEP",
     ),
     "a resource with NaN": (
-        body(bundle(hostile_claim("nan", b"NaN", 15))),
+        body(bundle(hostile_claim("nan", b"NaN", 14))),
         "",
         "NOT_A_NUMBER",
     ),

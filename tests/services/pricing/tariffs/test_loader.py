@@ -358,7 +358,7 @@ def reasons_in_source() -> set[str]:
     folder = Path(services.pricing.__path__[0])
     makers = {"Fault", "NotJson", "_Refused"}
     found = set()
-    gates = {"gates.py", "banned.py", "basis_checks.py"}
+    gates = {"gates.py", "banned.py", "basis_checks.py", "large_loss_gate.py"}
     for path in [*(folder / "core").glob("*.py"), *(folder / "tariffs").glob("*.py")]:
         if path.name in gates:
             continue

@@ -14,7 +14,7 @@ from services.claims.plans.in_words import diff, explain
 from services.claims.plans.in_words.cover_words import COMMON
 from services.claims.plans.in_words.diff import Change, Side, compare
 from services.claims.plans.in_words.effects import effect
-from services.claims.plans.in_words.statements import KINDS, WORDS
+from services.claims.plans.in_words.statements import KINDS, WORDS, Term
 from services.claims.plans.in_words.vocabulary import Absent, Effect
 from services.claims.plans.loader import load_plan_file
 from tests.services.claims.core.bills import CASES, PLANS
@@ -99,7 +99,7 @@ def _unexplained(
     full: Side, before: dict[str, list[str]], other_side: Side, changed: Changed
 ) -> Iterator[str]:
     """In which language the explanation says nothing else."""
-    here = _terms_explained(full, other_side)
+    here = list(_terms_explained(full, other_side))
     for language in _languages(changed):
         if any(getattr(was, language) != getattr(now, language) for was, now in here):
             continue
@@ -107,18 +107,16 @@ def _unexplained(
             yield f"{changed.name}: nothing else is said in {language}"
 
 
-def _terms_explained(full: Side, other_side: Side) -> list[tuple[Text, Text]]:
-    """The sentences about each term that is another one, where both plans have the same ones."""
-    if list(full.terms) != list(other_side.terms):
-        return []
-    return [
-        (
-            explain.paragraph(full.terms[place], full.names, full.plan),
-            explain.paragraph(now, other_side.names, other_side.plan),
-        )
-        for place, now in other_side.terms.items()
-        if now != full.terms[place]
-    ]
+def _terms_explained(full: Side, other_side: Side) -> Iterator[tuple[Text, Text]]:
+    """The sentences about each term that is another one or that only one plan has."""
+    for place in dict.fromkeys((*full.terms, *other_side.terms)):
+        was, now = full.terms.get(place), other_side.terms.get(place)
+        if was != now:
+            yield _said(full, was), _said(other_side, now)
+
+
+def _said(side: Side, term: Term | None) -> Text:
+    return explain.paragraph(term, side.names, side.plan) if term else Text(zh="", en="")
 
 
 # What more of a field means for the insured, other things being equal, typed off by hand from what

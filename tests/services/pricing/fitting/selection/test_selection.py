@@ -545,7 +545,7 @@ def test_a_memo_holds_the_validation_or_names_it_as_open(language: Language) -> 
         "留出的人员" if zh else "people held out",
         "| 1,465 | 1.013 | 0.941 – 1.086 | 0.312 | 0.25 – 0.36 |",
         "| 10 | 70.00 CNY | 65.00 CNY |",
-        "检验 2 个系数，1 个 p < 0.05" if zh else "2 coefficients tested, 1 with p < 0.05",
+        "检验 2 个系数，1 个 p &lt; 0.05" if zh else "2 coefficients tested, 1 with p &lt; 0.05",
         "sex F | 0.013 |",
         "region north | 1,465 | — |",
     ):
