@@ -488,6 +488,7 @@ def test_what_is_held_of_an_erased_patient_is_never_read(bridge: Bridge) -> None
     assert bridge.bills() == []
 
 
+@pytest.mark.both_databases
 def test_the_register_keeps_that_there_was_a_consent_and_no_more(bridge: Bridge) -> None:
     given = terms(ANNA)
     record(bridge.database, HERE, [given])
@@ -507,6 +508,7 @@ def test_the_register_keeps_that_there_was_a_consent_and_no_more(bridge: Bridge)
         record(bridge.database, HERE, [given])
 
 
+@pytest.mark.both_databases
 def test_a_withdrawal_reaches_the_insurer_before_the_patient_is_erased(bridge: Bridge) -> None:
     given = terms(ANNA)
     record(bridge.database, HERE, [given])

@@ -717,6 +717,7 @@ def last_states(database: Database, after: int = 0) -> list[Any]:
     return [one.row for one in shown]
 
 
+@pytest.mark.both_databases
 def test_studies_see_the_last_state_of_a_bill_and_a_reversed_one_not_at_all(
     database: Database,
 ) -> None:
