@@ -88,6 +88,7 @@ def test_the_first_answer_to_a_request_stays(store: QuoteStore) -> None:
     assert store.add("anxin", quote_of(3, request_id="r3")) != first
 
 
+@pytest.mark.both_databases
 def test_calls_that_race_with_one_request_id_get_one_quote(
     store: QuoteStore, database: Database
 ) -> None:
@@ -130,6 +131,7 @@ def test_health_stands_in_no_column_in_clear(store: QuoteStore, database: Databa
     assert str(made.premium_minor).encode() in kept
 
 
+@pytest.mark.both_databases
 def test_sealed_facts_open_only_in_their_own_row(store: QuoteStore, database: Database) -> None:
     store.add("anxin", quote_of(1))
     store.add("anxin", quote_of(2, request_id="r2", policy="p2"))
@@ -152,6 +154,7 @@ def drop_triggers(connection: Any, database: Database) -> None:
         connection.execute(text("ALTER TABLE quote DISABLE TRIGGER USER"))
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize("statement", ["UPDATE {} SET at_us = 0", "DELETE FROM {}"])
 def test_every_table_is_append_only(
@@ -191,6 +194,7 @@ def test_every_table_is_append_only(
     assert store.by_request("r1") == made
 
 
+@pytest.mark.both_databases
 def test_the_migrated_schema_is_the_one_the_code_means(database: Database) -> None:
     migrate(database, "services.pricing")  # a second start changes nothing
     with database.reading() as connection:
