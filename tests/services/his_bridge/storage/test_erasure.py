@@ -372,6 +372,7 @@ SWAPS = {
 }
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("swap", SWAPS)
 def test_what_was_swapped_or_cut_short_is_data_loss_on_the_wire(bridge: Bridge, swap: str) -> None:
     bridge.settle(bridge.receive("Claim/1"), stated(ANNA))
