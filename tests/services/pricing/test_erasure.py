@@ -53,8 +53,6 @@ from tests.services.pricing.test_reading_storage import (
 from tests.services.pricing.test_storage import quote_of
 from tests.tenants import of_insurer
 
-pytestmark = pytest.mark.both_databases
-
 NOBODY: Any = None
 LATER = NOW + 1
 

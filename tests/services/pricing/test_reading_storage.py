@@ -33,8 +33,6 @@ from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.pricing.core.reading_cases import written
 
-pytestmark = pytest.mark.both_databases
-
 ANNA, BEN = "k1." + "a" * 64, "k1." + "b" * 64
 MAY_2 = int(datetime(2025, 5, 2, tzinfo=UTC).timestamp()) * 1_000_000
 DAY = 86_400_000_000

@@ -64,8 +64,6 @@ from tests.services.pricing.reading_requests import part, recording, weeks
 from tests.services.pricing.stores import health_stores
 from tests.tenants import of_hospital, of_installation, of_insurer, of_partner
 
-pytestmark = pytest.mark.both_databases
-
 NOW = datetime(2026, 11, 26, 9, tzinfo=UTC)
 TODAY = "2026-11-26"
 ID = "registered"

@@ -36,8 +36,6 @@ from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates
 from tests.services.pricing.stores import health_stores
 from tests.services.pricing.test_reading_storage import fill, fill_conduct
 
-pytestmark = pytest.mark.both_databases
-
 ANXIN = Tenant(Kind.INSURER, "anxin")
 
 

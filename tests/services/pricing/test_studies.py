@@ -34,8 +34,6 @@ from tests.services.common.sealing.keys import subject_keys
 from tests.services.pricing.core.reading_cases import written
 from tests.tenants import of_hospital, of_insurer
 
-pytestmark = pytest.mark.both_databases
-
 ANNA, BEN, CARL = (f"k1.{letter * 64}" for letter in "abc")
 KEY, STUDY, BEFORE = bytes(32), "0" * 32, "2025-07-01"
 ANXIN, GENERAL = Tenant(Kind.INSURER, "anxin"), Tenant(Kind.HOSPITAL, "general")

@@ -44,8 +44,6 @@ from tests.services.pricing.reading_requests import part, reading, recording, ty
 from tests.services.pricing.stores import health_stores
 from tests.tenants import of_hospital, of_installation, of_insurer, of_member, of_partner
 
-pytestmark = pytest.mark.both_databases
-
 ANNA, BEN, NEVER = (f"k1.{letter * 64}" for letter in "abc")
 NOW = datetime(2025, 12, 1, tzinfo=UTC)
 FACTS = {name: value for name, value in WOMAN_52.items() if name != "hba1c_percent"}
