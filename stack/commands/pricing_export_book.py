@@ -180,7 +180,7 @@ def _place(file: PricingFile, book: BookSettings) -> Path:
 def _made(parts: StudyParts, state: Path, study: str, before: date) -> Counter[str]:
     """The finished book in the parts' folder, confirmed by claims just now; what was left out.
 
-    Raises: CallFailed; PartsLost.
+    Raises: Failed; PartsLost.
     """
     from services.pricing.fitting import exported  # noqa: PLC0415 - pyarrow is heavy
 
@@ -201,6 +201,8 @@ def _made(parts: StudyParts, state: Path, study: str, before: date) -> Counter[s
         # Under another key than before, all names are others.
         if foreign or failed.fault.reason in {"POPULATION_CHANGED", "STUDY_NOT_GRANTED"}:
             parts.drop()
+            text = "what was fetched is dropped: the same command begins anew"
+            raise Failed(*failed.lines, text) from None
         raise
     return _left_out(parts)
 
