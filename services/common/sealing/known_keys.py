@@ -55,7 +55,8 @@ def known(
         # Another version of the key than the database was filled under is new, not lost.
         other = known_key.c.name.startswith(f"{name.partition(' ')[0]} ", autoescape=True)
         new = before is None and connection.execute(select(known_key.c.name).where(other)).first()
-    needed = not new and must_exist(database, file, whose=whose, filled=filled)
+    # But where one stood already, nobody can tell a lost file from one that is still to be made.
+    needed = must_exist(database, file, whose=whose, filled=filled) and not new
     key = load_or_make_key(file)
     found = keys.fingerprint(key, table=known_key.name, column=name)
     if found == before:
