@@ -92,8 +92,8 @@ def guarded(of: FromClause, names: Sequence[str], most: int) -> FromClause:
 
 def too_large(marks: Marks, of: FromClause, most: int) -> Select[Any]:
     """The columns of marks that hold more bytes somewhere, as one row of 0 and 1; on SQLite."""
-    found: Select[Any] = select(*[func.max(_is_larger(of.c[name], most)) for name in marks.columns])
-    return found
+    found = [func.max(_is_larger(of.c[name], most)) for name in marks.columns]
+    return select().add_columns(*found)
 
 
 def _is_larger(of: ColumnElement[Any], most: int) -> ColumnElement[bool]:
