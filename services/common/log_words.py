@@ -118,6 +118,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "evidence_not_written": "fault",
         "file_passed_over": "hospital fault",
         "master_key_missing": "master_key state count",
+        "key_pinned_anew": "name",
         "listener_failed": "hospital fault",
         "master_keys_not_read": "fault",
         "metrics_not_read": "fault",

@@ -34,6 +34,11 @@ def member_token_key_version() -> str:
     return os.environ.get(PREFIX + "MEMBER_TOKEN_KEY_VERSION", "k1")
 
 
+def keys_pinned_anew() -> frozenset[str]:
+    """Keys of pseudonyms whose files are right now, where a database knows another one."""
+    return frozenset(os.environ.get(PREFIX + "KEYS_PINNED_ANEW", "").replace(",", " ").split())
+
+
 def master_key_file(state: Path) -> Path:
     """Where the master keys stand that wrap the keys of sealed columns."""
     return key_file(state, "MASTER_KEY_FILE", "master_keys.json")
@@ -125,6 +130,7 @@ KNOWN: dict[str, str] = {
     "BANK_URL": "base URL of the bank's file interface",
     "MEMBER_TOKEN_KEY_FILE": "key shared by insurer and hospitals; default in the state directory",
     "MEMBER_TOKEN_KEY_VERSION": "version written into tokens; default k1",
+    "KEYS_PINNED_ANEW": "keys of pseudonyms that one start takes as right: member_token, ...",
     "MASTER_KEY_FILE": "keys that wrap those of sealed columns; default in the state directory",
     "MASTER_KEY_COMMAND": "command that prints the master keys, from a key service, for the file",
     "EVIDENCE_PSEUDONYM_KEY_FILE": "key of member tokens' pseudonyms in evidence; default in state",

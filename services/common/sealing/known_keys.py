@@ -13,8 +13,10 @@ from sqlalchemy import MetaData, Select, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services.common.database import Database
+from services.common.log import logger
 from services.common.sealing.subject_keys import SubjectKeys
 from services.common.sealing.tables import known_key_table
+from services.common.settings import keys_pinned_anew
 from services.common.state import KeyReplaced, load_or_make_key
 
 known_key = known_key_table(MetaData())
@@ -44,8 +46,9 @@ def known(
 ) -> bytes:
     """The key in the file, of which a keyed fingerprint stays in the database. Blocks.
 
-    It is made, or may be another one than before, only while `filled` selects nothing. `whose` says
-    what of the database is under the key, for whoever has to put it back.
+    It is made, or may be another one than before, only while `filled` selects nothing; but where a
+    swapped one was taken for the right one, the operator may have it pinned anew by its kind.
+    `whose` says what of the database is under the key, for whoever has to put it back.
 
     Raises: KeyReplaced; UnknownSetting for a file that holds no key.
     """
@@ -53,17 +56,21 @@ def known(
     with database.reading() as connection:
         before = connection.execute(asked).scalar_one_or_none()
         # Another version of the key than the database was filled under is new, not lost.
-        other = known_key.c.name.startswith(f"{name.partition(' ')[0]} ", autoescape=True)
+        kind = name.partition(" ")[0]
+        other = known_key.c.name.startswith(f"{kind} ", autoescape=True)
         new = before is None and connection.execute(select(known_key.c.name).where(other)).first()
-    needed = not new and must_exist(database, file, whose=whose, filled=filled)
+    # But where one stood already, nobody can tell a lost file from one that is still to be made.
+    needed = must_exist(database, file, whose=whose, filled=filled) and not new
     key = load_or_make_key(file)
     found = keys.fingerprint(key, table=known_key.name, column=name)
     if found == before:
         return key
     if needed and before is not None:
-        raise KeyReplaced(file, "holds another key", whose)
+        if kind not in keys_pinned_anew():
+            raise KeyReplaced(file, "holds another key", whose)
+        logger().warning("key_pinned_anew", name=kind)
     with database.writing() as connection:
-        if before is not None:  # nothing is under it: the operator has put the right one there
+        if before is not None:  # nothing is under it, or the operator has put the right one there
             replaced = (known_key.c.name == name) & (known_key.c.fingerprint == before)
             connection.execute(delete(known_key).where(replaced))
         dialect = sqlite if connection.dialect.name == "sqlite" else postgresql

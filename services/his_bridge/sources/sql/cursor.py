@@ -64,7 +64,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """A cursor: a walk for each table of marks, and the one under way.
 
     `reads` names the columns: whoever adds one reads everything anew. `stamp_us` is when the last
-    page was read, by a clock that never goes back.
+    page was read, by a clock that never goes back. `guarded`: marks or keys too large to be read
+    stand in the table, so that this sweep leaves them out, and does not end.
     """
 
     reads: str
@@ -72,6 +73,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     at: int = 0
     sweeping: bool = False
     stamp_us: int = 0
+    guarded: bool = False
 
 
 def place_of(cursor: bytes | None, reads: str, walks: int) -> Place:

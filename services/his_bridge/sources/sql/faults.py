@@ -6,6 +6,7 @@ Drivers tell faults by numbers, and their texts quote values: only the kind of f
 from __future__ import annotations
 
 import re
+import sqlite3
 
 from sqlalchemy.exc import (
     DBAPIError,
@@ -24,6 +25,7 @@ AWAY = "SOURCE_AWAY"
 REFUSES = "SOURCE_REFUSES"
 TOO_SLOW = "SOURCE_TOO_SLOW"
 SHAPE = "SOURCE_SHAPE"
+TOO_LARGE = "SOURCE_TOO_LARGE"
 DRIVER_MISSING = "SOURCE_DRIVER_MISSING"
 UNEXPECTED = "SOURCE_UNEXPECTED"
 
@@ -57,6 +59,7 @@ _SENTENCES = {
     REFUSES: "the database refuses our login, or the right to read; check the account",
     TOO_SLOW: "the database did not answer in timeout_s; index the columns of the cursor",
     SHAPE: "the database does not understand the statement; check tables, columns and their types",
+    TOO_LARGE: "a cell is far larger than the profile's max_body_mib; look for it in the view",
     UNEXPECTED: "the database failed on the statement",
 }
 _WAIT = {AWAY, TOO_SLOW}
@@ -68,8 +71,15 @@ def fault_of(error: SQLAlchemyError) -> SourceFault:
         return made(TOO_SLOW)
     if not isinstance(error, DBAPIError):
         return made(UNEXPECTED)
+    if is_too_large(error):
+        return made(TOO_LARGE)
     gone = isinstance(error, OperationalError | InterfaceError)
     return made(_reason_of(error.orig) or (AWAY if gone else UNEXPECTED))
+
+
+def is_too_large(error: DBAPIError) -> bool:
+    """Whether SQLite refused to read a cell because of its size."""
+    return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_TOOBIG
 
 
 def made(reason: str) -> SourceFault:

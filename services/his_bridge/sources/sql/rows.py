@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Select
+from sqlalchemy import Connection, FromClause, Select
 from sqlalchemy.exc import DataError
 
 from services.his_bridge.dialects.yibao.message import identified
@@ -17,6 +16,7 @@ from services.his_bridge.profiles.source_kinds.sql import Marks, MessageTable
 from services.his_bridge.sources.port import RawRecord, SourceFault
 from services.his_bridge.sources.sql import statements
 from services.his_bridge.sources.sql.cursor import Value, moment_of
+from services.his_bridge.sources.sql.faults import TOO_LARGE, is_too_large
 from services.his_bridge.sources.sql.reads import Reads
 from services.his_bridge.sources.sql.values import canonical, exact, one_of
 
@@ -46,6 +46,7 @@ class RowReader:
         zone: ZoneInfo,
         most: int,
         read_at: datetime,
+        guarded: bool = False,
     ) -> None:
         self._connection = connection
         self._reads = reads
@@ -53,6 +54,7 @@ class RowReader:
         self._zone = zone
         self._most = most
         self._read_at = read_at
+        self._guarded = guarded  # whether SQLite's rows of far too large keys are left out
 
     def records(self, keys: Sequence[Value]) -> Iterator[tuple[Value, RawRecord | None]]:
         """The record of each key in turn, until a page's memory is full; None: it has no head.
@@ -71,7 +73,7 @@ class RowReader:
                 if used:
                     return
                 text = "one record's rows are larger than the profile's max_body_mib"
-                raise SourceFault("SOURCE_TOO_LARGE", text) from None
+                raise SourceFault(TOO_LARGE, text) from None
             for key, record in zip(some, found, strict=True):
                 used += 0 if record is None else len(record.raw)
                 yield key, record
@@ -100,9 +102,12 @@ class RowReader:
         """By key: when each of its rows changed, and the row."""
         names = tuple(dict.fromkeys(columns))
         needed = (*names, *marks.columns, *([order] if order else []))
-        table = statements.clause(marks.table, needed, self._types.get(marks.table, {}))
+        types = self._types.get(marks.table, {})
+        table: FromClause = statements.clause(marks.table, needed, types)
+        if self._guarded:
+            table = statements.guarded(table, (marks.key,), self._most)
         backend = self._connection.dialect.name
-        size = statements.size_of(marks, table, names, keys, backend)
+        size = statements.size_of(marks, table, needed, keys, backend)
         if size is not None:
             budget.allow(self._size(size))
         statement = statements.rows_of(marks, table, names, keys, order)
@@ -119,7 +124,7 @@ class RowReader:
         try:
             return int(self._connection.execute(statement).scalar_one())
         except DataError as error:
-            if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_TOOBIG:
+            if is_too_large(error):
                 raise TooMuch from None
             raise
 

@@ -17,7 +17,7 @@ from typing import ParamSpec, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import Connection, Engine, TableClause
+from sqlalchemy import Connection, Engine, FromClause, TableClause
 from sqlalchemy.exc import SQLAlchemyError
 
 from services.his_bridge.core.reconciliation import DayTotals
@@ -44,7 +44,7 @@ from services.his_bridge.sources.sql.cursor import (
     place_of,
     value_of,
 )
-from services.his_bridge.sources.sql.faults import SHAPE, TOO_SLOW, fault_of, made
+from services.his_bridge.sources.sql.faults import SHAPE, TOO_LARGE, TOO_SLOW, fault_of, made
 from services.his_bridge.sources.sql.persons import persons_by_number
 from services.his_bridge.sources.sql.reads import BILL, MESSAGE, PERSON, Reads, reads_of
 from services.his_bridge.sources.sql.reconciling import Window
@@ -53,6 +53,8 @@ from services.his_bridge.sources.sql.shape import Wanted, types_of
 
 # A call whose thread has not come back after so many time limits of a statement is given up.
 _PATIENCE = 10
+# How much of one mark or key SQLite may read, only to say that it is too large.
+_LOOKED_AT = 64 << 20
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -150,7 +152,7 @@ class SqlSource:
     # What follows blocks.
 
     @contextmanager
-    def _reading(self) -> Iterator[tuple[Connection, Types]]:
+    def _reading(self, *, guarded: bool = False) -> Iterator[tuple[Connection, Types]]:
         """A read-only transaction on tables of the expected shape. Raises: SourceFault."""
         engine = self._connected()
         backend = engine.dialect.name
@@ -159,7 +161,10 @@ class SqlSource:
                 if backend in ISOLATION:
                     connection.execution_options(isolation_level=ISOLATION[backend])
                 stop_after(connection.connection, backend, self._limits.timeout_s)
-                refuse_larger(connection.connection, backend, self._limits.max_body_mib << 20)
+                most = self._most
+                refuse_larger(
+                    connection.connection, backend, max(most, _LOOKED_AT) if guarded else most
+                )
                 with connection.begin():
                     if self._types is None:
                         self._types = self._checked(connection)
@@ -195,9 +200,23 @@ class SqlSource:
                 raise SourceFault(SHAPE, text)
         return types
 
+    @property
+    def _most(self) -> int:
+        return self._limits.max_body_mib << 20
+
     def _fetch(self, reads: Reads, cursor: bytes | None) -> Page:
-        with self._reading() as (connection, types):
-            place = place_of(cursor, reads.digest, len(reads.walks))
+        place = place_of(cursor, reads.digest, len(reads.walks))
+        if not place.guarded:
+            try:
+                return self._fetched(reads, place)
+            except SourceFault as fault:
+                if fault.reason != TOO_LARGE or self._connected().dialect.name != "sqlite":
+                    raise
+        # A mark or key may be what is too large, and would hide every row beside it.
+        return self._fetched(reads, msgspec.structs.replace(place, guarded=True))
+
+    def _fetched(self, reads: Reads, place: Place) -> Page:
+        with self._reading(guarded=place.guarded) as (connection, types):
             if not place.sweeping:
                 place = self._begun(connection, reads, types, place)
             page = self._page(connection, reads, types, place)
@@ -211,8 +230,9 @@ class SqlSource:
             return page
         marks = reads.walks[before.at]
         try:
-            with self._reading() as (connection, types):
-                left = connection.execute(statements.left(marks, _clause(marks, types), spot))
+            with self._reading(guarded=moved.guarded) as (connection, types):
+                table = self._walked(marks, types, guarded=moved.guarded)
+                left = connection.execute(statements.left(marks, table, spot))
                 return msgspec.structs.replace(page, left=left.scalar_one())
         except SourceFault:
             return page
@@ -264,9 +284,9 @@ class SqlSource:
                 if empty is not None:
                     text = f"{marks.table} has rows without {' or '.join(marks.columns)}"
                     raise SourceFault("SOURCE_ROWS_WITHOUT_MARK", text)
-            mark = connection.execute(
-                statements.mark_of(marks, table, connection.dialect.name)
-            ).scalar()
+            walked = self._walked(marks, types, guarded=place.guarded)
+            backend = connection.dialect.name
+            mark = connection.execute(statements.mark_of(marks, walked, backend)).scalar()
             walks.append(Walk(start=walk.start, mark=value_of(mark)))
         return msgspec.structs.replace(place, walks=tuple(walks), at=0, sweeping=True)
 
@@ -275,14 +295,13 @@ class SqlSource:
         place = msgspec.structs.replace(place, stamp_us=stamp_us)
         marks, walk = reads.walks[place.at], place.walks[place.at]
         most = self._limits.page_size
-        statement = statements.page(
-            marks, _clause(marks, types), start=walk.start, spot=walk.spot, most=most
-        )
+        table = self._walked(marks, types, guarded=place.guarded)
+        statement = statements.page(marks, table, start=walk.start, spot=walk.spot, most=most)
         spots = [_spot(at, key, marks) for at, key in connection.execute(statement)]
         if spots and spots[-1] == walk.spot:
             text = f"{marks.table}.{marks.updated}: finer than a microsecond; cast it in the view"
             raise SourceFault("SOURCE_MARK_TOO_FINE", text)
-        reader = self._reader(connection, reads, types, stamp_us)
+        reader = self._reader(connection, reads, types, stamp_us, guarded=place.guarded)
         keys = list(dict.fromkeys(spot.key for spot in spots))
         records: list[RawRecord] = []
         read: set[Value] = set()
@@ -296,19 +315,52 @@ class SqlSource:
             spots = spots[:unread]
         after = spots[-1] if spots else walk.spot
         ended = whole and len(spots) < most
+        if ended and place.guarded:
+            fault = self._in_the_way(connection, reads, types)
+            if fault is not None and not spots:
+                raise fault
+            ended = fault is None  # what was read is handed on first
         moved, swept = self._moved(reads, place, after, ended=ended)
         return Page(records=tuple(records), cursor=msgspec.json.encode(moved), swept=swept)
 
+    def _walked(self, marks: Marks, types: Types, *, guarded: bool) -> FromClause:
+        """The table of a walk; `guarded`, without marks and keys that are too large."""
+        table = _clause(marks, types)
+        return statements.guarded(table, marks.columns, self._most) if guarded else table
+
+    def _in_the_way(self, connection: Connection, reads: Reads, types: Types) -> SourceFault | None:
+        """What says which marks or keys are too large to be walked over; None when none is."""
+        large = []
+        for marks in (reads.head, *(part.table for part in reads.parts)):
+            asked = statements.too_large(marks, _clause(marks, types), self._most)
+            found = connection.execute(asked).one()
+            large += [
+                f"{marks.table}.{name}"
+                for name, is_large in zip(marks.columns, found, strict=True)
+                if is_large
+            ]
+        if not large:
+            return None
+        text = f"rows hold more than the profile's max_body_mib in {', '.join(large)} alone"
+        return SourceFault(TOO_LARGE, f"{text}; leave them out of the view")
+
     def _reader(
-        self, connection: Connection, reads: Reads, types: Types, stamp_us: int
+        self,
+        connection: Connection,
+        reads: Reads,
+        types: Types,
+        stamp_us: int,
+        *,
+        guarded: bool = False,
     ) -> RowReader:
         return RowReader(
             connection,
             reads,
             types,
             zone=self._zone,
-            most=self._limits.max_body_mib << 20,
+            most=self._most,
             read_at=datetime.fromtimestamp(stamp_us / 1_000_000, UTC),
+            guarded=guarded,
         )
 
     def _moved(
@@ -324,7 +376,7 @@ class SqlSource:
             Walk(start=self._next_start(marks, walk))
             for marks, walk in zip(reads.walks, walks, strict=True)
         )
-        done = msgspec.structs.replace(place, walks=tuple(starts), at=0, sweeping=False)
+        done = Place(reads=place.reads, walks=tuple(starts), stamp_us=place.stamp_us)
         return done, True
 
     def _next_start(self, marks: Marks, walk: Walk) -> Value | None:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     ColumnElement,
+    FromClause,
     LargeBinary,
     Select,
     String,
@@ -26,10 +27,12 @@ from sqlalchemy import (
     UnicodeText,
     and_,
     bindparam,
+    case,
     cast,
     column,
     func,
     literal_column,
+    null,
     or_,
     select,
     table,
@@ -71,40 +74,64 @@ def clause(name: str, columns: Iterable[str], types: Types) -> TableClause:
     return table(plain, *made, schema=schema or None)
 
 
+def guarded(of: FromClause, names: Sequence[str], most: int) -> FromClause:
+    """SQLite's table without the rows that hold more than so many bytes in one of these columns.
+
+    Each is asked for its size before anything compares it, which no index serves: a comparison
+    would read it whole.
+    """
+    small = {name: ~_is_larger(of.c[name], most) for name in names}
+    columns = (
+        case((small[each.name], each), else_=null()).label(each.name)
+        if each.name in small
+        else each
+        for each in of.c
+    )
+    return select(*columns).where(*small.values()).subquery()
+
+
+def too_large(marks: Marks, of: FromClause, most: int) -> Select[Any]:
+    """The columns of marks that hold more bytes somewhere, as one row of 0 and 1; on SQLite."""
+    found = [func.max(_is_larger(of.c[name], most)) for name in marks.columns]
+    return select().add_columns(*found)
+
+
+def _is_larger(of: ColumnElement[Any], most: int) -> ColumnElement[bool]:
+    return func.coalesce(func.length(cast(of, LargeBinary)), 0) > most
+
+
 def has_horizon(backend: str) -> bool:
     """Whether a database tells which transactions have ended."""
     return backend in _HORIZONS
 
 
-def mark_of(marks: Marks, of: TableClause, backend: str) -> Select[Any]:
+def mark_of(marks: Marks, of: FromClause, backend: str) -> Select[Any]:
     """The mark under which a sweep begins: the horizon, else the newest `updated`."""
     if marks.horizon is not None:
         return select(literal_column(_HORIZONS[backend]))
     return select(func.max(_at(marks, of)))
 
 
-def without_marks(marks: Marks, of: TableClause) -> Select[Any]:
+def without_marks(marks: Marks, of: FromClause) -> Select[Any]:
     """A row that no walk finds, if there is one: its key or its mark is empty."""
     empty = [of.c[name].is_(None) for name in marks.columns]
     return select(of.c[marks.key]).where(or_(*empty)).limit(1)
 
 
 def page(
-    marks: Marks, of: TableClause, *, start: Value | None, spot: Spot | None, most: int
+    marks: Marks, of: FromClause, *, start: Value | None, spot: Spot | None, most: int
 ) -> Select[Any]:
     """The next marks and keys, in their order; each pair once."""
     found = _beyond(marks, of, start=start, spot=spot)
     return found.order_by(found.selected_columns[AT], of.c[marks.key]).limit(most)
 
 
-def left(marks: Marks, of: TableClause, spot: Spot) -> Select[Any]:
+def left(marks: Marks, of: FromClause, spot: Spot) -> Select[Any]:
     """How many marks and keys lie beyond a place."""
     return select(func.count()).select_from(_beyond(marks, of, start=None, spot=spot).subquery())
 
 
-def _beyond(
-    marks: Marks, of: TableClause, *, start: Value | None, spot: Spot | None
-) -> Select[Any]:
+def _beyond(marks: Marks, of: FromClause, *, start: Value | None, spot: Spot | None) -> Select[Any]:
     at, key = _at(marks, of), of.c[marks.key]
     conditions: list[ColumnElement[bool]] = [key.is_not(None)]
     if spot is not None:
@@ -118,7 +145,7 @@ def _beyond(
 
 def rows_of(
     marks: Marks,
-    of: TableClause,
+    of: FromClause,
     columns: Sequence[str],
     keys: Sequence[Value],
     order: str | None = None,
@@ -134,7 +161,7 @@ def rows_of(
 
 
 def size_of(
-    marks: Marks, of: TableClause, columns: Sequence[str], keys: Sequence[Value], backend: str
+    marks: Marks, of: FromClause, columns: Sequence[str], keys: Sequence[Value], backend: str
 ) -> Select[Any] | None:
     """How much the rows of some keys hold in columns that may hold any length.
 
@@ -150,7 +177,7 @@ def size_of(
 
 
 def keys_of(
-    marks: Marks, of: TableClause, columns: Sequence[str], values: Sequence[str]
+    marks: Marks, of: FromClause, columns: Sequence[str], values: Sequence[str]
 ) -> Select[Any]:
     """The keys of rows that have one of the values in one of the columns."""
     found = [
@@ -162,7 +189,7 @@ def keys_of(
 
 def days(
     marks: Marks,
-    of: TableClause,
+    of: FromClause,
     columns: Sequence[str],
     day: str,
     between: tuple[Any, Any],
@@ -180,7 +207,7 @@ def days(
 
 
 def counted(
-    marks: Marks, of: TableClause, day: str, between: tuple[Any, Any], *, flat: bool
+    marks: Marks, of: FromClause, day: str, between: tuple[Any, Any], *, flat: bool
 ) -> Select[Any]:
     """How many records a window of days holds, by the database's own count."""
     key, when = of.c[marks.key], of.c[day]
@@ -194,7 +221,7 @@ def window(first: date, last: date) -> tuple[date, date]:
     return first, last + timedelta(days=1)
 
 
-def _at(marks: Marks, of: TableClause) -> ColumnElement[Any]:
+def _at(marks: Marks, of: FromClause) -> ColumnElement[Any]:
     """What tells when a row last changed: its transaction, where that is known, else `updated`."""
     if marks.horizon == ROW_XMIN:
         return literal_column(_ROW_XMIN, BigInteger())
@@ -204,7 +231,7 @@ def _at(marks: Marks, of: TableClause) -> ColumnElement[Any]:
     return of.c[name]
 
 
-def _has_key(marks: Marks, of: TableClause, keys: Sequence[Value]) -> ColumnElement[bool]:
+def _has_key(marks: Marks, of: FromClause, keys: Sequence[Value]) -> ColumnElement[bool]:
     key = of.c[marks.key]
     values = list(dict.fromkeys(text for each in keys for text in _spellings(each.bound())))
     return key.in_(bindparam(None, values, type_=key.type, expanding=True))

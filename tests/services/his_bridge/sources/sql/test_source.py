@@ -317,6 +317,62 @@ def test_sqlite_does_not_even_read_a_cell_that_is_far_too_large(tmp_path: Path) 
     assert with_source(profile(url, small), pages) == ("b1", "SOURCE_TOO_LARGE")
 
 
+@pytest.mark.parametrize(("column", "indexed"), [("bill_no", False), ("updated", True)])
+def test_a_mark_or_key_that_is_far_too_large_is_named_after_what_can_be_read(
+    tmp_path: Path, column: str, indexed: bool
+) -> None:
+    url = f"sqlite:///{tmp_path / 'his.db'}"
+    build(url)
+    with connected(url) as connection:
+        for name in ("b1", "b2", "b3"):
+            add(connection, name)
+        if indexed:
+            connection.execute(text("CREATE INDEX walked ON v_bill (updated, bill_no)"))
+        large = f"UPDATE v_bill SET {column} = {column} || :n WHERE bill_no = 'b2'"
+        connection.execute(text(large), {"n": "0" * (6 * MIB)})
+
+    def small(text: str) -> str:
+        return text.replace("timeout_s: 20", "timeout_s: 20, max_body_mib: 1")
+
+    async def pages(source: SqlSource) -> tuple[list[str], str]:
+        found: list[str] = []
+        cursor = None
+        for _ in range(10):
+            try:
+                page = await source.fetch("Bill", cursor)
+            except SourceFault as fault:
+                return found, f"{fault.reason}: {fault}"
+            assert not page.swept
+            found += [record.record_id for record in page.records]
+            cursor = page.cursor
+        raise AssertionError("nothing says what stands in the way")
+
+    found, said = with_source(profile(url, small), pages)
+    assert found == ["b1", "b3"]
+    assert said.startswith("SOURCE_TOO_LARGE: ")
+    assert f"in v_bill.{column} alone" in said
+    # The control: mended in the view, it is read and the sweep ends.
+    with connected(url) as connection:
+        mended = f"UPDATE v_bill SET {column} = substr({column}, 1, length({column}) - {6 * MIB})"
+        connection.execute(text(f"{mended} WHERE length({column}) > {MIB}"))
+    _, records = swept(profile(url, small))
+    assert [record.record_id for record in records] == ["b1", "b2", "b3"]
+
+
+def test_a_line_whose_key_is_far_too_large_is_named(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'his.db'}"
+    build(url)
+    with connected(url) as connection:
+        add(connection, "b1")
+        add(connection, "b2")
+        large = text("UPDATE v_line SET bill_no = bill_no || :n WHERE bill_no = 'b2'")
+        connection.execute(large, {"n": "0" * (6 * MIB)})
+    with pytest.raises(SourceFault) as refused:
+        swept(profile(url, lambda text: text.replace("s: 20", "s: 20, max_body_mib: 1")))
+    assert refused.value.reason == "SOURCE_TOO_LARGE"
+    assert "in v_line.bill_no alone" in str(refused.value)
+
+
 def fetched(found: SourceProfile) -> int:
     """The most memory that Python's own objects took meanwhile."""
     tracemalloc.start()
