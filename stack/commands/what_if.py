@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import grpc
 import typer
 from rich.table import Table
 
@@ -19,7 +20,7 @@ from lipei.type.v1.money_pb2 import Money
 from services.common.access.withheld import withheld_in
 from services.common.money import format_minor
 from services.common.state import write_private
-from stack.commands.calling import Failed, calling, content_of
+from stack.commands.calling import CallFailed, Failed, calling, content_of
 from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.plans import plan_in
 from stack.commands.printing import (
@@ -97,9 +98,18 @@ def what_if(
         last_date=last,
         every_claim=out is not None,
     )
-    with calling(state, "claims", "actuary") as channel:
-        found = _Found(RecomputeServiceStub(channel).DecideWhatIf(request, timeout=_LONGEST_S))
-        found.follow(quiet=as_json)
+    try:
+        with calling(state, "claims", "actuary") as channel:
+            found = _Found(RecomputeServiceStub(channel).DecideWhatIf(request, timeout=_LONGEST_S))
+            found.follow(quiet=as_json)
+    except CallFailed as refused:
+        if refused.fault.code is not grpc.StatusCode.NOT_FOUND or instead_of:
+            raise
+        raise Failed(
+            *refused.lines,
+            "  it is the file's own id; name the published plan whose claims are to be decided "
+            "again: --instead-of PLAN",
+        ) from None
     if out is not None:
         _write(out, found)
     if as_json:
@@ -205,6 +215,7 @@ def _told(told: pb.WhatIfSummary, withheld: Withheld) -> Iterator[Table | str]:
     yield from _undecidable(told)
     yield from _left_out(told)
     if not told.claims:
+        yield "--from and --to are days on which claims were received, not days of treatment"
         return
     yield _counts(told.changes)
     yield _by_reason(told)
