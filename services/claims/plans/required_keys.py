@@ -15,7 +15,7 @@ WRITE: Mapping[str, str] = {
     "general": "write the clauses of not_covered, outside_sections, duplicates, impossible_dates, "
     "missing_facts",
     "sections": "write a list of {id, clause, name, in_force}",
-    "pre_existing": 'write {clause: "...", otherwise: {first day: covered or denied}}',
+    "pre_existing": 'write {clause: "...", otherwise: {first day: covered or excluded}}',
     "prices": 'write {clause: "..."}, the clause under which list prices bound charges',
     "social_insurance": 'write {clause: "..."}, the clause under which what it paid is taken off',
     "coordination": 'write {clause: "..."}, the clause under which what earlier insurers paid is '

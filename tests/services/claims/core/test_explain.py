@@ -143,7 +143,9 @@ def test_a_waiting_claim_says_what_becomes_of_its_money() -> None:
     facts = msgspec.structs.replace(bill(), care_type=None)
     waits = adjudicate(PLAN, policy(), UsageSnapshot(), facts)
     once_more = explain(PLAN, waits, paid=True)
-    assert once_more.zh[0].startswith("待补充资料，此前已支付的不变，不再另行支付。目前：")
+    assert once_more.zh[0].startswith(
+        "待补充资料，此前已支付的不变，不再另行支付。在核定之前，尚未支付的金额及由谁承担均为暂定。目前："
+    )
     assert once_more.en[0].startswith(
         "Waiting for papers; what was paid stays until then, and nothing more is paid before. "
     )
