@@ -131,7 +131,8 @@ def test_a_waiting_claim_says_what_it_waits_for() -> None:
     facts = msgspec.structs.replace(bill(), care_type=None)
     told = explain(PLAN, adjudicate(PLAN, policy(), UsageSnapshot(), facts))
     assert told.zh[0] == (
-        "待补充资料，此前不支付。在核定之前，尚未支付的金额及由谁承担均为暂定。目前：账单合计 100.00 元 = 保险公司 0.00 元 + 尚未决定 100.00 元。"
+        "待补充资料，此前不支付。在核定之前，尚未支付的金额及由谁承担均为暂定。"
+        "目前：账单合计 100.00 元 = 保险公司 0.00 元 + 尚未决定 100.00 元。"
     )
     assert told.en[0].endswith("the insurer CNY 0.00 + not decided yet CNY 100.00.")
     assert "yours" not in told.en[1]
