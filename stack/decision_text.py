@@ -18,6 +18,11 @@ from stack.commands.withheld import NOTHING, WITHHELD, Withheld
 
 # What waits for a fact or a look is nobody's yet, whoever holds it in the books meanwhile.
 _WAITING = (reason_pb2.REASON_FACT_MISSING, reason_pb2.REASON_SUSPECTED_DUPLICATE)
+_ENDED = (
+    pb.CLAIM_STATE_CLOSED_INCOMPLETE,
+    pb.CLAIM_STATE_REVERSED,
+    pb.CLAIM_STATE_WITHDRAWN,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,7 +127,8 @@ def _standing(claim: pb.Claim, lang: Language) -> Iterator[str]:
         yield said("a senior adjuster has to decide it anew")
     if claim.awaits_confirmation:
         yield said("a review waits for somebody else to confirm it")
-    for pend in claim.decision.pends:
+    # What has ended waits for nothing, though its last decision did.
+    for pend in () if claim.state in _ENDED else claim.decision.pends:
         line = f"{said('line')} {pend.line} " if pend.line else ""
         what = chinese.awaited(pend.awaits, lang)
         yield f"{line}{said('waits for')} {what} ({said('clause')} {pend.clause})"

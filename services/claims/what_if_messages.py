@@ -91,6 +91,10 @@ def summary(found: Finished, plan: Plan) -> pb.DecideWhatIfResponse:
             pb.WhatIfUndecidable(cause=_CAUSES[of.cause], about=of.about, claims=count)
             for of, count in difference.causes()
         ],
+        proposed_before=money(difference.proposed.before, currency),
+        proposed_after=money(difference.proposed.after, currency),
+        paid_first_before=money(difference.paid_first.before, currency),
+        paid_first_after=money(difference.paid_first.after, currency),
     )
     return pb.DecideWhatIfResponse(summary=told)
 

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
+import grpc
 import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lipei.his_bridge.v1 import consent_pb2 as pb
 from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceStub
 from lipei.type.v1 import bill_pb2
-from services.common.refusals import Violation
+from services.common.refusals import Violation, error_of
 from services.common.settings import insurer
 from services.common.strict_yaml import StrictYamlError
 from stack.commands.calling import (
@@ -180,14 +181,47 @@ def withdraw(
     )
     hospital = _hospital_of(name)
     with calling(state, "his_bridge", "hospital_records", hospital) as bridge:
-        found = ConsentServiceStub(bridge).WithdrawConsent(request, timeout=CALL_S).consent
+        register = ConsentServiceStub(bridge)
+        before = None if as_json else _known(register, name)
+        found = register.WithdrawConsent(request, timeout=CALL_S).consent
     if as_json:
         print_json(found)
+    elif before is not None and before.withdraw_time == found.withdraw_time != Timestamp():
+        _say_nothing_recorded(before, document)
     elif found.state:
-        say(f"{found.name} is withdrawn since {when(found.withdraw_time)} (UTC)")
+        shown = "with the document" if document else "without a document"
+        say(f"{found.name} is withdrawn since {when(found.withdraw_time)} (UTC), {shown}")
+        if found.purpose == pb.CONSENT_PURPOSE_CLAIM_SETTLEMENT:
+            say(
+                "undecided claims that rest on it end once the insurer is told: `lipei claims list`"
+            )
     else:
         say(f"{found.name} is not known yet; its grant will be withdrawn when it arrives")
     _pull(state, hospital, "withdrawals", quiet=as_json)
+
+
+def _known(register: ConsentServiceStub, name: str) -> pb.Consent | None:
+    """The consent with its history as it stood before; None where none is known."""
+    try:
+        return register.GetConsent(pb.GetConsentRequest(name=name), timeout=CALL_S).consent
+    except grpc.RpcError as error:
+        if error_of(error).code is not grpc.StatusCode.NOT_FOUND:
+            raise
+        return None
+
+
+def _say_nothing_recorded(before: pb.Consent, document: str) -> None:
+    """Since when it was withdrawn already, and by which document; another is not recorded."""
+    digests = [
+        one.evidence.document_sha256
+        for one in before.events
+        if one.kind == "withdraw" and one.effective_time == before.withdraw_time
+    ]
+    shown = next((f"with document {one}" for one in digests if one), "without a document")
+    since = when(before.withdraw_time)
+    say(f"{before.name} was withdrawn already, since {since} (UTC), {shown}; nothing is recorded")
+    if document:
+        say("the document given now is not recorded either: a withdrawal is recorded once")
 
 
 @app.command()

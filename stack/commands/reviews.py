@@ -415,6 +415,12 @@ def act(
 
 def _told(name: str, fault: RpcFault) -> Failed | None:
     """Where a claim stands that cannot do what was asked, and what can be done with it instead."""
+    if fault.reason == "SAME_PERSON":
+        return Failed(
+            f"{name}: {fault.text}",
+            "  in a sandbox, as another person: lipei --person NAME claims ... "
+            "(or set LIPEI_PERSON; docs/operating.md)",
+        )
     if fault.reason not in {"WRONG_STATE", "CLAIM_CHANGED"}:
         return None
     stands = claims_pb2.ClaimState.Value(fault.metadata["state"])

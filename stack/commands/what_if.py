@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import grpc
 import typer
 from rich.table import Table
 
@@ -19,7 +20,7 @@ from lipei.type.v1.money_pb2 import Money
 from services.common.access.withheld import withheld_in
 from services.common.money import format_minor
 from services.common.state import write_private
-from stack.commands.calling import Failed, calling, content_of
+from stack.commands.calling import CallFailed, Failed, calling, content_of
 from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.plans import plan_in
 from stack.commands.printing import (
@@ -97,9 +98,18 @@ def what_if(
         last_date=last,
         every_claim=out is not None,
     )
-    with calling(state, "claims", "actuary") as channel:
-        found = _Found(RecomputeServiceStub(channel).DecideWhatIf(request, timeout=_LONGEST_S))
-        found.follow(quiet=as_json)
+    try:
+        with calling(state, "claims", "actuary") as channel:
+            found = _Found(RecomputeServiceStub(channel).DecideWhatIf(request, timeout=_LONGEST_S))
+            found.follow(quiet=as_json)
+    except CallFailed as refused:
+        if refused.fault.code is not grpc.StatusCode.NOT_FOUND or instead_of:
+            raise
+        raise Failed(
+            *refused.lines,
+            "  it is the file's own id; name the published plan whose claims are to be decided "
+            "again: --instead-of PLAN",
+        ) from None
     if out is not None:
         _write(out, found)
     if as_json:
@@ -200,14 +210,15 @@ def _told(told: pb.WhatIfSummary, withheld: Withheld) -> Iterator[Table | str]:
     yield f"{told.plan_version}\ninstead of {versions}\n"
     yield (
         f"{counted(told.claims, 'claim')} of {counted(told.members, 'member')}: "
-        f"paid {money(told.before)} -> {money(told.after)} ({_difference(told.before, told.after)})"
+        f"paid {_from_to(told.before, told.after)}"
     )
     yield from _undecidable(told)
     yield from _left_out(told)
     if not told.claims:
+        yield "--from and --to are days on which claims were received, not days of treatment"
         return
     yield _counts(told.changes)
-    yield _by_reason(told.shares)
+    yield _by_reason(told)
     if told.claims_that_move:
         yield f"The {counted(len(told.claims_that_move), 'claim')} that move most:"
         yield _movers(
@@ -254,7 +265,8 @@ def _left_out(told: pb.WhatIfSummary) -> Iterator[str]:
     if told.pended_before_count or told.pended_after_count:
         yield (
             "waiting for papers or a person, and paid nothing until then: "
-            f"{told.pended_before_count} -> {told.pended_after_count}"
+            f"{told.pended_before_count} -> {told.pended_after_count}; proposed for them, and in "
+            f"none of the sums paid: {_from_to(told.proposed_before, told.proposed_after)}"
         )
 
 
@@ -278,12 +290,16 @@ def _counts(changes: Iterable[pb.WhatIfCount]) -> Table:
     )
 
 
-def _by_reason(shares: Iterable[pb.WhatIfShare]) -> Table:
+def _by_reason(told: pb.WhatIfSummary) -> Table:
+    """The reasons of what is decided; what waits has none yet, and rows of its own below.
+
+    The insurer's benefit and what is paid first add up to the sums paid of the headline.
+    """
     made = table(
         *("reason", "borne by", "claims", "before", "after", "difference"),
         right=("claims", "before", "after", "difference"),
     )
-    return rows(
+    rows(
         made,
         (
             (
@@ -294,9 +310,18 @@ def _by_reason(shares: Iterable[pb.WhatIfShare]) -> Table:
                 money(one.after),
                 _difference(one.before, one.after),
             )
-            for one in shares
+            for one in told.shares
         ),
     )
+    waiting = f"{told.pended_before_count} -> {told.pended_after_count}"
+    for what, before, after in (
+        ("paid first while it waits", told.paid_first_before, told.paid_first_after),
+        ("waits: proposed, not paid", told.proposed_before, told.proposed_after),
+    ):
+        if before.minor_units or after.minor_units:
+            amounts = (money(before), money(after), _difference(before, after))
+            rows(made, [(what, "insurer", waiting, *amounts)])
+    return made
 
 
 def _movers(what: str, moving: Iterable[tuple[str, Money, Money, str]]) -> Table:
@@ -313,6 +338,10 @@ def _movers(what: str, moving: Iterable[tuple[str, Money, Money, str]]) -> Table
 def _moved(one: pb.WhatIfShare) -> str:
     reason, bearer = word(reason_pb2.Reason, one.reason), word(decision_pb2.Bearer, one.bearer)
     return f"{reason} ({bearer}): {number(one.before)} -> {number(one.after)}"
+
+
+def _from_to(before: Money, after: Money) -> str:
+    return f"{money(before)} -> {money(after)} ({_difference(before, after)})"
 
 
 def _difference(before: Money, after: Money) -> str:

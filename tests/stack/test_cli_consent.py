@@ -82,6 +82,10 @@ def test_a_consent_is_granted_shown_listed_and_withdrawn(state: Path, tmp_path: 
     assert nobody == f"no consents of this person at {HOSPITAL}\n"
     gone = consent(state, "withdraw", name, "--document", "ab" * 32, "--channel", "in_person")
     assert gone.out.startswith(f"{name} is withdrawn since ")
+    assert "(UTC), with the document\n" in gone.out
+    again = consent(state, "withdraw", name, "--document", "cd" * 32).out
+    assert again.startswith(f"{name} was withdrawn already, since ")
+    assert f"with document {'ab' * 32}; nothing is recorded\nthe document given now is not" in again
     told = consent(state, "show", name).out
     assert "withdrawn" in told
     assert "in person" in told

@@ -650,6 +650,12 @@ def test_a_what_if_shows_the_difference_by_claim_and_reason(
     assert told["members_that_move"] == "withheld"
     seen = lipei("--as", "senior_adjuster", *words, "--state", stack.state, "--json")
     assert json.loads(seen.out)["members_that_move"][0]["member"].startswith("members/")
+    nobody = stack.lipei(*words[:-3], "1999-01-01", "--to", "1999-12-31")
+    assert "days on which claims were received" in nobody.out
+    (own_id,) = [one for one in old.splitlines() if one.startswith("id: ")]
+    new.write_text(old.replace(own_id, "id: never-published"), "utf-8")
+    refused = stack.lipei(*words)
+    assert (refused.code, "--instead-of PLAN" in refused.err) == (1, True), refused.err
     new.write_text(old.replace("format: 1", "format: 9"), "utf-8")
     refused = stack.lipei(*words)
     line = old.splitlines().index("format: 1") + 1

@@ -87,6 +87,19 @@ def test_nothing_is_withheld_from_an_adjuster() -> None:
     assert WITHHELD not in repr(shown)
 
 
+def test_what_a_withdrawn_claim_waited_for_is_over() -> None:
+    pends = [decision_pb2.Pend(line=1, awaits="bill.care_type", clause="1.1")]
+    claim = claims_pb2.Claim(decision=decision_pb2.Decision(pends=pends))
+    for state, waits in (
+        (claims_pb2.CLAIM_STATE_PENDED_INFO, True),
+        (claims_pb2.CLAIM_STATE_WITHDRAWN, False),
+    ):
+        claim.state = state
+        parts = decision_tables(claim, Language.EN, with_history=False, sections=())
+        told = [part for part in parts if isinstance(part, str)]
+        assert any("waits for" in part for part in told) is waits
+
+
 @pytest.mark.parametrize(
     ("role", "is_withheld"),
     [(access_pb2.ROLE_ACTUARY, True), (access_pb2.ROLE_CHIEF_ACTUARY, False)],

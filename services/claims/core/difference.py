@@ -54,6 +54,9 @@ class Difference:
     undecidable: Sum = field(default_factory=Sum)
     pended_before: int = 0
     pended_after: int = 0
+    # Of those that wait: what is proposed, in no other sum; and what is paid first, in the total.
+    proposed: Sum = field(default_factory=Sum)
+    paid_first: Sum = field(default_factory=Sum)
     _changes: dict[Change, Sum] = field(default_factory=dict)
     _shares: dict[tuple[Bearer, Reason], ShareSum] = field(default_factory=dict)
     _members: dict[str, Sum] = field(default_factory=dict)
@@ -72,6 +75,11 @@ class Difference:
         self._members.setdefault(person, Sum()).add(before, after)
         self.pended_before += outcome.pended_before
         self.pended_after += outcome.pended_after
+        if outcome.pended_before or outcome.pended_after:
+            self.proposed.add(outcome.proposed_before, outcome.proposed_after)
+            self.paid_first.add(
+                before if outcome.pended_before else 0, after if outcome.pended_after else 0
+            )
         for share in outcome.shares:
             mine = self._shares.setdefault((share.bearer, share.reason), ShareSum())
             mine.before += share.before

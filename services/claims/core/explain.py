@@ -94,7 +94,10 @@ def standing(decision: Decision, ended: Ended | None = None, *, paid: bool = Fal
     if not decision.disposition.waits:
         return said
     before = _PAID_BEFORE if paid else _PAYS_FIRST if decision.pays_now else _NOTHING_BEFORE
-    return Text(zh=f"{said.zh}，{before.zh}。", en=f"{said.en}; {before.en}.")
+    return Text(
+        zh=f"{said.zh}，{before.zh}。{_PROVISIONAL.zh}",
+        en=f"{said.en}; {before.en}. {_PROVISIONAL.en}",
+    )
 
 
 def awaited(plan: Plan, pend: Pend) -> Text:
@@ -130,6 +133,11 @@ _DISPOSITIONS = {
     Disposition.PENDED_REVIEW: Text(zh="待人工审核", en="Waiting for review"),
     Disposition.PENDED_FRAUD: Text(zh="待调查", en="Waiting for investigation"),
 }
+# What is reserved for a claim that waits is the worst case: its reasons may change.
+_PROVISIONAL = Text(
+    zh="在核定之前，尚未支付的金额及由谁承担均为暂定。",
+    en="Until it is decided, all that is not paid yet, and who bears it, is provisional.",
+)
 # What becomes of the money of a claim that waits.
 _NOTHING_BEFORE = Text(zh="此前不支付", en="nothing is paid before")
 _PAID_BEFORE = Text(

@@ -71,7 +71,8 @@ def _faults(plan: Plan, bill: BillFacts, review: Review) -> Iterator[BillFault]:
         if times[one.number] > 1:
             yield _fault(where, "DUPLICATE_NUMBER", f"line {one.number} is reviewed twice")
         if one.clause not in clauses:
-            yield _fault(where, "UNKNOWN_CLAUSE", "name a clause of the plan")
+            known = ", ".join(sorted(clauses))
+            yield _fault(where, "UNKNOWN_CLAUSE", f"name a clause of the plan: {known}")
         if one.denied and one.reason not in DENIALS:
             yield _fault(f"{where}.reason", "NOT_A_DENIAL", "name a reason that denies a line")
         billed = lines[one.number]

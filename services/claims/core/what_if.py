@@ -137,6 +137,9 @@ class Moved(Message, frozen=True):
 class Outcome(Message, frozen=True):
     """One claim as it is decided and as it would be; `shares` of every bearer and reason.
 
+    A side that waits has no shares: nobody bears anything yet. What it proposes to pay, beyond
+    what it pays already, is `proposed`.
+
     Where `cannot` says why it would not be decided at all, there is nothing to compare: `after`
     and `shares` say nothing.
     """
@@ -148,6 +151,8 @@ class Outcome(Message, frozen=True):
     shares: tuple[Moved, ...]
     pended_before: bool = False
     pended_after: bool = False
+    proposed_before: int = 0
+    proposed_after: int = 0
     cannot: tuple[Cannot, ...] = ()
 
 
@@ -336,6 +341,8 @@ def _decided_again(plan: Plan, use: _Use, claim: StoredClaim, decided: Decision)
         shares=_moved(decided, again),
         pended_before=decided.disposition.waits,
         pended_after=again.disposition.waits,
+        proposed_before=_proposed(decided),
+        proposed_after=_proposed(again),
     )
 
 
@@ -394,8 +401,14 @@ def _moved(decided: Decision, again: Decision) -> tuple[Moved, ...]:
     )
 
 
+def _proposed(decision: Decision) -> int:
+    return decision.benefit - decision.pays_now if decision.disposition.waits else 0
+
+
 def _borne(decision: Decision) -> dict[tuple[Bearer, Reason], int]:
     found: dict[tuple[Bearer, Reason], int] = {}
+    if decision.disposition.waits:  # its sums are of what is paid, and so are its reasons
+        return found
     for line in decision.lines:
         for share in line.shares:
             key = (share.bearer, share.reason)

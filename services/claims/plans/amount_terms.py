@@ -31,6 +31,7 @@ from services.claims.plans.context import (
     read_when,
 )
 from services.claims.plans.reader import Mapping, Value
+from services.claims.plans.required_keys import WRITE
 
 T = TypeVar("T")
 
@@ -118,7 +119,7 @@ def read_shares(top: Mapping, context: Context) -> tuple[Share, ...]:
             when=read_when(term, context),
         )
 
-    top.get("shares")
+    top.get("shares", WRITE["shares"])
     return each(top, "shares", read)
 
 

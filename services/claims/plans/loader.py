@@ -63,6 +63,7 @@ from services.claims.plans.context import (
 )
 from services.claims.plans.edit_terms import read_edits
 from services.claims.plans.reader import Faults, Mapping, Value
+from services.claims.plans.required_keys import WRITE
 from services.claims.plans.rule_terms import (
     read_eligibility,
     read_exclusions,
@@ -104,11 +105,13 @@ def load_plan_file(path: Path) -> Plan:
 
 def read_plan(top: Mapping) -> Plan:
     """The plan as it stands in the file; whether its terms fit together is not asked."""
-    written = top.get("format")
+    written = top.get("format", WRITE["format"])
     if written.whole() != FORMAT:
         written.fault("UNKNOWN_FORMAT", f"this version reads format {FORMAT}")
-    plan_id, name = top.get("id").ident(), read_text(top.get("name"))
-    context = Context(currency=_currency(top), first_day=top.get("first_day").day())
+    plan_id, name = top.get("id", WRITE["id"]).ident(), read_text(top.get("name", WRITE["name"]))
+    context = Context(
+        currency=_currency(top), first_day=top.get("first_day", WRITE["first_day"]).day()
+    )
     systems = read_systems(top)
     context.name_systems(systems)
     clauses = _clauses(top)
@@ -167,11 +170,13 @@ def read_plan(top: Mapping) -> Plan:
 
 def _currency(top: Mapping) -> str:
     text = "write an ISO 4217 code that plans may use, such as CNY"
-    return top.get("currency").word(currencies(), "UNKNOWN_CURRENCY", text) or "CNY"
+    return (
+        top.get("currency", WRITE["currency"]).word(currencies(), "UNKNOWN_CURRENCY", text) or "CNY"
+    )
 
 
 def _clauses(top: Mapping) -> tuple[Clause, ...]:
-    clauses = top.get("clauses").mapping()
+    clauses = top.get("clauses", WRITE["clauses"]).mapping()
     return tuple(
         Clause(id=clauses.label(key), text=read_text(clauses.get(key))) for key in clauses.names()
     )
@@ -232,7 +237,7 @@ def _codes(value: Value, context: Context) -> tuple[SystemCodes, ...]:
 
 
 def _sections(top: Mapping, context: Context) -> tuple[Section, ...]:
-    if not top.get("sections").items():
+    if not top.get("sections", WRITE["sections"]).items():
         top.fault("MISSING_KEY", "a plan has at least one section", "sections")
     return each(
         top,
@@ -271,7 +276,7 @@ def _categories(top: Mapping, context: Context) -> tuple[tuple[Category, ...], s
 
 
 def _general(top: Mapping, context: Context) -> General:
-    block = top.get("general").mapping()
+    block = top.get("general", WRITE["general"]).mapping()
 
     def day(key: str, otherwise: StayDay) -> StayDay:
         found = block.maybe(key)
@@ -291,7 +296,7 @@ def _general(top: Mapping, context: Context) -> General:
 
 
 def _pre_existing(top: Mapping, context: Context) -> PreExisting:
-    block = top.get("pre_existing").mapping()
+    block = top.get("pre_existing", WRITE["pre_existing"]).mapping()
 
     def read(term: Mapping) -> PreExistingRule:
         if not term.has("sections"):
@@ -314,7 +319,7 @@ def _pre_existing(top: Mapping, context: Context) -> PreExisting:
 
 
 def _prices(top: Mapping, context: Context) -> Prices:
-    block = top.get("prices").mapping()
+    block = top.get("prices", WRITE["prices"]).mapping()
     above, without = block.maybe("above_contract"), block.maybe("without_list")
     direct, otherwise = Bearer.PROVIDER, Bearer.PATIENT
     if above is not None:
@@ -333,7 +338,7 @@ def _prices(top: Mapping, context: Context) -> Prices:
 
 
 def _social_insurance(top: Mapping, context: Context) -> SocialInsuranceTerms:
-    block = top.get("social_insurance").mapping()
+    block = top.get("social_insurance", WRITE["social_insurance"]).mapping()
     account = block.maybe("account_paid_is")
     terms = SocialInsuranceTerms(
         clause=context.clause(block),
@@ -346,7 +351,7 @@ def _social_insurance(top: Mapping, context: Context) -> SocialInsuranceTerms:
 
 
 def _coordination(top: Mapping, context: Context) -> Coordination:
-    block = top.get("coordination").mapping()
+    block = top.get("coordination", WRITE["coordination"]).mapping()
     place = block.maybe("place")
     found = Coordination(
         clause=context.clause(block),

@@ -372,13 +372,15 @@ class Mapping:
         self.fault("NOT_A_WHOLE_NUMBER", "write a whole number as the key", key)
         return 0
 
-    def get(self, key: str) -> Value:
-        """The value of a required key."""
+    def get(self, key: str, write: str = "") -> Value:
+        """The value of a required key; who left it out is told what to `write`."""
         found = self.maybe(key)
         if found is None:
             where = f"{self.path}.{key}" if self.path else key
             if not self._silent:
-                self.faults.add(where, self.line, "MISSING_KEY", f'the key "{key}" is missing')
+                text = f'the key "{key}" is missing'
+                text = f"{text}; {write}" if write else text
+                self.faults.add(where, self.line, "MISSING_KEY", text)
             return Value(_Deaf(), None, where, self.line)
         return found
 

@@ -327,7 +327,7 @@ class _Keys(Mapping):
         self._node.names = {"pattern": "^[0-9]+$"}
         return 1
 
-    def get(self, key: str) -> Value:
+    def get(self, key: str, write: str = "") -> Value:
         if key not in self._needed:
             self._needed.add(key)
             self._node.required[key] = self._node.required.get(key, 0) + 1

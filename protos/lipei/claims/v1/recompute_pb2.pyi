@@ -232,7 +232,7 @@ class WhatIfClaim(_message.Message):
 
     @_builtins.property
     def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___WhatIfShare]:
-        """What its lines' bearers bear, reason by reason, where that differs."""
+        """What its lines' bearers bear, reason by reason, where that differs; nothing on a side on which it waits."""
 
     def __init__(
         self,
@@ -431,6 +431,10 @@ class WhatIfSummary(_message.Message):
     UNDECIDABLE_COUNT_FIELD_NUMBER: _builtins.int
     UNDECIDABLE_BEFORE_FIELD_NUMBER: _builtins.int
     UNDECIDABLE_FIELD_NUMBER: _builtins.int
+    PROPOSED_BEFORE_FIELD_NUMBER: _builtins.int
+    PROPOSED_AFTER_FIELD_NUMBER: _builtins.int
+    PAID_FIRST_BEFORE_FIELD_NUMBER: _builtins.int
+    PAID_FIRST_AFTER_FIELD_NUMBER: _builtins.int
     plan_version: _builtins.str
     """"{plan id}@sha256:{hash}" of the file."""
     claims: _builtins.int
@@ -467,7 +471,7 @@ class WhatIfSummary(_message.Message):
 
     @_builtins.property
     def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___WhatIfShare]:
-        """By bearer and reason; those that occur, in order of precedence."""
+        """By bearer and reason, of what is decided and does not wait; those that occur, in order of precedence."""
 
     @_builtins.property
     def claims_that_move(self) -> _containers.RepeatedCompositeFieldContainer[Global___WhatIfClaim]:
@@ -484,6 +488,22 @@ class WhatIfSummary(_message.Message):
     @_builtins.property
     def undecidable(self) -> _containers.RepeatedCompositeFieldContainer[Global___WhatIfUndecidable]:
         """Why they cannot be decided, the most frequent first."""
+
+    @_builtins.property
+    def proposed_before(self) -> _money_pb2.Money:
+        """What is proposed for those that wait now, beyond what they pay already; in no total and no share."""
+
+    @_builtins.property
+    def proposed_after(self) -> _money_pb2.Money:
+        """What would be proposed for those that would wait."""
+
+    @_builtins.property
+    def paid_first_before(self) -> _money_pb2.Money:
+        """What those that wait now pay already, as the plan pays it first; in the total, in no share."""
+
+    @_builtins.property
+    def paid_first_after(self) -> _money_pb2.Money:
+        """What those that would wait would pay first."""
 
     def __init__(
         self,
@@ -506,10 +526,14 @@ class WhatIfSummary(_message.Message):
         undecidable_count: _builtins.int = ...,
         undecidable_before: _money_pb2.Money | None = ...,
         undecidable: _abc.Iterable[Global___WhatIfUndecidable] | None = ...,
+        proposed_before: _money_pb2.Money | None = ...,
+        proposed_after: _money_pb2.Money | None = ...,
+        paid_first_before: _money_pb2.Money | None = ...,
+        paid_first_after: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "undecidable_before", b"undecidable_before"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "paid_first_after", b"paid_first_after", "paid_first_before", b"paid_first_before", "proposed_after", b"proposed_after", "proposed_before", b"proposed_before", "undecidable_before", b"undecidable_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "changes", b"changes", "claims", b"claims", "claims_that_move", b"claims_that_move", "erased_count", b"erased_count", "instead_of", b"instead_of", "members", b"members", "members_that_move", b"members_that_move", "pended_after_count", b"pended_after_count", "pended_before_count", b"pended_before_count", "plan_version", b"plan_version", "shares", b"shares", "taken_back_count", b"taken_back_count", "undecidable", b"undecidable", "undecidable_before", b"undecidable_before", "undecidable_count", b"undecidable_count", "undecided_count", b"undecided_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "changes", b"changes", "claims", b"claims", "claims_that_move", b"claims_that_move", "erased_count", b"erased_count", "instead_of", b"instead_of", "members", b"members", "members_that_move", b"members_that_move", "paid_first_after", b"paid_first_after", "paid_first_before", b"paid_first_before", "pended_after_count", b"pended_after_count", "pended_before_count", b"pended_before_count", "plan_version", b"plan_version", "proposed_after", b"proposed_after", "proposed_before", b"proposed_before", "shares", b"shares", "taken_back_count", b"taken_back_count", "undecidable", b"undecidable", "undecidable_before", b"undecidable_before", "undecidable_count", b"undecidable_count", "undecided_count", b"undecided_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -21,6 +21,11 @@ from services.claims.plans.in_words.vocabulary import Kind
 
 _HOLDS = Text(zh="有效。", en="It is in force.")
 _EVERYTHING = Text(zh="适用于全部费用。", en="It is about every charge.")
+_NO_TIER_DAY = Text(
+    zh="未约定认定日：以保单年度首日为限，取此前最后一次认定的等级；其后认定的，下一保单年度起适用。",
+    en="No day is named: the tier certified last by the first day of the policy year counts; one "
+    "certified later waits for the next policy year.",
+)
 # Of these the first that fits holds, and the last has no conditions.
 _OTHERWISE = Text(zh="其余情形：", en="In all other cases:")
 _FIRST_THAT_FITS = (KINDS[Plan, "shares"], KINDS[Plan, "payees"])
@@ -45,12 +50,25 @@ class Paragraph:
 def explain(plan: Plan) -> tuple[Paragraph, ...]:
     """Every term of the plan in sentences, in the order of the plan's parts."""
     names = Names(plan)
-    return tuple(
+    told = tuple(
         Paragraph(
             place=one.place, kind=one.kind, clause=one.clause, said=paragraph(one, names, plan)
         )
         for one in terms(plan)
     )
+    return (*told, *_tier_day_of_none(plan))
+
+
+def _tier_day_of_none(plan: Plan) -> Iterator[Paragraph]:
+    """By when a tier is certified in a plan that reads tiers and names no day."""
+    whens = (one.when for some in (plan.shares, plan.copays, plan.payees) for one in some)
+    if plan.outcome_tier_day is None and any(when.outcome_tiers for when in whens):
+        yield Paragraph(
+            place="outcome_tier_day",
+            kind=KINDS[Plan, "outcome_tier_day"],
+            clause="",
+            said=_NO_TIER_DAY,
+        )
 
 
 def lines(plan: Plan, language: str) -> Iterator[str]:

@@ -34,6 +34,8 @@ def _outcome(
         ),
         pended_before=pended[0],
         pended_after=pended[1],
+        proposed_before=10 * pended[0],
+        proposed_after=10 * pended[1],
     )
 
 
@@ -56,6 +58,9 @@ def test_claims_add_up_by_change_and_by_bearer_and_reason() -> None:
     assert (told.total.claims, told.total.before, told.total.after) == (4, 1_000, 2_100)
     assert (told.members, told.done) == (3, 4)
     assert (told.pended_before, told.pended_after) == (2, 2)
+    # What a side pays while it waits: 100 and 500 now, 300 and 600 then; beside it, proposals.
+    assert (told.paid_first.before, told.paid_first.after) == (600, 900)
+    assert (told.proposed.before, told.proposed.after) == (20, 20)
     sums = [(change, of.claims, of.before, of.after) for change, of in told.changes()]
     assert sums == [
         (Change.UP, 2, 600, 800),

@@ -131,7 +131,8 @@ def test_a_waiting_claim_says_what_it_waits_for() -> None:
     facts = msgspec.structs.replace(bill(), care_type=None)
     told = explain(PLAN, adjudicate(PLAN, policy(), UsageSnapshot(), facts))
     assert told.zh[0] == (
-        "待补充资料，此前不支付。目前：账单合计 100.00 元 = 保险公司 0.00 元 + 尚未决定 100.00 元。"
+        "待补充资料，此前不支付。在核定之前，尚未支付的金额及由谁承担均为暂定。"
+        "目前：账单合计 100.00 元 = 保险公司 0.00 元 + 尚未决定 100.00 元。"
     )
     assert told.en[0].endswith("the insurer CNY 0.00 + not decided yet CNY 100.00.")
     assert "yours" not in told.en[1]
@@ -143,7 +144,9 @@ def test_a_waiting_claim_says_what_becomes_of_its_money() -> None:
     facts = msgspec.structs.replace(bill(), care_type=None)
     waits = adjudicate(PLAN, policy(), UsageSnapshot(), facts)
     once_more = explain(PLAN, waits, paid=True)
-    assert once_more.zh[0].startswith("待补充资料，此前已支付的不变，不再另行支付。目前：")
+    assert once_more.zh[0].startswith(
+        "待补充资料，此前已支付的不变，不再另行支付。在核定之前，尚未支付的金额及由谁承担均为暂定。目前："
+    )
     assert once_more.en[0].startswith(
         "Waiting for papers; what was paid stays until then, and nothing more is paid before. "
     )

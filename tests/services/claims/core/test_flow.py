@@ -118,6 +118,8 @@ def test_every_fault_of_a_review_is_named() -> None:
         ("review.lines[1].unit_price", "ABOVE_BILLED"),
         ("review.lines[2]", "UNKNOWN_LINE"),
     ]
+    (unknown,) = [one for one in caught.value.faults if one.reason == "UNKNOWN_CLAUSE"]
+    assert all(clause.id in unknown.text for clause in PLAN.clauses)
 
 
 def test_the_day_of_terms_lies_in_the_policy_and_in_the_cover() -> None:

@@ -14,6 +14,7 @@ from services.claims.core.accumulators import with_changes
 from services.claims.core.adjudicate import adjudicate, allowed_lines
 from services.claims.core.canonical import Inputs, decision_bytes, inputs_bytes
 from services.claims.core.decision import Bearer, Decision
+from services.claims.core.difference import Difference
 from services.claims.core.facts import (
     BillFacts,
     EarlierService,
@@ -347,6 +348,25 @@ def test_a_waiting_first_policy_has_paid_the_second_nothing() -> None:
     assert (second.before, second.after) == (0, 0)
     assert second.pended_after
     assert Reason.PRIOR_PAYER_PAID not in {one.reason for one in second.shares if one.after}
+
+
+def test_what_waits_is_proposed_and_in_no_reason() -> None:
+    flow = plan_named("conventions-flow")
+    loose = replace(flow, auto_pay_ceiling=None)
+    for decided_by, again_by in ((loose, flow), (flow, loose)):
+        story = _Story(decided_by)
+        story.claim(_bill("B1", ("P1", "950.00")), family_sizes={1: 1})
+        told = Difference()
+        (one,) = story.under(again_by)
+        told.add(one, "ann")
+        # Either side that waits pays nothing, and says what it would propose.
+        borne = {key: (of.before, of.after) for key, of in told.shares()}
+        paid = borne[Bearer.INSURER, Reason.BENEFIT]
+        assert paid == (told.total.before, told.total.after)
+        proposed = (told.proposed.before, told.proposed.after)
+        assert (one.pended_before, one.pended_after) == tuple(map(bool, proposed))
+        assert sorted(paid) == sorted(proposed)
+        assert sum(paid) > 0 == min(paid)
 
 
 def test_every_cause_why_a_claim_cannot_be_decided_is_named_once() -> None:

@@ -171,6 +171,10 @@ def test_code_sets_and_outcome_tiers_are_called_what_the_plan_calls_them() -> No
     assert "健康管理等级：血压达标。" in said["shares/controlled"].zh
     assert "Outcome tiers: in control." in said["shares/controlled"].en
     assert "代码集“降压药品”" in said["sections/drugs"].zh
+    # The plan names no day for its tiers, and what holds then is told; without tiers nothing is.
+    assert "the first day of the policy year counts" in said["outcome_tier_day"].en
+    other = load_plan_file(PLANS / "million-medical.yaml")
+    assert "outcome_tier_day" not in {one.place for one in explain.explain(other)}
     assert said["code_sets/pressure-drugs"].zh.startswith("降压药品：")
     bare = msgspec.structs.replace(plan, names=())
     said = {one.place: one.said for one in explain.explain(bare)}
