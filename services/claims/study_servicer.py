@@ -1,6 +1,7 @@
 """StudyService of claims: people as a study may see them, batch by batch, and who is in no study.
 
-Each batch is one transaction of its own: however slow the caller is, nothing is held meanwhile.
+Who is told of, and how exactly, is selected in one transaction; each batch is one of its own:
+however slow the caller is, nothing is held meanwhile. Whoever was selected and is gone ends it.
 The guard puts each person on record before a batch leaves.
 """
 
@@ -15,14 +16,15 @@ from sqlalchemy import Connection
 
 from lipei.claims.v1 import study_pb2 as pb
 from lipei.claims.v1 import study_pb2_grpc
-from services.claims.core.study import Born, Census
+from services.claims.core.study import Born
 from services.claims.serving import ClaimsParts, Context
 from services.claims.storage import studies
-from services.claims.studying import Names, Reader, Studied
+from services.claims.studying import Names, Reader, Selection, Studied
 from services.common.access.caller import forget_noted, note_name, note_owner
 from services.common.access.studies import asked_study, study_names
+from services.common.access.study_tokens import NAMED_AT_ONCE, StudySeal
 from services.common.access.tenant import current_tenant
-from services.common.grpc_edge import Refused, Violation, invalid, page_token, parse_page_token
+from services.common.grpc_edge import Refused, Violation, invalid
 from services.common.identity import is_member_token
 from services.common.request_id import request_id_faults
 
@@ -30,6 +32,7 @@ FULL_NAME = "lipei.claims.v1.StudyService"
 MOST_MEMBERS = 100
 # People a batch: a message of about a hundred kilobytes.
 BATCH = 200
+_NAME_BYTES = 16
 _MEMBER = "members/"
 
 
@@ -39,15 +42,18 @@ class _Asked:
     before: date
     insurer: str
     name: Names
+    # Whose study it is, and which: what is sealed is good for no other.
+    sealed_for: str
 
 
 class StudyServicer(study_pb2_grpc.StudyServiceServicer):
     """Holds no state of its own."""
 
     def __init__(self, parts: ClaimsParts, key: bytes, *, batch: int = BATCH) -> None:
-        """`key` makes the names of people in studies; pricing has the same."""
+        """`key` names people in studies and seals what claims says of them; pricing has it too."""
         self._parts = parts
         self._key = key
+        self._seal = StudySeal(key)
         self._batch = batch
 
     async def ExportPeople(
@@ -55,30 +61,47 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
     ) -> AsyncIterator[pb.ExportPeopleResponse]:
         """Every person who may be in the study, batch by batch."""
         asked = self._asked(request)
-        kind = f"study {current_tenant().key} {request.study} {request.before_date}"
-        began, _, after = (parse_page_token(request.page_token, kind) or "").partition("/")
-        census = await self._census(asked)
-        if began and began != census.digest:
-            text = (
-                "people came or went, so that births may have to be told less exactly; begin anew"
+        position = self._seal.position(asked.sealed_for, request.page_token)
+        began, _, rest = position.partition("/")
+        newest, _, after = rest.partition("/")
+        run = self._parts.database.run
+        selection = await run(self._selected, asked, int(newest) if newest else None)
+        if began and began != selection.digest:
+            raise _changed()
+        more = True
+        while more:
+            studied, more, answer, after = await run(self._told, asked, selection, after)
+            if not more:
+                # Whoever was told of in an earlier batch may have left since.
+                if answer.people:
+                    await self._check(asked, selection)
+                answer.grants.extend(self._grants(asked, selection))
+            token = self._seal.page_token(
+                asked.sealed_for, f"{selection.digest}/{selection.last_policy}/{after}"
             )
-            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "POPULATION_CHANGED", text)
-        while True:
-            run = self._parts.database.run
-            studied, last, done, total = await run(self._told, asked, census, after)
-            answer = pb.ExportPeopleResponse(
-                people=studied.people, left_out=studied.left_out, done=done, total=total
-            )
-            if last:
-                answer.next_page_token = page_token(kind, f"{census.digest}/{last}")
-            for person, token in studied.tokens.items():
-                note_name(person, f"{_MEMBER}{token}/studies/{asked.study}")
+            if more:
+                answer.next_page_token = token
+            else:
+                answer.confirm_token = token
+            for person, member in studied.tokens.items():
+                note_name(person, f"{_MEMBER}{member}/studies/{asked.study}")
                 note_owner(person, current_tenant().key)
             yield answer
             forget_noted()
-            if not last:
-                return
-            after = last
+
+    async def _check(self, asked: _Asked, selection: Selection) -> None:
+        """Raises: Refused (POPULATION_CHANGED) when somebody of the selection left, or changed."""
+        run = self._parts.database.run
+        now = await run(self._selected, asked, selection.last_policy)
+        if now.digest != selection.digest:
+            raise _changed()
+
+    def _grants(self, asked: _Asked, selection: Selection) -> list[bytes]:
+        told, step = selection.told(), NAMED_AT_ONCE * _NAME_BYTES
+        return [
+            self._seal.grant(asked.sealed_for, told[start : start + step])
+            for start in range(0, len(told), step)
+        ]
 
     def _asked(self, request: pb.ExportPeopleRequest) -> _Asked:
         """Raises: Refused with every fault of the request."""
@@ -89,34 +112,48 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
             before=before,
             insurer=tenant.required_insurer(),
             name=study_names(self._key, tenant, request.study),
+            sealed_for=f"{tenant.key} {request.study} {request.before_date}",
         )
 
-    async def _census(self, asked: _Asked) -> Census:
-        born: list[Born] = []
-        after = ""
-        while True:
-            some, after = await self._parts.database.run(self._born, asked, after)
-            born += some
-            if not after:
-                return Census(born)
-
-    def _born(self, asked: _Asked, after: str) -> tuple[list[Born], str]:
+    def _selected(self, asked: _Asked, newest: int | None) -> Selection:
+        """All who may be in the study, of policies up to the newest that is known or of now."""
+        born: dict[str, Born] = {}
+        names: dict[str, str] = {}
         with self._parts.database.reading() as connection:
-            rows = studies.people_after(connection, asked.insurer, after, self._batch)
-            people = self._reader(connection, asked).opened(rows, pb.StudyLeftOut())
-        return [one.born for one in people], rows[-1].id if len(rows) == self._batch else ""
+            if newest is None:
+                newest = studies.last_policy(connection, asked.insurer)
+            after, more = "", True
+            while more:
+                rows = studies.people_after(connection, asked.insurer, newest, after, self._batch)
+                for one in self._reader(connection, asked).opened(rows, pb.StudyLeftOut()):
+                    born[one.id] = one.born
+                    names[one.id] = asked.name("person", one.token)
+                more = len(rows) == self._batch
+                after = rows[-1].id if rows else after
+        return Selection(newest, born, names)
 
-    def _told(self, asked: _Asked, census: Census, after: str) -> tuple[Studied, str, int, int]:
-        """The next people, the last id that was looked at while there may be more, and how far."""
+    def _told(
+        self, asked: _Asked, selection: Selection, after: str
+    ) -> tuple[Studied, bool, pb.ExportPeopleResponse, str]:
+        """The next people, whether there may be more, and the last id that was looked at.
+
+        Raises: Refused (POPULATION_CHANGED) when one of them is not as they were selected.
+        """
+        newest = selection.last_policy
         with self._parts.database.reading() as connection:
-            rows = studies.people_after(connection, asked.insurer, after, self._batch)
+            rows = studies.people_after(connection, asked.insurer, newest, after, self._batch)
             reader = self._reader(connection, asked)
             left_out = pb.StudyLeftOut()
             people = reader.opened(rows, left_out)
-            studied = reader.told(people, census, asked.name, left_out)
+            if any(selection.born.get(one.id) != one.born for one in people):
+                raise _changed()
+            studied = reader.told(people, selection.census, asked.name, left_out)
             last = rows[-1].id if rows else after
-            done, total = studies.count_people(connection, asked.insurer, last)
-        return studied, last if len(rows) == self._batch else "", done, total
+            done, total = studies.count_people(connection, asked.insurer, newest, last)
+        answer = pb.ExportPeopleResponse(
+            people=studied.people, left_out=studied.left_out, done=done, total=total
+        )
+        return studied, len(rows) == self._batch, answer, last
 
     def _reader(self, connection: Connection, asked: _Asked) -> Reader:
         sealer = self._parts.keys.sealer(connection)
@@ -146,3 +183,8 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         with self._parts.database.writing() as connection:
             sealer = self._parts.keys.sealer(connection)
             studies.leave_out(connection, sealer, tokens, self._parts.now_us())
+
+
+def _changed() -> Refused:
+    text = "people came or went, so that somebody told of may stand out; begin anew"
+    return Refused(grpc.StatusCode.FAILED_PRECONDITION, "POPULATION_CHANGED", text)

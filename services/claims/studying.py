@@ -22,9 +22,12 @@ from services.claims.core.study import (
     Cover,
     PolicyYear,
     Precision,
+    after_infancy,
     cause_of,
     condition_of,
     covering,
+    digest_of,
+    is_young,
     policy_years,
     told_birth,
 )
@@ -52,12 +55,34 @@ class Person:
     member: MemberFacts
     years: list[PolicyYear]
     cut: int
+    was_infant: bool
 
     @property
     def born(self) -> Born:
         """What others may know. Only of who has a sex."""
         assert self.member.sex is not None  # noqa: S101 - `opened` leaves out who has none
-        return Born(self.member.birth_date, self.member.sex)
+        birth = self.member.birth_date
+        return Born(birth, self.member.sex, is_young(self.years[0].first_day, birth))
+
+
+class Selection:
+    """Who is in a study and what others may know of each, as one transaction saw them all."""
+
+    def __init__(self, last_policy: int, born: dict[str, Born], names: dict[str, str]) -> None:
+        """`last_policy` is the newest that counts; `names` are the people's in the study."""
+        self.last_policy = last_policy
+        self.born = born
+        self.census = Census(born.values())
+        self.digest = digest_of(born)
+        self._names = names
+
+    def told(self) -> bytes:
+        """The names of all who are told of, in their order, 16 bytes each."""
+        return b"".join(
+            bytes.fromhex(self._names[one])
+            for one, born in self.born.items()
+            if self.census.precision(born) is not None
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,14 +127,24 @@ class Reader:
         found = []
         for row in may:
             covers, facts = self._covers(terms, members[row.id])
-            years, cut = policy_years(covers, self._before)
+            covered, cut = policy_years(covers, self._before)
+            years = after_infancy(covered, facts.birth_date)
             if facts.sex is None:
                 left_out.sex_unknown_count += 1
             elif not years:
                 left_out.never_covered_count += 1
             else:
                 token = sealed.open_token(self._sealer, row.id, row.token)
-                found.append(Person(id=row.id, token=token, member=facts, years=years, cut=cut))
+                found.append(
+                    Person(
+                        id=row.id,
+                        token=token,
+                        member=facts,
+                        years=years,
+                        cut=cut,
+                        was_infant=years != covered,
+                    )
+                )
         return found
 
     def _covers(
@@ -149,6 +184,7 @@ class Reader:
             left_out.by_year_count += precision is Precision.YEAR
             left_out.by_five_years_count += precision is Precision.FIVE_YEARS
             left_out.overlap_count += person.cut
+            left_out.infancy_cut_count += person.was_infant
             message = _person(person, precision, name)
             for row in claims[person.id]:
                 self._add_claim(message, person.years, row, name, left_out)
@@ -194,7 +230,7 @@ def _person(person: Person, precision: Precision, name: Names) -> pb.StudyPerson
     born = person.born
     message = pb.StudyPerson(
         person=name("person", person.token),
-        birth_date=told_birth(born.birth_date, precision, person.years[0].first_day).isoformat(),
+        birth_date=told_birth(born.birth_date, precision).isoformat(),
         sex=_SEX[born.sex],
         conditions=condition_of(person.member.disclosed_conditions),
     )

@@ -17,16 +17,16 @@ from lipei.pricing.v1 import study_pb2_grpc
 from lipei.type.v1 import reading_pb2
 from services.common.access.caller import forget_noted, note_name, note_owner
 from services.common.access.studies import asked_study, study_names
+from services.common.access.study_tokens import NAMED_AT_ONCE, StudySeal
 from services.common.access.tenant import current_tenant
 from services.common.database import Database
-from services.common.grpc_edge import Violation, invalid, page_token, parse_page_token
+from services.common.grpc_edge import Violation, invalid
 from services.pricing.core.readings import Fasting, Provenance
 from services.pricing.storage.readings import Kept
 from services.pricing.storage.studies import Portion, Read, StudyReadings
 
 FULL_NAME = "lipei.pricing.v1.StudyService"
 Context = grpc.aio.ServicerContext[Any, Any]
-MOST_PEOPLE = 100_000
 _NAME_BYTES = 16
 # Members a batch, of a hundred readings each a message of about a megabyte.
 BATCH = 100
@@ -49,10 +49,11 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
     def __init__(
         self, database: Database, store: StudyReadings, key: bytes, *, batch: int = BATCH
     ) -> None:
-        """`key` makes the names of people in studies; claims has the same."""
+        """`key` makes the names of people in studies; claims has the same, and seals with it."""
         self._database = database
         self._store = store
         self._key = key
+        self._seal = StudySeal(key)
         self._batch = batch
 
     async def ExportReadings(
@@ -66,8 +67,10 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         wanted = {one.hex() for one in request.people}
         before_us = int(datetime.combine(before, time.min, UTC).timestamp()) * 1_000_000
         name = study_names(self._key, tenant, request.study)
-        kind = f"study {tenant.key} {request.study} {request.before_date}"
-        after = parse_page_token(request.page_token, kind) or ""
+        sealed_for = f"{tenant.key} {request.study} {request.before_date}"
+        named = b"".join(request.people)
+        self._seal.check_grant(sealed_for, named, request.grant)
+        after = self._seal.position(sealed_for, request.page_token)
 
         def is_wanted(token: str) -> bool:
             return name("person", token) in wanted
@@ -84,22 +87,23 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
                 note_name(person, f"members/{one.token}/studies/{request.study}")
                 note_owner(person, tenant.key)
             if found.last:
-                answer.next_page_token = page_token(kind, found.last)
+                answer.next_page_token = self._seal.page_token(sealed_for, found.last)
             yield answer
             forget_noted()
             if not found.last:
                 return
             after = found.last
+            self._seal.check_grant(sealed_for, named, request.grant)
 
 
 def _check_people(people: Sequence[bytes]) -> None:
     """Raises: Refused (INVALID_ARGUMENT) unless they are names, and not too many."""
     faults = []
-    if not 1 <= len(people) <= MOST_PEOPLE:
-        faults.append(Violation("people", "BAD_COUNT", f"name 1 to {MOST_PEOPLE}"))
+    if not 1 <= len(people) <= NAMED_AT_ONCE:
+        faults.append(Violation("people", "BAD_COUNT", f"name 1 to {NAMED_AT_ONCE}"))
     faults += [
         Violation(f"people[{index}]", "MALFORMED", f"must have {_NAME_BYTES} bytes")
-        for index, one in enumerate(people[:MOST_PEOPLE])
+        for index, one in enumerate(people[:NAMED_AT_ONCE])
         if len(one) != _NAME_BYTES
     ]
     if faults:

@@ -18,6 +18,7 @@ from lipei.pricing.v1 import study_pb2 as readings_pb
 from lipei.pricing.v1.study_pb2_grpc import StudyServiceStub as ReadingsStub
 from lipei.type.v1 import reading_pb2
 from services.common.access.studies import PURPOSE, is_study
+from services.common.access.study_tokens import NAMED_AT_ONCE
 from services.common.refusals import error_of
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.pricing_file import PricingFile
@@ -32,15 +33,15 @@ from stack.commands.pricing_folder import (
     settings_of,
 )
 from stack.commands.printing import console, progress_bar, say
-from stack.study_parts import StudyParts
+from stack.study_parts import FolderBusy, PartsLost, StudyParts, alone
 
 if TYPE_CHECKING:
     from services.pricing.fitting.exported import BookWriter
 
 _FOLDER, _BOOK, _ASIDE = "exporting", "book", "before"
+_TAKEN = {_FOLDER, "runs", "study", "fit"}
 _ROLE = "chief_actuary"
 _PEOPLE, _READINGS = "people", "readings"
-_NAMED_AT_ONCE = 100_000
 # What a connection may live; what takes longer goes on with another call.
 _LONGEST_S = 600.0
 _COLUMNS = {
@@ -94,6 +95,7 @@ _LEFT_OUT = {
     "claims_outside_cover_count": "claims left out, whose first day lies outside all cover",
     "claims_open_count": "claims left out, not decided yet",
     "claims_impossible_count": "claims left out, which came in before their first day",
+    "infancy_cut_count": "people whose cover before the second 1 January after birth is not told",
     "overlap_count": "policy years cut, where another policy covers the same days",
 }
 _NOT_KNOWN = (
@@ -124,21 +126,101 @@ def export_book(
 
     found = opened(file)
     book = settings_of(found, BookSettings)
-    folder = found.folder / book.folder
+    folder = _place(found, book)
     foreign = exported.not_exported(folder)
     if foreign:
         text = f"{folder} holds what no export has made ({', '.join(foreign)})"
         raise Failed(f"{text}; name another book.folder")
     parts = StudyParts(found.folder / _FOLDER)
-    study = _begun(parts, study, book.valuation_day)
-    with running(found, "export-book", arguments=["--study", study]) as work:
-        made, counts = parts.folder / _BOOK, _left_out(parts)
-        if not (made / exported.MANIFEST).is_file():
-            counts = _fetched(parts, state, study, book.valuation_day)
-            _write(parts, made, {"study": study, "before": book.valuation_day.isoformat()}, counts)
-        work.outputs += exported.put_in_place(made, folder, parts.folder / _ASIDE)
-        parts.drop()
+    try:
+        with alone(found.folder):
+            study = _begun(parts, study, book.valuation_day)
+            with running(found, "export-book", arguments=["--study", study]) as work:
+                counts = _made(parts, state, study, book.valuation_day)
+                made = parts.folder / _BOOK
+                work.outputs += exported.put_in_place(made, folder, parts.folder / _ASIDE)
+                parts.drop()
+    except FolderBusy:
+        raise Failed(f"another export works in {found.folder}; wait for its end") from None
+    except PartsLost:
+        text = f"{parts.folder} lacks parts of the export under way, or holds others"
+        raise Failed(f"{text}; remove the folder and begin anew") from None
+    except OSError as error:
+        text = f"{error.filename or found.folder}: {error.strerror or 'cannot be written'}"
+        raise Failed(f"{text}; once that is mended, the same command goes on") from None
     _say(found, folder, counts)
+
+
+def _place(file: PricingFile, book: BookSettings) -> Path:
+    """Where the book goes.
+
+    Raises: Failed when no export can put one there.
+    """
+    home = file.folder.resolve()
+    folder = file.folder / book.folder
+    there = folder.resolve()
+    within = there.relative_to(home).parts if there.is_relative_to(home) else ()
+    above = [one for one in (folder, *folder.parents) if one.exists() or one.is_symlink()]
+    fault = ""
+    if folder.is_symlink():
+        fault = "is a link"
+    elif not within or ".." in Path(book.folder).parts:
+        fault = "lies outside the pricing folder, or is it"
+    elif within[0] in _TAKEN:
+        fault = f"lies in {within[0]}, which is not for books"
+    elif not above[0].is_dir():
+        fault = f"cannot be: {above[0]} is a file"
+    elif above[0].stat().st_dev != home.stat().st_dev:
+        fault = "lies on another file system than the pricing folder"
+    if fault:
+        raise Failed(f"{folder} {fault}; name another book.folder", exit_code=2)
+    return folder
+
+
+def _made(parts: StudyParts, state: Path, study: str, before: date) -> Counter[str]:
+    """The finished book in the parts' folder, confirmed by claims just now; what was left out.
+
+    Raises: CallFailed; PartsLost.
+    """
+    from services.pricing.fitting import exported  # noqa: PLC0415 - pyarrow is heavy
+
+    made = parts.folder / _BOOK
+    try:
+        with calling(state, "claims", _ROLE, purpose=PURPOSE) as channel:
+            _fetch_people(parts, PeopleStub(channel), study, before)
+        if not exported.is_finished(made):
+            people = [bytes.fromhex(one.person) for one in _people(parts)]
+            for start in range(0, len(people), NAMED_AT_ONCE):
+                named = people[start : start + NAMED_AT_ONCE]
+                _fetch_readings(parts, state, study, before, start // NAMED_AT_ONCE, named)
+            told = {"study": study, "before": before.isoformat()}
+            _write(parts, made, told, _left_out(parts))
+        _confirmed(parts, state, study, before)
+    except CallFailed as failed:
+        foreign = any(one.reason == "FOREIGN_PAGE_TOKEN" for one in failed.fault.violations)
+        # Under another key than before, all names are others.
+        if foreign or failed.fault.reason in {"POPULATION_CHANGED", "STUDY_NOT_GRANTED"}:
+            parts.drop()
+        raise
+    return _left_out(parts)
+
+
+def _confirmed(parts: StudyParts, state: Path, study: str, before: date) -> Sequence[bytes]:
+    """Grants of claims for the people of the parts, all of whom are still in the study.
+
+    Raises: CallFailed (POPULATION_CHANGED) when one is not.
+    """
+    last = parts.last(_PEOPLE, people_pb.ExportPeopleResponse)
+    if last is None or not last.confirm_token:
+        raise PartsLost
+    request = people_pb.ExportPeopleRequest(
+        study=study, before_date=before.isoformat(), page_token=last.confirm_token
+    )
+    grants: list[bytes] = []
+    with calling(state, "claims", _ROLE, purpose=PURPOSE) as channel:
+        for answer in PeopleStub(channel).ExportPeople(request, timeout=_LONGEST_S):
+            grants += answer.grants
+    return grants
 
 
 def _begun(parts: StudyParts, study: str, before: date) -> str:
@@ -155,25 +237,6 @@ def _begun(parts: StudyParts, study: str, before: date) -> str:
     return begun
 
 
-def _fetched(parts: StudyParts, state: Path, study: str, before: date) -> Counter[str]:
-    """Fetch what is not there yet; what was left out, by its count's name.
-
-    Raises: CallFailed; what was fetched stays.
-    """
-    try:
-        with calling(state, "claims", _ROLE, purpose=PURPOSE) as channel:
-            _fetch_people(parts, PeopleStub(channel), study, before)
-    except CallFailed as failed:
-        if failed.fault.reason == "POPULATION_CHANGED":
-            parts.drop()
-        raise
-    people = [bytes.fromhex(one.person) for one in _people(parts)]
-    if people:
-        with calling(state, "pricing", _ROLE, purpose=PURPOSE) as channel:
-            _fetch_readings(parts, ReadingsStub(channel), study, before, people)
-    return _left_out(parts)
-
-
 def _fetch_people(parts: StudyParts, stub: PeopleStub, study: str, before: date) -> None:
     def ask(token: str) -> Iterator[Any]:
         request = people_pb.ExportPeopleRequest(
@@ -185,20 +248,33 @@ def _fetch_people(parts: StudyParts, stub: PeopleStub, study: str, before: date)
 
 
 def _fetch_readings(
-    parts: StudyParts, stub: ReadingsStub, study: str, before: date, people: Sequence[bytes]
+    parts: StudyParts,
+    state: Path,
+    study: str,
+    before: date,
+    number: int,
+    named: Sequence[bytes],
 ) -> None:
-    """The people are named in the order of the parts, which stays as it is."""
-    for start in range(0, len(people), _NAMED_AT_ONCE):
-        named = people[start : start + _NAMED_AT_ONCE]
+    """Of as many of the people as a call names, in the order of the parts."""
+    with calling(state, "pricing", _ROLE, purpose=PURPOSE) as channel:
+        stub = ReadingsStub(channel)
 
-        def ask(token: str, named: Sequence[bytes] = named) -> Iterator[Any]:
+        def ask(token: str) -> Iterator[Any]:
+            grants = _confirmed(parts, state, study, before)
+            if number >= len(grants):
+                raise PartsLost
             request = readings_pb.ExportReadingsRequest(
-                study=study, before_date=before.isoformat(), people=named, page_token=token
+                study=study,
+                before_date=before.isoformat(),
+                people=named,
+                page_token=token,
+                grant=grants[number],
             )
             return iter(stub.ExportReadings(request, timeout=_LONGEST_S))
 
-        kind = f"{_READINGS}-{start // _NAMED_AT_ONCE:03d}"
-        _follow(parts, kind, readings_pb.ExportReadingsResponse, "readings", ask)
+        _follow(
+            parts, f"{_READINGS}-{number:03d}", readings_pb.ExportReadingsResponse, "readings", ask
+        )
 
 
 def _follow(

@@ -20,7 +20,10 @@ from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from lipei.type.v1 import access_pb2, bill_pb2
 from services.common.access.caller import Caller
 from services.common.access.studies import PURPOSE
+from services.common.access.study_tokens import StudySeal
 from services.common.state import record_address
+from services.pricing.fitting.exported import is_finished
+from stack.study_parts import alone
 from tests.callers import Reads
 from tests.identities import equip, everybody
 from tests.services.claims.given import bill, id_number, imported, policy, publish, submission
@@ -29,7 +32,7 @@ from tests.services.pricing.at_hand import DEMO, WOMAN_52
 from tests.services.pricing.process import serving
 from tests.services.pricing.reading_requests import part, recording, weeks
 from tests.stack.typed import Typed, lipei
-from tests.tenants import of_insurer
+from tests.tenants import of_hospital, of_insurer
 
 CAP = {"LIPEI_PRICING_CREDIT_CAP": "0.05", "LIPEI_PRICING_CREDIT_CAP_SOURCE": "a regulation"}
 FACTS = {name: value for name, value in WOMAN_52.items() if name != "hba1c_percent"}
@@ -302,29 +305,145 @@ def test_a_book_of_ones_own_is_not_replaced(office: Office, tmp_path: Path) -> N
     assert own.exists()
 
 
-def test_people_who_come_meanwhile_make_it_begin_anew(office: Office, tmp_path: Path) -> None:
+@pytest.fixture
+def third(office: Office) -> Iterator[Office]:
+    """Nine people of an insurer whom no other test knows, born in one month; one of them reads."""
+    office.caller.append(of_insurer("third"))
+    yield office
+    office.caller.pop()
+
+
+def test_who_withdraws_before_the_book_is_there_is_not_in_it(
+    third: Office, tmp_path: Path
+) -> None:
     file = pricing_folder(tmp_path / "p")
-    office.caller.append(of_insurer("third"))  # whose people no other test knows
-    publish(office.claims)
+    publish(third.claims)
     family = policy(5, people=9)
     for index, member in enumerate(family.members):
         member.birth_date = f"1980-03-{index + 10}"
-    imported(office.claims, family)
-    record_address(office.state, "pricing", "127.0.0.1:9")
-    assert export(office, file, insurer="third").code == 1
-    record_address(office.state, "pricing", office.pricing)
+    imported(third.claims, family)
+    halted(third, file, "third")
     exporting = file.parent / "exporting"
-    late = sorted(exporting.glob("people-*.pb"))[1:]
-    assert len(late) == 1
-    late[0].unlink()
-    another = policy(6)  # who makes the month of the others too exact
+    assert len(list(exporting.glob("people-*.pb"))) == 2
+    another = policy(6)  # insured after it began: not in this book
     another.members[0].birth_date = "1980-08-08"
-    imported(office.claims, another)
-    done = export(office, file, insurer="third")
+    imported(third.claims, another)
+    third.caller.append(of_hospital())
+    third.claims.studies.LeaveOutMembers(
+        study_pb2.LeaveOutMembersRequest(request_id="l1", members=[f"members/{person(500)}"]),
+        timeout=60,
+    )
+    third.caller.pop()
+    done = export(third, file, insurer="third")
     assert done.code == 1
     assert "begin anew" in done.err
     assert not exporting.exists()
-    assert export(office, file, insurer="third").code == 0
-    office.caller.pop()
+    assert not list((file.parent / "book").glob("*"))
+    assert export(third, file, insurer="third").code == 0
     people = pd.read_parquet(file.parent / "book" / "people.parquet")
-    assert people["birth_date"].value_counts().to_dict() == {date(1980, 7, 1): 10}
+    assert people["birth_date"].value_counts().to_dict() == {date(1980, 7, 1): 9}
+
+
+def halted(office: Office, file: Path, insurer: str = "insurer") -> None:
+    """Pricing dies after claims has told all."""
+    record_address(office.state, "pricing", "127.0.0.1:9")
+    assert export(office, file, insurer=insurer).code == 1
+    record_address(office.state, "pricing", office.pricing)
+
+
+def test_two_exports_of_one_folder_refuse_each_other(office: Office, tmp_path: Path) -> None:
+    file = pricing_folder(tmp_path / "p")
+    with alone(file.parent):
+        done = export(office, file)
+        assert done.code == 1
+        assert "another export works in" in done.err
+    assert export(office, file).code == 0
+
+
+@pytest.mark.parametrize("fault", ["gone", "cut", "no study"])
+def test_a_part_that_is_lost_is_told(office: Office, tmp_path: Path, fault: str) -> None:
+    file = pricing_folder(tmp_path / "p")
+    halted(office, file)
+    exporting = file.parent / "exporting"
+    part = sorted(exporting.glob("people-*.pb"))[1]
+    if fault == "gone":
+        part.unlink()
+    elif fault == "cut":
+        part.write_bytes(b"\xff\xff")
+    else:
+        (exporting / "study.json").write_text("")
+    done = export(office, file)
+    assert done.code == 1
+    assert "remove the folder and begin anew" in done.err
+    assert not list((file.parent / "book").glob("*"))
+
+
+def test_parts_made_under_another_key_begin_anew(office: Office, tmp_path: Path) -> None:
+    file = pricing_folder(tmp_path / "p")
+    halted(office, file)
+    exporting = file.parent / "exporting"
+    last = sorted(exporting.glob("people-*.pb"))[-1]
+    told = study_pb2.ExportPeopleResponse.FromString(last.read_bytes())
+    sealed_for = "insurer/insurer 0 2026-07-01"
+    told.confirm_token = StudySeal(bytes([9]) * 32).page_token(sealed_for, "x/0/")
+    last.write_bytes(told.SerializeToString())
+    done = export(office, file)
+    assert done.code == 1
+    assert not exporting.exists()
+    assert export(office, file).code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("exporting", "not for books"),
+        ("exporting/book", "not for books"),
+        ("runs", "not for books"),
+        ("../elsewhere/x", "outside the pricing folder"),
+        (".", "outside the pricing folder, or is it"),
+        ("pricing.yaml", "is a file"),
+        ("pricing.yaml/x", "is a file"),
+    ],
+)
+def test_where_no_book_can_be_is_refused_before_anything_is_asked(
+    office: Office, tmp_path: Path, name: str, told: str
+) -> None:
+    file = pricing_folder(tmp_path / "p")
+    text = file.read_text("utf-8")
+    assert "folder: book" in text
+    file.write_text(text.replace("folder: book", f"folder: {name}", 1), "utf-8")
+    before = len(office.log.kept), sorted(tmp_path.rglob("*"))
+    done = export(office, file)
+    assert done.code == 2, done.err
+    assert told in done.err
+    assert (len(office.log.kept), sorted(tmp_path.rglob("*"))) == before
+
+
+def test_neither_a_link_nor_a_book_with_a_manifest_of_ones_own_is_replaced(
+    office: Office, tmp_path: Path
+) -> None:
+    file = pricing_folder(tmp_path / "p")
+    book = file.parent / "book"
+    (book / "people.parquet").write_bytes(b"mine")
+    (book / "manifest.json").write_text('{"mine": true}')
+    done = export(office, file)
+    assert done.code == 1
+    assert "holds what no export has made (manifest.json, people.parquet)" in done.err
+    assert (book / "people.parquet").read_bytes() == b"mine"
+    book.rename(tmp_path / "mine")
+    book.symlink_to(tmp_path / "mine")
+    assert "is a link" in export(office, file).err
+    book.unlink()
+    assert export(office, file).code == 0
+
+
+def test_a_book_cut_while_it_was_made_is_made_again(office: Office, tmp_path: Path) -> None:
+    file = pricing_folder(tmp_path / "p")
+    halted(office, file)
+    made = file.parent / "exporting" / "book"
+    made.mkdir()
+    (made / "manifest.json").write_text('{"format": 1, "study": "')
+    assert export(office, file).code == 0
+    assert is_finished(file.parent / "book")
+    (file.parent / "book" / "people.parquet").write_bytes(b"another")
+    assert not is_finished(file.parent / "book")

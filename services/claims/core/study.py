@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 import msgspec
@@ -39,6 +39,8 @@ class Born(msgspec.Struct, frozen=True):
 
     birth_date: date
     sex: Sex
+    # Covered so soon after the five years of the birth that the day of cover tells more than these.
+    young: bool = False
 
 
 class Census:
@@ -50,9 +52,11 @@ class Census:
     """
 
     def __init__(self, people: Iterable[Born]) -> None:
-        months: Counter[tuple[Sex, int, int]] = Counter(
-            (one.sex, one.birth_date.year, one.birth_date.month) for one in people
-        )
+        months: Counter[tuple[Sex, int, int]] = Counter()
+        grown: Counter[tuple[Sex, int]] = Counter()
+        for one in people:
+            months[one.sex, one.birth_date.year, one.birth_date.month] += 1
+            grown[one.sex, one.birth_date.year // _BAND_YEARS] += not one.young
         years: dict[tuple[Sex, int], list[int]] = defaultdict(list)
         for (sex, year, _), number in months.items():
             years[sex, year].append(number)
@@ -63,18 +67,21 @@ class Census:
         self._told = {
             (sex, year): _precision(months=numbers, by_year=(sex, year // _BAND_YEARS) in by_year)
             for (sex, year), numbers in years.items()
-            if sum(bands[sex, year // _BAND_YEARS]) >= LEAST
+            if (band := (sex, year // _BAND_YEARS)) in by_year or grown[band] >= LEAST
         }
 
     def precision(self, one: Born) -> Precision | None:
         """How exactly; None for who is not told of at all."""
-        return self._told.get((one.sex, one.birth_date.year))
+        how = self._told.get((one.sex, one.birth_date.year))
+        return None if one.young and how is Precision.FIVE_YEARS else how
 
-    @property
-    def digest(self) -> str:
-        """The same for two censuses by which everybody is told alike; 16 hex digits."""
-        told = sorted((sex.value, year, int(how)) for (sex, year), how in self._told.items())
-        return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+def digest_of(people: Mapping[str, Born]) -> str:
+    """The same only of the same people, born alike, in one order; 32 hex digits."""
+    found = hashlib.sha256()
+    for whose, one in people.items():
+        found.update(repr((whose, one.birth_date, one.sex.value, one.young)).encode())
+    return found.hexdigest()[:32]
 
 
 def _precision(*, months: Sequence[int], by_year: bool) -> Precision:
@@ -83,12 +90,12 @@ def _precision(*, months: Sequence[int], by_year: bool) -> Precision:
     return Precision.MONTH if min(months) >= LEAST else Precision.YEAR
 
 
-def told_birth(birth: date, precision: Precision, first_day: date) -> date:
-    """The birth as it is told; the middle of what it may be, but never after the first cover.
+def told_birth(birth: date, precision: Precision) -> date:
+    """The birth as it is told: the first of its month, or the middle of what it may be.
 
-    >>> told_birth(date(1983, 3, 7), Precision.MONTH, date(2026, 1, 1))
+    >>> told_birth(date(1983, 3, 7), Precision.MONTH)
     datetime.date(1983, 3, 1)
-    >>> told_birth(date(1983, 3, 7), Precision.FIVE_YEARS, date(2026, 1, 1))
+    >>> told_birth(date(1983, 3, 7), Precision.FIVE_YEARS)
     datetime.date(1982, 7, 1)
     """
     if precision is Precision.MONTH:
@@ -96,7 +103,7 @@ def told_birth(birth: date, precision: Precision, first_day: date) -> date:
     year = birth.year
     if precision is Precision.FIVE_YEARS:
         year = year - year % _BAND_YEARS + _BAND_YEARS // 2
-    return min(date(year, 7, 1), first_day.replace(day=1))
+    return date(year, 7, 1)
 
 
 def condition_of(disclosed: Iterable[DisclosedCondition]) -> str:
@@ -194,6 +201,24 @@ def _anniversary(start: date, year: int) -> date:
         return start.replace(year=year)
     except ValueError:  # 29 February
         return date(year, 3, 1)
+
+
+def after_infancy(years: Iterable[PolicyYear], birth: date) -> list[PolicyYear]:
+    """The policy years from the second 1 January after birth on: cover of a newborn tells the birth.
+
+    The day is the same for all who were born in one year.
+    """
+    start = date(birth.year + 2, 1, 1)
+    return [
+        msgspec.structs.replace(one, first_day=max(one.first_day, start))
+        for one in years
+        if one.after_day > start
+    ]
+
+
+def is_young(first_day: date, birth: date) -> bool:
+    """Whether the first day of cover that is told may tell more than five years do of the birth."""
+    return first_day <= date(birth.year - birth.year % _BAND_YEARS + _BAND_YEARS + 1, 1, 1)
 
 
 def covering(years: Sequence[PolicyYear], day: date) -> PolicyYear | None:

@@ -24,31 +24,44 @@ from services.claims.storage.tables import (
 from services.common.sealing import Sealer
 
 
-def people_after(connection: Connection, insurer: str, after: str, most: int) -> Sequence[Any]:
+def last_policy(connection: Connection, insurer: str) -> int:
+    """The number of the insurer's newest policy; 0 without one."""
+    newest = select(func.max(policy.c.seq)).where(policy.c.insurer == insurer)
+    return connection.execute(newest).scalar_one() or 0
+
+
+def people_after(
+    connection: Connection, insurer: str, newest: int, after: str, most: int
+) -> Sequence[Any]:
     """The next people whom the insurer insures and nobody has erased, in the order of their ids.
+
+    Of policies up to the `newest`, so that who is insured later changes nothing.
 
     Each with the sealed token, and whether they are left out of studies.
     """
     found = (
         select(person.c.id, person.c.token, study_exclusion.c.token_index.label("left_out"))
         .outerjoin(study_exclusion, study_exclusion.c.token_index == person.c.token_index)
-        .where(person.c.id > after, _of(insurer))
+        .where(person.c.id > after, _of(insurer, newest))
         .order_by(person.c.id)
         .limit(most)
     )
     return connection.execute(found).all()
 
 
-def count_people(connection: Connection, insurer: str, last: str) -> tuple[int, int]:
+def count_people(
+    connection: Connection, insurer: str, newest: int, last: str
+) -> tuple[int, int]:
     """How many of these people come no later than an id, and how many there are."""
-    found = select(func.count().filter(person.c.id <= last), func.count()).where(_of(insurer))
-    done, total = connection.execute(found.select_from(person)).one()
+    found = select(func.count().filter(person.c.id <= last), func.count())
+    done, total = connection.execute(found.select_from(person).where(_of(insurer, newest))).one()
     return done, total
 
 
-def _of(insurer: str) -> Any:
+def _of(insurer: str, newest: int) -> Any:
     whose = select(insured.c.person_id).join(policy, policy.c.id == insured.c.policy_id)
-    return person.c.erased_us.is_(None) & person.c.id.in_(whose.where(policy.c.insurer == insurer))
+    theirs = whose.where(policy.c.insurer == insurer, policy.c.seq <= newest)
+    return person.c.erased_us.is_(None) & person.c.id.in_(theirs)
 
 
 def insured_as(

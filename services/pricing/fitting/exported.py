@@ -7,6 +7,7 @@ whoever asks the services hands in columns.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from services.common.state import write_private
 from services.pricing.fitting.dictionary import TABLES, Kind
 from services.pricing.fitting.experience.tables import connect, identifier, quoted
 from services.pricing.fitting.run_card import digest, versions
@@ -25,6 +27,7 @@ from services.pricing.fitting.run_card import digest, versions
 MANIFEST = "manifest.json"
 _FORMAT = 1
 _GROUP = 100_000  # rows
+_FEW = 5
 # By names of the study alone: the order in which a service tells of people would tell who they are.
 _ORDER = {
     "people": ("person_id",),
@@ -76,6 +79,7 @@ class BookWriter:
             if kind is None:
                 self._write(name)
             writer.close()
+            _on_disk(self._folder / f"{name}.parquet")
 
     def add(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
         """More rows of a table, column by column."""
@@ -108,7 +112,43 @@ def write_manifest(folder: Path, rows: Mapping[str, int], told: Mapping[str, Any
         **told,
     }
     content = msgspec.json.format(msgspec.json.encode(said, order="sorted")) + b"\n"
-    (folder / MANIFEST).write_bytes(content)
+    write_private(folder / MANIFEST, content, durable=True)
+
+
+def _on_disk(file: Path) -> None:
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class _Table(msgspec.Struct, frozen=True):
+    rows: int
+    sha256: str
+
+
+class _Manifest(msgspec.Struct, frozen=True):
+    format: int
+    study: str
+    tables: dict[str, _Table]
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the folder holds an export's manifest, and just the tables that it tells of."""
+    try:
+        told = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=_Manifest)
+        return (
+            told.format == _FORMAT
+            and re.fullmatch("[0-9a-f]{32}", told.study) is not None
+            and bool(told.tables)
+            and all(
+                name in TABLES and digest(folder / f"{name}.parquet") == one.sha256
+                for name, one in told.tables.items()
+            )
+        )
+    except (OSError, msgspec.MsgspecError):
+        return False
 
 
 def _put_in_order(file: Path, columns: Sequence[str]) -> None:
@@ -140,12 +180,22 @@ def rows_of(folder: Path) -> dict[str, int]:
     return {name: int(one["rows"]) for name, one in sorted(told["tables"].items())}
 
 
+def few_alike(folder: Path) -> int:
+    """So many people share birth, sex and conditions, as they are told, with fewer than four."""
+    told = ("birth_date", "sex", "conditions")
+    people = pq.read_table(folder / "people.parquet", columns=list(told))
+    cells = people.group_by(list(told)).aggregate([([], "count_all")])
+    return sum(number for number in cells["count_all"].to_pylist() if number < _FEW)
+
+
 def not_exported(folder: Path) -> list[str]:
     """Names of what a folder holds that no export has made: it may not be replaced then."""
     if not folder.exists():
         return []
     names = sorted(one.name for one in folder.iterdir())
-    made = {MANIFEST, *(f"{name}.parquet" for name in TABLES)} if MANIFEST in names else set()
+    made: set[str] = set()
+    if is_finished(folder):
+        made = {MANIFEST, *(f"{name}.parquet" for name in rows_of(folder))}
     return [name for name in names if name not in made]
 
 
@@ -160,5 +210,6 @@ def put_in_place(made: Path, folder: Path, aside: Path) -> tuple[Path, ...]:
         if folder.exists():
             folder.rename(aside)
         made.rename(folder)
+        _on_disk(folder.parent)
     shutil.rmtree(aside, ignore_errors=True)
     return tuple(sorted(folder.glob("*")))

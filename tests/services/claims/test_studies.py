@@ -5,8 +5,9 @@ What rests on SQL of its own is asked on both databases.
 
 from __future__ import annotations
 
+import base64
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from sqlalchemy import select
 from lipei.claims.v1 import claims_pb2, policy_pb2
 from lipei.claims.v1 import study_pb2 as pb
 from lipei.type.v1 import access_pb2
+from services.claims.storage import studies
 from services.claims.storage.policies import find_person
 from services.claims.storage.tables import person
 from services.common.access.caller import Caller
@@ -173,18 +175,73 @@ def test_two_studies_share_no_name(service: Served, desk: Desk) -> None:
     assert people(one) == people(exported(service, desk))
 
 
-def test_it_begins_anew_once_births_are_told_otherwise(service: Served, desk: Desk) -> None:
-    first, *_ = exported(service, desk)
-    imported(service, policy(2))  # born in March of 1980 too
-    assert people(exported(service, desk, page_token=first.next_page_token))
+def test_who_is_insured_meanwhile_changes_nothing(both: Served, desk: Desk) -> None:
+    first, second = exported(both, desk)
     other = policy(3)
-    other.members[0].birth_date = "1981-05-05"
-    imported(service, other)
-    fault = refused(service, desk, page_token=first.next_page_token)
-    assert (fault.code, fault.reason) == (
-        grpc.StatusCode.FAILED_PRECONDITION,
-        "POPULATION_CHANGED",
-    )
+    other.members[0].birth_date = "1980-05-05"  # makes the month of the others too exact
+    imported(both, other)
+    assert people(exported(both, desk, page_token=first.next_page_token)) == list(second.people)
+    (confirmed,) = exported(both, desk, page_token=second.confirm_token)
+    assert not confirmed.people
+    assert len(confirmed.grants) == 1
+    assert {one.birth_date for one in people(exported(both, desk))} == {"1980-07-01"}
+
+
+def test_who_withdraws_meanwhile_ends_the_study(both: Served, desk: Desk) -> None:
+    first, second = exported(both, desk)
+    assert exported(both, desk, page_token=second.confirm_token)[0].grants
+    leave_out(both, desk, f"members/{token('CN-ID', id_number(101))}")
+    for old in (first.next_page_token, second.confirm_token):
+        fault = refused(both, desk, page_token=old)
+        assert (fault.code, fault.reason) == (
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "POPULATION_CHANGED",
+        )
+
+
+class LogThenLeaves(Reads):
+    """Keeps leaves; once the first is kept, somebody already told of is in no study any more."""
+
+    leave: Callable[[], None] | None = None
+
+    async def append(self, reads: Sequence[Any]) -> None:
+        await super().append(reads)
+        if self.leave is not None and reads:
+            self.leave, leave = None, self.leave
+            leave()
+
+
+@pytest.mark.parametrize("place", [0, PEOPLE - 1])
+def test_who_withdraws_within_the_stream_ends_it(
+    sqlite_database: str, desk: Desk, place: int
+) -> None:
+    log = LogThenLeaves()
+    with office(sqlite_database, desk, log) as service:
+        tokens = [token("CN-ID", id_number(100 + index)) for index in range(PEOPLE)]
+        gone = _in_order(service, tokens)[place]  # of the first batch, or of the last
+
+        def leave() -> None:
+            with service.database.writing() as connection:
+                studies.leave_out(connection, service.keys.sealer(connection), [gone], 1)
+
+        assert len(people(exported(service, desk))) == PEOPLE
+        log.leave = leave
+        assert refused(service, desk).reason == "POPULATION_CHANGED"
+        assert log.leave is None
+        assert len(people(exported(service, desk))) == PEOPLE - 1
+
+
+def test_a_page_token_tells_no_id_and_cannot_be_made(service: Served, desk: Desk) -> None:
+    first, _ = exported(service, desk)
+    opened = base64.urlsafe_b64decode(first.next_page_token)
+    with service.database.reading() as connection:
+        ids = connection.execute(select(person.c.id)).scalars().all()
+    assert not [one for one in ids if one.encode() in opened]
+    plain = base64.urlsafe_b64encode(f"study insurer/insurer {STUDY} {BEFORE}\0/".encode())
+    forged = base64.urlsafe_b64encode(opened[:-1] + bytes([opened[-1] ^ 1]))
+    for other in (plain, forged):
+        fault = refused(service, desk, page_token=other.decode())
+        assert [one.reason for one in fault.violations] == ["FOREIGN_PAGE_TOKEN"]
 
 
 def test_who_stands_out_or_has_no_sex_is_left_out_and_counted(service: Served, desk: Desk) -> None:

@@ -6,12 +6,14 @@ What rests on SQL of its own is asked on both databases.
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import grpc
 import pytest
 from msgspec.structs import replace as changed
 
@@ -20,6 +22,7 @@ from lipei.type.v1 import reading_pb2
 from services.common.access.caller import Caller, calling_as, noting
 from services.common.access.pseudonym import study_name
 from services.common.access.studies import PURPOSE
+from services.common.access.study_tokens import StudySeal
 from services.common.access.tenant import Kind, Tenant
 from services.common.database import Database
 from services.common.refusals import Refused
@@ -81,7 +84,10 @@ class Office:
         """What is told, and the records as evidence names them."""
         people = [bytes.fromhex(named(token)) for token in tokens]
         told = {"study": STUDY, "before_date": BEFORE, "people": people, **more}
-        return asyncio.run(self._exported(pb.ExportReadingsRequest(**told), who or chief()))
+        who = who or chief()
+        whose = f"insurer/{who.insurer} {told['study']} {told['before_date']}"
+        told.setdefault("grant", StudySeal(KEY).grant(whose, b"".join(told["people"])))
+        return asyncio.run(self._exported(pb.ExportReadingsRequest(**told), who))
 
     async def _exported(
         self, request: pb.ExportReadingsRequest, who: Caller
@@ -177,3 +183,38 @@ def test_every_fault_of_a_request_is_told(office: Office) -> None:
     none, short = office.refused(), office.refused(people=[b"short"])
     assert [one.field for one in (*none.violations, *short.violations)] == ["people", "people[0]"]
     assert office.refused(ANNA, page_token="x").violations[0].reason == "FOREIGN_PAGE_TOKEN"
+
+
+def test_only_who_is_granted_is_told_of(office: Office) -> None:
+    def grant(*tokens: str, key: bytes = KEY, study: str = STUDY, ns: int | None = None) -> bytes:
+        seal = StudySeal(key) if ns is None else StudySeal(key, clock_ns=lambda: ns)
+        people = b"".join(bytes.fromhex(named(token)) for token in tokens)
+        return seal.grant(f"insurer/anxin {study} {BEFORE}", people)
+
+    assert office.values(ANNA, grant=grant(ANNA))
+    for other in (
+        b"",
+        b"x" * 40,
+        grant(BEN),
+        grant(ANNA, BEN),
+        grant(ANNA, study="1" * 32),
+        grant(ANNA, key=bytes([1]) * 32),
+        grant(ANNA, ns=0),  # long over
+    ):
+        fault = office.refused(ANNA, grant=other)
+        assert (fault.code, fault.reason) == (
+            grpc.StatusCode.PERMISSION_DENIED,
+            "STUDY_NOT_GRANTED",
+        )
+
+
+def test_a_page_token_tells_nothing_and_cannot_be_made(office: Office) -> None:
+    answers, _ = office.exported(ANNA, BEN)
+    token = answers[0].next_page_token
+    opened = base64.urlsafe_b64decode(token)
+    assert STUDY.encode() not in opened
+    forged = base64.urlsafe_b64encode(opened[:-1] + bytes([opened[-1] ^ 1])).decode()
+    plain = base64.urlsafe_b64encode(f"study insurer/anxin {STUDY} {BEFORE}\0".encode()).decode()
+    for other in (forged, plain):
+        fault = office.refused(ANNA, BEN, page_token=other)
+        assert fault.violations[0].reason == "FOREIGN_PAGE_TOKEN"

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from lipei.type.v1 import access_pb2 as lipei_dot_type_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blipei/claims/v1/study.proto\x12\x0flipei.claims.v1\x1a\x1alipei/type/v1/access.proto\"_\n\x13\x45xportPeopleRequest\x12\x13\n\x05study\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x19\n\x0b\x62\x65\x66ore_date\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x01\"\xc9\x01\n\x14\x45xportPeopleResponse\x12\x32\n\x06people\x18\x01 \x03(\x0b\x32\x1c.lipei.claims.v1.StudyPersonB\x04\xf0\xd1\x18\x03\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x35\n\x08left_out\x18\x03 \x01(\x0b\x32\x1d.lipei.claims.v1.StudyLeftOutB\x04\xf0\xd1\x18\x01\x12\x12\n\x04\x64one\x18\x04 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05total\x18\x05 \x01(\x03\x42\x04\xf0\xd1\x18\x01\"\xe0\x02\n\x0cStudyLeftOut\x12\x1b\n\rconsent_count\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x1f\n\x11sex_unknown_count\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12 \n\x12standing_out_count\x18\x03 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12!\n\x13never_covered_count\x18\x04 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x1b\n\rby_year_count\x18\x05 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12!\n\x13\x62y_five_years_count\x18\x06 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12(\n\x1a\x63laims_outside_cover_count\x18\x07 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x1f\n\x11\x63laims_open_count\x18\x08 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12%\n\x17\x63laims_impossible_count\x18\t \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x1b\n\roverlap_count\x18\n \x01(\x03\x42\x04\xf0\xd1\x18\x01\"\xdf\x01\n\x0bStudyPerson\x12\x14\n\x06person\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x18\n\nbirth_date\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x11\n\x03sex\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x18\n\nconditions\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x34\n\x08policies\x18\x05 \x03(\x0b\x32\x1c.lipei.claims.v1.StudyPolicyB\x04\xf0\xd1\x18\x03\x12\x31\n\x06\x63laims\x18\x06 \x03(\x0b\x32\x1b.lipei.claims.v1.StudyClaimB\x04\xf0\xd1\x18\x03:\n\x82\xd2\x18\x06person\"r\n\x0bStudyPolicy\x12\x14\n\x06policy\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x17\n\tfirst_day\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x17\n\tafter_day\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x1b\n\rcurrency_code\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x02\"\xba\x01\n\nStudyClaim\x12\x13\n\x05\x63laim\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x14\n\x06policy\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x13\n\x05\x63\x61use\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x17\n\tevent_day\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x18\n\nreport_day\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x1a\n\x0c\x61mount_minor\x18\x06 \x01(\x03\x42\x04\xf0\xd1\x18\x03\x12\x1d\n\x0fground_up_minor\x18\x07 \x01(\x03\x42\x04\xf0\xd1\x18\x03\"I\n\x16LeaveOutMembersRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x15\n\x07members\x18\x02 \x03(\tB\x04\xf0\xd1\x18\x03\"\x19\n\x17LeaveOutMembersResponse2\xe5\x01\n\x0cStudyService\x12\x66\n\x0c\x45xportPeople\x12$.lipei.claims.v1.ExportPeopleRequest\x1a%.lipei.claims.v1.ExportPeopleResponse\"\x07\xea\xd1\x18\x03\n\x01\x08\x30\x01\x12m\n\x0fLeaveOutMembers\x12\'.lipei.claims.v1.LeaveOutMembersRequest\x1a(.lipei.claims.v1.LeaveOutMembersResponse\"\x07\xea\xd1\x18\x03\n\x01\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blipei/claims/v1/study.proto\x12\x0flipei.claims.v1\x1a\x1alipei/type/v1/access.proto\"_\n\x13\x45xportPeopleRequest\x12\x13\n\x05study\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x19\n\x0b\x62\x65\x66ore_date\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x01\"\xfc\x01\n\x14\x45xportPeopleResponse\x12\x32\n\x06people\x18\x01 \x03(\x0b\x32\x1c.lipei.claims.v1.StudyPersonB\x04\xf0\xd1\x18\x03\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x35\n\x08left_out\x18\x03 \x01(\x0b\x32\x1d.lipei.claims.v1.StudyLeftOutB\x04\xf0\xd1\x18\x01\x12\x12\n\x04\x64one\x18\x04 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05total\x18\x05 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x14\n\x06grants\x18\x06 \x03(\x0c\x42\x04\xf0\xd1\x18\x02\x12\x1b\n\rconfirm_token\x18\x07 \x01(\tB\x04\xf0\xd1\x18\x01\"\x81\x03\n\x0cStudyLeftOut\x12\x1b\n\rconsent_count\x18\x01 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x1f\n\x11sex_unknown_count\x18\x02 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12 \n\x12standing_out_count\x18\x03 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12!\n\x13never_covered_count\x18\x04 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x1b\n\rby_year_count\x18\x05 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12!\n\x13\x62y_five_years_count\x18\x06 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12(\n\x1a\x63laims_outside_cover_count\x18\x07 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x1f\n\x11\x63laims_open_count\x18\x08 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12%\n\x17\x63laims_impossible_count\x18\t \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x1b\n\roverlap_count\x18\n \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x1f\n\x11infancy_cut_count\x18\x0b \x01(\x03\x42\x04\xf0\xd1\x18\x01\"\xdf\x01\n\x0bStudyPerson\x12\x14\n\x06person\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x18\n\nbirth_date\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x11\n\x03sex\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x18\n\nconditions\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x34\n\x08policies\x18\x05 \x03(\x0b\x32\x1c.lipei.claims.v1.StudyPolicyB\x04\xf0\xd1\x18\x03\x12\x31\n\x06\x63laims\x18\x06 \x03(\x0b\x32\x1b.lipei.claims.v1.StudyClaimB\x04\xf0\xd1\x18\x03:\n\x82\xd2\x18\x06person\"r\n\x0bStudyPolicy\x12\x14\n\x06policy\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x17\n\tfirst_day\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x17\n\tafter_day\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x1b\n\rcurrency_code\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x02\"\xba\x01\n\nStudyClaim\x12\x13\n\x05\x63laim\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x14\n\x06policy\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x13\n\x05\x63\x61use\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x17\n\tevent_day\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x18\n\nreport_day\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x1a\n\x0c\x61mount_minor\x18\x06 \x01(\x03\x42\x04\xf0\xd1\x18\x03\x12\x1d\n\x0fground_up_minor\x18\x07 \x01(\x03\x42\x04\xf0\xd1\x18\x03\"I\n\x16LeaveOutMembersRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x15\n\x07members\x18\x02 \x03(\tB\x04\xf0\xd1\x18\x03\"\x19\n\x17LeaveOutMembersResponse2\xe5\x01\n\x0cStudyService\x12\x66\n\x0c\x45xportPeople\x12$.lipei.claims.v1.ExportPeopleRequest\x1a%.lipei.claims.v1.ExportPeopleResponse\"\x07\xea\xd1\x18\x03\n\x01\x08\x30\x01\x12m\n\x0fLeaveOutMembers\x12\'.lipei.claims.v1.LeaveOutMembersRequest\x1a(.lipei.claims.v1.LeaveOutMembersResponse\"\x07\xea\xd1\x18\x03\n\x01\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,6 +48,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPORTPEOPLERESPONSE'].fields_by_name['done']._serialized_options = b'\360\321\030\001'
   _globals['_EXPORTPEOPLERESPONSE'].fields_by_name['total']._loaded_options = None
   _globals['_EXPORTPEOPLERESPONSE'].fields_by_name['total']._serialized_options = b'\360\321\030\001'
+  _globals['_EXPORTPEOPLERESPONSE'].fields_by_name['grants']._loaded_options = None
+  _globals['_EXPORTPEOPLERESPONSE'].fields_by_name['grants']._serialized_options = b'\360\321\030\002'
+  _globals['_EXPORTPEOPLERESPONSE'].fields_by_name['confirm_token']._loaded_options = None
+  _globals['_EXPORTPEOPLERESPONSE'].fields_by_name['confirm_token']._serialized_options = b'\360\321\030\001'
   _globals['_STUDYLEFTOUT'].fields_by_name['consent_count']._loaded_options = None
   _globals['_STUDYLEFTOUT'].fields_by_name['consent_count']._serialized_options = b'\360\321\030\001'
   _globals['_STUDYLEFTOUT'].fields_by_name['sex_unknown_count']._loaded_options = None
@@ -68,6 +72,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STUDYLEFTOUT'].fields_by_name['claims_impossible_count']._serialized_options = b'\360\321\030\001'
   _globals['_STUDYLEFTOUT'].fields_by_name['overlap_count']._loaded_options = None
   _globals['_STUDYLEFTOUT'].fields_by_name['overlap_count']._serialized_options = b'\360\321\030\001'
+  _globals['_STUDYLEFTOUT'].fields_by_name['infancy_cut_count']._loaded_options = None
+  _globals['_STUDYLEFTOUT'].fields_by_name['infancy_cut_count']._serialized_options = b'\360\321\030\001'
   _globals['_STUDYPERSON'].fields_by_name['person']._loaded_options = None
   _globals['_STUDYPERSON'].fields_by_name['person']._serialized_options = b'\360\321\030\003'
   _globals['_STUDYPERSON'].fields_by_name['birth_date']._loaded_options = None
@@ -115,19 +121,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPORTPEOPLEREQUEST']._serialized_start=76
   _globals['_EXPORTPEOPLEREQUEST']._serialized_end=171
   _globals['_EXPORTPEOPLERESPONSE']._serialized_start=174
-  _globals['_EXPORTPEOPLERESPONSE']._serialized_end=375
-  _globals['_STUDYLEFTOUT']._serialized_start=378
-  _globals['_STUDYLEFTOUT']._serialized_end=730
-  _globals['_STUDYPERSON']._serialized_start=733
-  _globals['_STUDYPERSON']._serialized_end=956
-  _globals['_STUDYPOLICY']._serialized_start=958
-  _globals['_STUDYPOLICY']._serialized_end=1072
-  _globals['_STUDYCLAIM']._serialized_start=1075
-  _globals['_STUDYCLAIM']._serialized_end=1261
-  _globals['_LEAVEOUTMEMBERSREQUEST']._serialized_start=1263
-  _globals['_LEAVEOUTMEMBERSREQUEST']._serialized_end=1336
-  _globals['_LEAVEOUTMEMBERSRESPONSE']._serialized_start=1338
-  _globals['_LEAVEOUTMEMBERSRESPONSE']._serialized_end=1363
-  _globals['_STUDYSERVICE']._serialized_start=1366
-  _globals['_STUDYSERVICE']._serialized_end=1595
+  _globals['_EXPORTPEOPLERESPONSE']._serialized_end=426
+  _globals['_STUDYLEFTOUT']._serialized_start=429
+  _globals['_STUDYLEFTOUT']._serialized_end=814
+  _globals['_STUDYPERSON']._serialized_start=817
+  _globals['_STUDYPERSON']._serialized_end=1040
+  _globals['_STUDYPOLICY']._serialized_start=1042
+  _globals['_STUDYPOLICY']._serialized_end=1156
+  _globals['_STUDYCLAIM']._serialized_start=1159
+  _globals['_STUDYCLAIM']._serialized_end=1345
+  _globals['_LEAVEOUTMEMBERSREQUEST']._serialized_start=1347
+  _globals['_LEAVEOUTMEMBERSREQUEST']._serialized_end=1420
+  _globals['_LEAVEOUTMEMBERSRESPONSE']._serialized_start=1422
+  _globals['_LEAVEOUTMEMBERSRESPONSE']._serialized_end=1447
+  _globals['_STUDYSERVICE']._serialized_start=1450
+  _globals['_STUDYSERVICE']._serialized_end=1679
 # @@protoc_insertion_point(module_scope)

@@ -59,12 +59,16 @@ class ExportPeopleResponse(_message.Message):
     LEFT_OUT_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
+    GRANTS_FIELD_NUMBER: _builtins.int
+    CONFIRM_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Goes on after these; empty at the end."""
     done: _builtins.int
     """Of all who are insured and not erased: how many are looked at up to here, and how many there are."""
     total: _builtins.int
     """All of them."""
+    confirm_token: _builtins.str
+    """Of the last answer: as a page_token it gets an answer without people, or POPULATION_CHANGED."""
     @_builtins.property
     def people(self) -> _containers.RepeatedCompositeFieldContainer[Global___StudyPerson]:
         """In an order that means nothing."""
@@ -72,6 +76,12 @@ class ExportPeopleResponse(_message.Message):
     @_builtins.property
     def left_out(self) -> Global___StudyLeftOut:
         """Of the people between the token before and this one."""
+
+    @_builtins.property
+    def grants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Of the last answer: what lets pricing tell of these people, a hundred thousand at a time in the order told. Good for
+        fifteen minutes; the confirm_token gets new ones.
+        """
 
     def __init__(
         self,
@@ -81,10 +91,12 @@ class ExportPeopleResponse(_message.Message):
         left_out: Global___StudyLeftOut | None = ...,
         done: _builtins.int = ...,
         total: _builtins.int = ...,
+        grants: _abc.Iterable[_builtins.bytes] | None = ...,
+        confirm_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["left_out", b"left_out"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "left_out", b"left_out", "next_page_token", b"next_page_token", "people", b"people", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm_token", b"confirm_token", "done", b"done", "grants", b"grants", "left_out", b"left_out", "next_page_token", b"next_page_token", "people", b"people", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -106,6 +118,7 @@ class StudyLeftOut(_message.Message):
     CLAIMS_OPEN_COUNT_FIELD_NUMBER: _builtins.int
     CLAIMS_IMPOSSIBLE_COUNT_FIELD_NUMBER: _builtins.int
     OVERLAP_COUNT_FIELD_NUMBER: _builtins.int
+    INFANCY_CUT_COUNT_FIELD_NUMBER: _builtins.int
     consent_count: _builtins.int
     """People who withdrew a consent."""
     sex_unknown_count: _builtins.int
@@ -126,6 +139,8 @@ class StudyLeftOut(_message.Message):
     """Claims of those told that came in before their first day."""
     overlap_count: _builtins.int
     """Policy years of those told that were cut because another policy of the person covers the same days."""
+    infancy_cut_count: _builtins.int
+    """People of those told whose cover before the second 1 January after their birth is not told."""
     def __init__(
         self,
         *,
@@ -139,10 +154,11 @@ class StudyLeftOut(_message.Message):
         claims_open_count: _builtins.int = ...,
         claims_impossible_count: _builtins.int = ...,
         overlap_count: _builtins.int = ...,
+        infancy_cut_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_five_years_count", b"by_five_years_count", "by_year_count", b"by_year_count", "claims_impossible_count", b"claims_impossible_count", "claims_open_count", b"claims_open_count", "claims_outside_cover_count", b"claims_outside_cover_count", "consent_count", b"consent_count", "never_covered_count", b"never_covered_count", "overlap_count", b"overlap_count", "sex_unknown_count", b"sex_unknown_count", "standing_out_count", b"standing_out_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_five_years_count", b"by_five_years_count", "by_year_count", b"by_year_count", "claims_impossible_count", b"claims_impossible_count", "claims_open_count", b"claims_open_count", "claims_outside_cover_count", b"claims_outside_cover_count", "consent_count", b"consent_count", "infancy_cut_count", b"infancy_cut_count", "never_covered_count", b"never_covered_count", "overlap_count", b"overlap_count", "sex_unknown_count", b"sex_unknown_count", "standing_out_count", b"standing_out_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -164,7 +180,7 @@ class StudyPerson(_message.Message):
     """32 hex digits. Whoever lacks the services' key can neither make it nor lead it back."""
     birth_date: _builtins.str
     """"YYYY-MM-01" of the month of birth; where that would tell a person, 1 July of the year, or of the third of five years.
-    Never after the first day of cover.
+    Always before the first day of cover.
     """
     sex: _builtins.str
     """"F" or "M"."""

@@ -77,12 +77,16 @@ class StudyServiceServicer:
         whose sex is not known, and who would stand out: what is told of birth and sex is made as coarse as it takes for at
         least five people to share it, and who shares it with fewer even so is not told of. The counts say how many.
 
+        All is told of who were insured when it began. The stream ends with POPULATION_CHANGED when one of them withdrew, was
+        erased, or is known otherwise by its end: what it told so far must not be kept. Before a study is kept, however much
+        later, the last answer's confirm_token asks the same again.
+
         A page_token goes on after its batch. What changed meanwhile of policies and claims shows in what is still to come.
 
         PERMISSION_DENIED PURPOSE_NOT_ALLOWED: the call did not say lipei-purpose "deidentified-study".
         INVALID_ARGUMENT also for a page_token of another study.
-        FAILED_PRECONDITION POPULATION_CHANGED: since the first batch people came or went, so that what is told of birth may
-        have to be coarser; begin a new study.
+        FAILED_PRECONDITION POPULATION_CHANGED: since the study began somebody of it withdrew, was erased or is known otherwise,
+        so that another may stand out; drop what was told, and begin anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

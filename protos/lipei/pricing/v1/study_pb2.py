@@ -27,7 +27,7 @@ from lipei.type.v1 import access_pb2 as lipei_dot_type_dot_v1_dot_access__pb2
 from lipei.type.v1 import reading_pb2 as lipei_dot_type_dot_v1_dot_reading__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clipei/pricing/v1/study.proto\x12\x10lipei.pricing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alipei/type/v1/access.proto\x1a\x1blipei/type/v1/reading.proto\"w\n\x15\x45xportReadingsRequest\x12\x13\n\x05study\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x19\n\x0b\x62\x65\x66ore_date\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x14\n\x06people\x18\x03 \x03(\x0c\x42\x04\xf0\xd1\x18\x03\x12\x18\n\npage_token\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x01\"\x95\x01\n\x16\x45xportReadingsResponse\x12\x33\n\x06people\x18\x01 \x03(\x0b\x32\x1d.lipei.pricing.v1.StudyReaderB\x04\xf0\xd1\x18\x03\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x12\n\x04\x64one\x18\x03 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05total\x18\x04 \x01(\x03\x42\x04\xf0\xd1\x18\x01\"g\n\x0bStudyReader\x12\x14\n\x06person\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x36\n\x08readings\x18\x02 \x03(\x0b\x32\x1e.lipei.pricing.v1.StudyReadingB\x04\xf0\xd1\x18\x03:\n\x82\xd2\x18\x06person\"\xcc\x02\n\x0cStudyReading\x12\x15\n\x07reading\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x12\n\x04\x63ode\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x13\n\x05value\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x12\n\x04unit\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x38\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x03\x12\x36\n\x0creceive_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x03\x12:\n\nprovenance\x18\x07 \x01(\x0e\x32 .lipei.type.v1.ReadingProvenanceB\x04\xf0\xd1\x18\x03\x12:\n\x0e\x66\x61sting_status\x18\x08 \x01(\x0e\x32\x1c.lipei.type.v1.FastingStatusB\x04\xf0\xd1\x18\x03\x32~\n\x0cStudyService\x12n\n\x0e\x45xportReadings\x12\'.lipei.pricing.v1.ExportReadingsRequest\x1a(.lipei.pricing.v1.ExportReadingsResponse\"\x07\xea\xd1\x18\x03\n\x01\x08\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1clipei/pricing/v1/study.proto\x12\x10lipei.pricing.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alipei/type/v1/access.proto\x1a\x1blipei/type/v1/reading.proto\"\x8c\x01\n\x15\x45xportReadingsRequest\x12\x13\n\x05study\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x19\n\x0b\x62\x65\x66ore_date\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x14\n\x06people\x18\x03 \x03(\x0c\x42\x04\xf0\xd1\x18\x03\x12\x18\n\npage_token\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x13\n\x05grant\x18\x05 \x01(\x0c\x42\x04\xf0\xd1\x18\x02\"\x95\x01\n\x16\x45xportReadingsResponse\x12\x33\n\x06people\x18\x01 \x03(\x0b\x32\x1d.lipei.pricing.v1.StudyReaderB\x04\xf0\xd1\x18\x03\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x12\n\x04\x64one\x18\x03 \x01(\x03\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05total\x18\x04 \x01(\x03\x42\x04\xf0\xd1\x18\x01\"g\n\x0bStudyReader\x12\x14\n\x06person\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x36\n\x08readings\x18\x02 \x03(\x0b\x32\x1e.lipei.pricing.v1.StudyReadingB\x04\xf0\xd1\x18\x03:\n\x82\xd2\x18\x06person\"\xcc\x02\n\x0cStudyReading\x12\x15\n\x07reading\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x12\n\x04\x63ode\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x13\n\x05value\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x12\n\x04unit\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x38\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x03\x12\x36\n\x0creceive_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x03\x12:\n\nprovenance\x18\x07 \x01(\x0e\x32 .lipei.type.v1.ReadingProvenanceB\x04\xf0\xd1\x18\x03\x12:\n\x0e\x66\x61sting_status\x18\x08 \x01(\x0e\x32\x1c.lipei.type.v1.FastingStatusB\x04\xf0\xd1\x18\x03\x32~\n\x0cStudyService\x12n\n\x0e\x45xportReadings\x12\'.lipei.pricing.v1.ExportReadingsRequest\x1a(.lipei.pricing.v1.ExportReadingsResponse\"\x07\xea\xd1\x18\x03\n\x01\x08\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +42,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXPORTREADINGSREQUEST'].fields_by_name['people']._serialized_options = b'\360\321\030\003'
   _globals['_EXPORTREADINGSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_EXPORTREADINGSREQUEST'].fields_by_name['page_token']._serialized_options = b'\360\321\030\001'
+  _globals['_EXPORTREADINGSREQUEST'].fields_by_name['grant']._loaded_options = None
+  _globals['_EXPORTREADINGSREQUEST'].fields_by_name['grant']._serialized_options = b'\360\321\030\002'
   _globals['_EXPORTREADINGSRESPONSE'].fields_by_name['people']._loaded_options = None
   _globals['_EXPORTREADINGSRESPONSE'].fields_by_name['people']._serialized_options = b'\360\321\030\003'
   _globals['_EXPORTREADINGSRESPONSE'].fields_by_name['next_page_token']._loaded_options = None
@@ -74,14 +76,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STUDYREADING'].fields_by_name['fasting_status']._serialized_options = b'\360\321\030\003'
   _globals['_STUDYSERVICE'].methods_by_name['ExportReadings']._loaded_options = None
   _globals['_STUDYSERVICE'].methods_by_name['ExportReadings']._serialized_options = b'\352\321\030\003\n\001\010'
-  _globals['_EXPORTREADINGSREQUEST']._serialized_start=140
-  _globals['_EXPORTREADINGSREQUEST']._serialized_end=259
-  _globals['_EXPORTREADINGSRESPONSE']._serialized_start=262
-  _globals['_EXPORTREADINGSRESPONSE']._serialized_end=411
-  _globals['_STUDYREADER']._serialized_start=413
-  _globals['_STUDYREADER']._serialized_end=516
-  _globals['_STUDYREADING']._serialized_start=519
-  _globals['_STUDYREADING']._serialized_end=851
-  _globals['_STUDYSERVICE']._serialized_start=853
-  _globals['_STUDYSERVICE']._serialized_end=979
+  _globals['_EXPORTREADINGSREQUEST']._serialized_start=141
+  _globals['_EXPORTREADINGSREQUEST']._serialized_end=281
+  _globals['_EXPORTREADINGSRESPONSE']._serialized_start=284
+  _globals['_EXPORTREADINGSRESPONSE']._serialized_end=433
+  _globals['_STUDYREADER']._serialized_start=435
+  _globals['_STUDYREADER']._serialized_end=538
+  _globals['_STUDYREADING']._serialized_start=541
+  _globals['_STUDYREADING']._serialized_end=873
+  _globals['_STUDYSERVICE']._serialized_start=875
+  _globals['_STUDYSERVICE']._serialized_end=1001
 # @@protoc_insertion_point(module_scope)

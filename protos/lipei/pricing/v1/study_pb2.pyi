@@ -30,12 +30,15 @@ class ExportReadingsRequest(_message.Message):
     BEFORE_DATE_FIELD_NUMBER: _builtins.int
     PEOPLE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    GRANT_FIELD_NUMBER: _builtins.int
     study: _builtins.str
     """The study's id, as claims was given it."""
     before_date: _builtins.str
     """Day of valuation, "YYYY-MM-DD": readings that were received before it, in UTC."""
     page_token: _builtins.str
     """From an answer before, to go on after it; empty begins."""
+    grant: _builtins.bytes
+    """Of claims, for just these people in their order."""
     @_builtins.property
     def people(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """Pseudonyms of the study, of 16 bytes each; 1 to 100,000."""
@@ -47,10 +50,11 @@ class ExportReadingsRequest(_message.Message):
         before_date: _builtins.str = ...,
         people: _abc.Iterable[_builtins.bytes] | None = ...,
         page_token: _builtins.str = ...,
+        grant: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_date", b"before_date", "page_token", b"page_token", "people", b"people", "study", b"study"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_date", b"before_date", "grant", b"grant", "page_token", b"page_token", "people", b"people", "study", b"study"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -64,12 +64,13 @@ class StudyServiceServicer:
 
     def ExportReadings(self, request, context):
         """The readings, as they count, of those of the named people who are members of the caller's insurer, as a stream of
-        batches. Each person is one leaf of the evidence log before their batch leaves. Only who knows a person's pseudonym can
-        ask for them, and claims tells that of whom may be in the study (lipei.claims.v1.StudyService.ExportPeople).
+        batches. Each person is one leaf of the evidence log before their batch leaves. Claims
+        grants them, of whom may be in the study at that time (lipei.claims.v1.StudyService.ExportPeople).
 
         Readings that were taken back, or that their recorder or the member has erased, are not among them.
 
         PERMISSION_DENIED PURPOSE_NOT_ALLOWED: the call did not say lipei-purpose "deidentified-study".
+        PERMISSION_DENIED STUDY_NOT_GRANTED: the grant is over, or of other people, or made under another key; ask claims again.
         INVALID_ARGUMENT also for a page_token of another study.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -44,12 +44,13 @@ class StudyServiceStub:
     def __new__(cls, channel: _aio.Channel) -> StudyServiceAsyncStub: ...
     ExportReadings: _grpc.UnaryStreamMultiCallable[_study_pb2.ExportReadingsRequest, _study_pb2.ExportReadingsResponse]
     """The readings, as they count, of those of the named people who are members of the caller's insurer, as a stream of
-    batches. Each person is one leaf of the evidence log before their batch leaves. Only who knows a person's pseudonym can
-    ask for them, and claims tells that of whom may be in the study (lipei.claims.v1.StudyService.ExportPeople).
+    batches. Each person is one leaf of the evidence log before their batch leaves. Claims
+    grants them, of whom may be in the study at that time (lipei.claims.v1.StudyService.ExportPeople).
 
     Readings that were taken back, or that their recorder or the member has erased, are not among them.
 
     PERMISSION_DENIED PURPOSE_NOT_ALLOWED: the call did not say lipei-purpose "deidentified-study".
+    PERMISSION_DENIED STUDY_NOT_GRANTED: the grant is over, or of other people, or made under another key; ask claims again.
     INVALID_ARGUMENT also for a page_token of another study.
     """
 
@@ -69,12 +70,13 @@ class StudyServiceAsyncStub(StudyServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ExportReadings: _aio.UnaryStreamMultiCallable[_study_pb2.ExportReadingsRequest, _study_pb2.ExportReadingsResponse]  # type: ignore[assignment]
     """The readings, as they count, of those of the named people who are members of the caller's insurer, as a stream of
-    batches. Each person is one leaf of the evidence log before their batch leaves. Only who knows a person's pseudonym can
-    ask for them, and claims tells that of whom may be in the study (lipei.claims.v1.StudyService.ExportPeople).
+    batches. Each person is one leaf of the evidence log before their batch leaves. Claims
+    grants them, of whom may be in the study at that time (lipei.claims.v1.StudyService.ExportPeople).
 
     Readings that were taken back, or that their recorder or the member has erased, are not among them.
 
     PERMISSION_DENIED PURPOSE_NOT_ALLOWED: the call did not say lipei-purpose "deidentified-study".
+    PERMISSION_DENIED STUDY_NOT_GRANTED: the grant is over, or of other people, or made under another key; ask claims again.
     INVALID_ARGUMENT also for a page_token of another study.
     """
 
@@ -97,12 +99,13 @@ class StudyServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_study_pb2.ExportReadingsResponse], _abc.AsyncIterator[_study_pb2.ExportReadingsResponse]]:
         """The readings, as they count, of those of the named people who are members of the caller's insurer, as a stream of
-        batches. Each person is one leaf of the evidence log before their batch leaves. Only who knows a person's pseudonym can
-        ask for them, and claims tells that of whom may be in the study (lipei.claims.v1.StudyService.ExportPeople).
+        batches. Each person is one leaf of the evidence log before their batch leaves. Claims
+        grants them, of whom may be in the study at that time (lipei.claims.v1.StudyService.ExportPeople).
 
         Readings that were taken back, or that their recorder or the member has erased, are not among them.
 
         PERMISSION_DENIED PURPOSE_NOT_ALLOWED: the call did not say lipei-purpose "deidentified-study".
+        PERMISSION_DENIED STUDY_NOT_GRANTED: the grant is over, or of other people, or made under another key; ask claims again.
         INVALID_ARGUMENT also for a page_token of another study.
         """
 

@@ -23,9 +23,12 @@ from services.claims.core.study import (
     Census,
     Cover,
     Precision,
+    after_infancy,
     cause_of,
     condition_of,
     covering,
+    digest_of,
+    is_young,
     policy_years,
     told_birth,
 )
@@ -75,21 +78,43 @@ birthdays = st.builds(
 def test_whatever_is_told_of_birth_and_sex_is_shared_by_enough(people: list[Born]) -> None:
     census = Census(people)
     told = Counter(
-        (told_birth(one.birth_date, how, FAR), how, one.sex)
+        (told_birth(one.birth_date, how), how, one.sex)
         for one in people
         if (how := census.precision(one)) is not None
     )
     assert all(number >= LEAST for number in told.values())
 
 
-def test_a_census_by_which_all_are_told_alike_is_the_same() -> None:
-    people = [born(1980, day=day) for day in range(1, LEAST + 1)]
-    assert Census(people).digest == Census([*people, born(1980)]).digest
-    assert Census(people).digest != Census([*people, born(1980, 8)]).digest
+def test_people_are_the_same_only_if_all_are_born_alike() -> None:
+    two = {"a": born(1980), "b": born(1981)}
+    assert digest_of(two) == digest_of(dict(two))
+    others = {"a": born(1980)}, {**two, "c": born(1980)}, {**two, "b": born(1981, 8)}
+    assert digest_of(two) not in {digest_of(one) for one in others}
 
 
-def test_a_coarse_birth_is_never_after_the_first_cover() -> None:
-    assert told_birth(date(2025, 1, 9), Precision.YEAR, date(2025, 2, 20)) == date(2025, 2, 1)
+def test_a_newborn_s_first_day_of_cover_does_not_tell_the_birth() -> None:
+    for birth in (date(2020, 1, 1), date(2020, 12, 31)):  # each covered from the day of birth
+        cover = Cover(
+            policy_id="p", policy_start=birth, start=birth, end=date(2024, 1, 1), currency="CNY"
+        )
+        years, _ = policy_years([cover], FAR)
+        told = after_infancy(years, birth)
+        assert told[0].first_day == date(2022, 1, 1) > told_birth(birth, Precision.YEAR)
+        assert told[-1].after_day == date(2024, 1, 1)
+        assert not after_infancy([one for one in years if one.after_day <= date(2022, 1, 1)], birth)
+
+
+def test_whose_cover_begins_soon_after_five_years_is_not_told_by_them() -> None:
+    assert is_young(date(2026, 1, 1), date(2024, 2, 3))
+    assert not is_young(date(2026, 1, 2), date(2024, 2, 3))
+    grown = [born(2020)] * LEAST
+    young = Born(date(2024, 2, 3), Sex.FEMALE, young=True)
+    census = Census([*grown, young])
+    assert census.precision(young) is None
+    assert census.precision(grown[0]) is Precision.FIVE_YEARS
+    assert Census([*grown[1:], young]).precision(grown[0]) is None  # four are left beside them
+    many = Census([*grown, *[young] * LEAST])
+    assert many.precision(young) is many.precision(grown[0]) is Precision.MONTH
 
 
 @pytest.mark.parametrize(
