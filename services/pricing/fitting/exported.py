@@ -166,7 +166,7 @@ def _put_in_order(file: Path, columns: Sequence[str]) -> None:
         found = con.sql(
             f"SELECT * FROM read_parquet({quoted(str(file))}) ORDER BY {order}"  # nosec B608 # noqa: S608 - names of ours
         )
-        for batch in found.fetch_record_batch(_GROUP):
+        for batch in found.to_arrow_reader(_GROUP):
             writer.write_table(pa.Table.from_batches([batch]).cast(schema))
         writer.close()
         out.flush()
