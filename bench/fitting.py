@@ -28,8 +28,6 @@ A = TypeVar("A")
 _LEVELS = (10, 2, 4, 4, 4, 5, 5, 3, 2, 2)
 _RATE = 0.12
 _YEARS = 3
-# Taking turns; the median of each side counts.
-_TURNS = 3
 _IRLS = "numpy IRLS on the split rows with a plain matrix: the coefficients only, no errors"
 _VARYING = "lifelines' time-varying Cox model on the same rows, CPU"
 # Between the two solvers, in the coefficients themselves.
@@ -58,7 +56,7 @@ def measure(report: Report, sizes: Sizes) -> None:
             _timed(lambda: regress("poisson", design, counts, volume, person, where="bench")),
             _timed(lambda: _irls(design, counts, volume)),
         )
-        for _ in range(_TURNS)
+        for _ in range(sizes.turns)
     ]
     (found, *_), (plain, *_) = turns[0]
     if np.abs(found.coefficients - plain).max() > _SAME:
@@ -95,7 +93,9 @@ def _beside_lifelines(report: Report, sizes: Sizes) -> None:
     names = [f"x{place}" for place in range(len(design.columns) - 1)]
     wide = pd.DataFrame(design.wide(slice(None))[:, 1:], columns=names)
     frame = pd.concat([wide, rows], axis=1)
-    turns = [_timed(lambda: monthly_poisson(rows, design, where="bench")) for _ in range(_TURNS)]
+    turns = [
+        _timed(lambda: monthly_poisson(rows, design, where="bench")) for _ in range(sizes.turns)
+    ]
     cox, _, floor = _timed(
         lambda: CoxTimeVaryingFitter().fit(
             frame, id_col="person_id", event_col="event", start_col="start", stop_col="stop"

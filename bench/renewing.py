@@ -27,8 +27,6 @@ from services.pricing.tariffs.loader import example_tariffs, load_folder
 _COLLAR = Collar(least_millionths=850_000, greatest_millionths=1_250_000, source="bench")
 _CAP = CreditCap(share_millionths=200_000, source="bench")
 _CHUNK = 1_000_000
-# Floor and ours take turns, and the median of each counts.
-_TURNS = 3
 _FLOOR = (
     "DuckDB, Parquet to Parquet: the same people joined with the tariff's tables, every factor and "
     "the clipped premium kept as floats; no balance, no waterfall, no check of a row"
@@ -53,7 +51,7 @@ def measure(report: Report, sizes: Sizes, folder: Path) -> None:
             _timed(lambda: _joined(rates, book, folder / "floor.parquet")),
             _timed(lambda: renew_book(work, lambda *_: None)),
         )
-        for _ in range(_TURNS)
+        for _ in range(sizes.turns)
     ]
     floor, floor_cpu = (statistics.median(turn[0][place] for turn in turns) for place in (0, 1))
     ours, cpu = (statistics.median(turn[1][place] for turn in turns) for place in (0, 1))

@@ -54,6 +54,7 @@ class Sizes:
     appended: int = 200
     stored_claims: int = 100_000
     renewals: int = 10_000_000
+    turns: int = 3  # of ours and a floor, one after the other; the median of each counts
     fitted: int = 1_000_000
     varying: int = 214_000  # people's years; 175,000 rows are left before first events
 
@@ -85,6 +86,7 @@ QUICK = Sizes(
     appended=10,
     stored_claims=40,
     renewals=2_000,
+    turns=1,
     fitted=3_000,
     varying=600,
 )

@@ -13,9 +13,6 @@ from pathlib import Path
 from services.common.access.desks import sandbox_names
 from services.common.sealing.key_sources import master_keys
 from services.common.settings import (
-    key_file,
-    master_key_command,
-    master_key_file,
     member_token_key_file,
     temporal_codec_key_file,
     trust_domain,
@@ -26,6 +23,7 @@ from services.common.transport.certificates import TlsRefused, load_identity
 from services.common.transport.names import WITNESSES
 from stack.authority import Authority, mints
 from stack.child import Launch, python
+from stack.kept_keys import KeysForgotten, keep_in_mind, lost_keys
 from stack.probes import http_answers, service_serves, tcp_accepts
 from stack.sandbox_issuer import SandboxIssuer, has_issuer
 from stack.supervisor import ChildSpec
@@ -84,6 +82,7 @@ class Installation:
         load_or_make_key(member_token_key_file(self.state))
         master_keys(self.state)
         codec_keys.load_or_make(temporal_codec_key_file(self.state), datetime.now(UTC))
+        keep_in_mind(self.state, SERVICES)
         forget_addresses(self.state)
         if address := self._elsewhere("TEMPORAL_ADDRESS"):
             if not tcp_accepts(address, timeout_s=5.0):
@@ -101,22 +100,15 @@ class Installation:
 
     def _refuse_lost_keys(self) -> None:
         """Make no key in place of a lost one: under a new one nothing could be found or opened."""
-        if not any((self.state / f"{service}.db").exists() for service in SERVICES):
-            return
-        needed = [member_token_key_file(self.state)]
-        if not master_key_command():
-            needed.append(master_key_file(self.state))
-        # What signed before left its public half beside it.
-        signing = [
-            key_file(self.state, f"{name.upper()}_EVIDENCE_KEY_FILE", f"{name}_evidence.key")
-            for name in SERVICES
-        ]
-        needed += [file for file in signing if file.with_suffix(".vkey").exists()]
-        lost = [str(file) for file in needed if not file.exists()]
+        try:
+            lost = ", ".join(map(str, lost_keys(self.state, SERVICES)))
+        except KeysForgotten as unread:
+            raise NotThere(str(unread)) from None
         if lost:
             raise NotThere(
-                f"not there: {', '.join(lost)}; databases in {self.state} were filled under what "
-                "stood in it: put it back from its backup. Nothing was written"
+                f"not there: {lost}; databases of {self.state} were filled under what stood in "
+                "it: put it back from its backup; to begin anew with empty databases, take a new "
+                "state directory. Nothing was written"
             )
 
     def _certify(self) -> None:

@@ -1,6 +1,7 @@
 """What services have told of a study so far: one file an answer, so that it goes on where it ended.
 
-A part is whole or not there, and none between two others is missing. Asks nobody, and knows no table of a book.
+A part is whole or not there, and none between two others is missing. Asks nobody, and knows no
+table of a book.
 """
 
 from __future__ import annotations

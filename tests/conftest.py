@@ -26,6 +26,8 @@ from tests.statements import share_compiled_statements
 
 _POSTGRES = pytest.StashKey[str]()
 _DATA = Path(__file__).parent / "data"
+# Fixtures that are the URL of a database, of each kind in turn.
+_URLS = ("database_url", "shared_url", "stocked_url")
 # Properties of `make test`: no deadlines, the same examples every time, and as many as suffice to
 # find the mistakes that tests/fault/mutation.py makes on purpose. With Hypothesis' own "ci", which
 # differs in nothing but its hundred examples, all properties are a part of `make fault`.
@@ -77,6 +79,25 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
         gc.freeze()
         gc.set_threshold(*_OBJECTS_BEFORE_A_SEARCH)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """On which kinds of database a test runs.
+
+    On SQLite each does. On PostgreSQL `make test` runs those that are marked `both_databases`: what
+    is done at the same time, and of the rest enough that PostgreSQL is asked every statement that
+    any of them asks. The others run on it in `make fault`.
+    """
+    both = metafunc.definition.get_closest_marker("both_databases")
+    postgresql = pytest.param("postgresql", marks=() if both else pytest.mark.fault)
+    told = {
+        name.strip()
+        for mark in metafunc.definition.iter_markers("parametrize")
+        for name in (mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0])
+    }
+    for url in _URLS:
+        if url in metafunc.fixturenames and url not in told:
+            metafunc.parametrize(url, ["sqlite", postgresql], indirect=True)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -180,8 +201,23 @@ def sqlite_database(tmp_path: Path, schema: str) -> str:
     return f"sqlite:///{path}"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture
 def database_url(request: pytest.FixtureRequest) -> str:
-    """The URL of a fresh database, of each kind in turn."""
+    """The URL of a fresh database, of the kind whose turn it is."""
     kind = "sqlite_database" if request.param == "sqlite" else "postgres_database"
     return str(request.getfixturevalue(kind))
+
+
+@pytest.fixture(scope="module")
+def shared_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, schema: str
+) -> Iterator[str]:
+    """The URL of one database for a whole file of tests, of the kind whose turn it is."""
+    if request.param == "sqlite":
+        path = tmp_path_factory.mktemp("shared") / "test.db"
+        shutil.copyfile(migrated_file(schema), path)
+        yield f"sqlite:///{path}"
+        return
+    like: Callable[[str], str] = request.getfixturevalue("postgres_like")
+    with fresh_database(request.getfixturevalue("postgres_url"), like(schema)) as url:
+        yield url

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from functools import cache
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -40,6 +39,7 @@ from services.common.money import (
     format_minor,
     parse_decimal,
 )
+from services.common.zones import zone_names
 
 MAX_LINES = 5_000
 MAX_DIAGNOSES = 100
@@ -133,14 +133,8 @@ def _authorisation_faults(bill: bill_pb2.Bill, add: _Add) -> None:
             add(field, "MALFORMED", "must be 1 to 48 letters, digits and hyphens")
 
 
-@cache
-def _zones() -> frozenset[str]:
-    # ZoneInfo alone also opens helper files such as "posixrules".
-    return frozenset(available_timezones())
-
-
 def _time_faults(bill: bill_pb2.Bill, add: _Add) -> None:
-    if bill.time_zone not in _zones():
+    if bill.time_zone not in zone_names():
         add("time_zone", "UNKNOWN_ZONE", 'must be an IANA name such as "Asia/Shanghai"')
     times = {}
     for field in ("start_time", "end_time"):
@@ -290,12 +284,16 @@ def future_faults(bill: bill_pb2.Bill, at_us: int) -> list[Violation]:
     """What of a bill lies on a day that has not begun where the hospital is, at this time.
 
     What takes a bill back may: it pays nothing. Of lines the engine sees to it, for none may be
-    later than its bill.
+    later than its bill. A stay that ends at midnight (24:00 of a day) has ended with that day.
     """
     if bill.kind == bill_pb2.BILL_KIND_REVERSAL:
         return []
     today = day_received(bill, at_us + _CLOCK_AHEAD_US)
-    days = {"start_time": start_day(bill), "end_time": end_day(bill)}
+    zone, end = ZoneInfo(bill.time_zone), bill.end_time.ToNanoseconds()
+    if end > bill.start_time.ToNanoseconds():
+        end -= 1
+    ends = _day(Timestamp(seconds=end // 1_000_000_000), zone)
+    days = {"start_time": start_day(bill), "end_time": ends}
     text = "lies on a day that has not begun in the hospital's zone; send the bill when it is over"
     return [
         Violation(f"bill.{field}", "IN_THE_FUTURE", text)

@@ -48,7 +48,8 @@ class Taken:
 def check(request: claims_pb2.SubmitClaimRequest, tenant: Tenant, at_us: int) -> str:
     """Content hash of a request without faults, that comes at this time.
 
-    Who sends the bill, how, and under which consent is not in it.
+    Who sends the bill, how, and under which consent is not in it. A day to come alone refuses
+    nothing here: `take_in` sees whether the bill is known.
 
     Raises: Refused with every fault, or when the bill is not final or another hospital's.
     """
@@ -61,7 +62,8 @@ def check(request: claims_pb2.SubmitClaimRequest, tenant: Tenant, at_us: int) ->
         faults.append(Violation("bill.name", "NOT_A_NAME", text))
     if request.wait.seconds < 0 or request.wait.nanos < 0:
         faults.append(Violation("wait", "NEGATIVE", "must not be negative"))
-    faults = faults or [*core_faults(request.bill), *future_faults(request.bill, at_us)]
+    if not faults and (faults := core_faults(request.bill)):
+        faults += future_faults(request.bill, at_us)
     if faults:
         raise invalid(faults)
     if tenant.hospital not in (None, hospital_of(request.bill)):
@@ -105,8 +107,11 @@ def take_in(
     A hospital is refused alike whether nobody insures the member or their plan does not fit: else a
     made-up bill, which leaves no trace, would tell whom an insurer insures.
 
-    Raises: Refused for other content under a known id, a withdrawn consent, an unknown member or
-    another currency.
+    What is known is answered whatever its day is on today's clock, which may have been set back;
+    it opens no further claims then.
+
+    Raises: Refused for other content under a known id, a withdrawn consent, a day to come, an
+    unknown member or another currency.
     """
     known = _known(connection, sealer, tenant, request, bill_hash)
     if known is not None:
@@ -119,9 +124,11 @@ def take_in(
     if bill.consent and withdrawals.is_withdrawn(connection, bill.consent):
         text = "the consent under which this bill left the hospital is withdrawn; stop"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "CONSENT_WITHDRAWN", text)
-    if tenant.hospital is not None:  # first what does not depend on whom anybody insures
+    early = future_faults(bill, at_us)
+    if early or tenant.hospital is not None:  # first what does not depend on whom anybody insures
         rows, _ = _same_bill(connection, sealer, tenant, bill, bill_hash)
-        if bill.kind == bill_pb2.BILL_KIND_CORRECTION:
+        _refuse_early(connection, sealer, rows, bill, bill_hash, early)
+        if tenant.hospital is not None and bill.kind == bill_pb2.BILL_KIND_CORRECTION:
             person_id = policies.find_person(connection, sealer, bill.member_token)
             _refuse_anothers(rows, person_id, bill)
     person_id, insured = _insured(connection, sealer, tenant, bill)
@@ -134,6 +141,9 @@ def take_in(
             raise
         raise _nobody_answers(tenant) from None
     rows, taken_over = _same_bill(connection, sealer, tenant, bill, bill_hash)
+    _refuse_early(connection, sealer, rows, bill, bill_hash, early)
+    if early:
+        answering = []
     if taken_over:
         coordination.give_way(connection, [row.id for row in taken_over])
     if tenant.hospital is not None:
@@ -275,6 +285,29 @@ def _same_bill(
         text = "this provider's bill number was taken in with other content; ask the hospital"
         raise Refused(grpc.StatusCode.ALREADY_EXISTS, "BILL_CONFLICT", text)
     return rows, ended
+
+
+def _refuse_early(
+    connection: Connection,
+    sealer: Sealer,
+    rows: Sequence[Row[Any]],
+    bill: bill_pb2.Bill,
+    bill_hash: str,
+    early: Sequence[Violation],
+) -> None:
+    """A day that has not begun refuses what would open a claim or change one, and no known bill.
+
+    Raises: Refused with these faults of the bill's days, unless the claims rest on it as it is.
+    """
+    if not early:
+        return
+    if not rows or (
+        bill.kind == bill_pb2.BILL_KIND_CORRECTION
+        and not all(
+            corrections.says_nothing_new(connection, sealer, row, bill_hash) for row in rows
+        )
+    ):
+        raise invalid(early)
 
 
 def _refuse_anothers(rows: Sequence[Row[Any]], person_id: str | None, bill: bill_pb2.Bill) -> None:

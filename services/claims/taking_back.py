@@ -21,13 +21,14 @@ ACTOR = "hospital"
 # A hospital's worker hands its other bills over after this one.
 BANK_RETRY_S = 5.0
 _S, _E = ClaimState, Event
+_UNPAID_ENDS = (_S.DENIED, _S.CLOSED_ZERO, _S.UPHELD, _S.APPEALED, _S.OVERTURNED)
 # What leads out of each state while nothing was paid: the claim is over.
 _UNPAID: dict[ClaimState, tuple[Event, ...]] = {
     **dict.fromkeys(
         (*store.UNDECIDED, *store.PENDED, _S.AUTO_APPROVED, _S.APPROVED, _S.PAYABLE), (_E.WITHDRAW,)
     ),
     **dict.fromkeys((_S.PAYMENT_FAILED, _S.RETURNED), (_E.RETRY_PAYMENT, _E.WITHDRAW)),
-    **dict.fromkeys((_S.DENIED, _S.CLOSED_ZERO, _S.UPHELD), (_E.WITHDRAW,)),
+    **dict.fromkeys(_UNPAID_ENDS, (_E.WITHDRAW,)),
 }
 # And once money was paid, which is to come back.
 _BACK = (_E.REVERSE, _E.OPEN_RECOVERY)
@@ -47,7 +48,8 @@ def take_back(
 
     What is not paid is withdrawn, what is paid is to be recovered. Repeating it changes nothing.
 
-    Raises: Refused when no claim rests on it, the bank has its payment, or it is appealed.
+    Raises: Refused when no claim rests on it, the bank has its payment, or one that was paid is
+    appealed.
     """
     rows = _claims(connection, sealer, tenant, bill)
     if store.lock(connection, (row.policy_id for row in rows), (row.person_id for row in rows)):
@@ -89,8 +91,8 @@ def _undo(connection: Connection, sealer: Sealer, row: Row[Any], at_us: int) -> 
             "the bank has the payment; wait for its word and repeat",
             retry_after_s=BANK_RETRY_S,
         )
-    if state is _S.APPEALED:
-        text = "the claim is appealed; its appeal is decided first"
+    if state is _S.APPEALED and (row.paid or row.recoverable):
+        text = "money was paid on the claim and it is appealed; its appeal is decided first"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "APPEAL_OPEN", text)
     back = min(row.owed, row.paid)
     moves = _PAID[state] if back else _UNPAID.get(state, ())

@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from functools import cache
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import msgspec
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -19,6 +18,7 @@ from lipei.type.v1 import reading_pb2
 from services.common.access.tenant import Kind
 from services.common.grpc_edge import Violation
 from services.common.request_id import request_id_faults
+from services.common.zones import zone_names
 from services.pricing.core.book import is_tariff_name
 from services.pricing.core.programme import Measure, Target
 from services.pricing.core.quote import Asked, Participation
@@ -384,13 +384,7 @@ def differing(places: Sequence[int]) -> list[Violation]:
 
 
 def _zone(name: str) -> tzinfo | None:
-    return ZoneInfo(name) if name in _zones() else None
-
-
-@cache
-def _zones() -> frozenset[str]:
-    """The names of the IANA database, without what is this machine's own (localtime) or no zone."""
-    return frozenset(available_timezones() - {"Factory", "localtime"})
+    return ZoneInfo(name) if name in zone_names() else None
 
 
 def _no_day(field: str) -> Violation:

@@ -439,5 +439,5 @@ def _say(file: PricingFile, folder: Path, left_out: Counter[str]) -> None:
     if few:
         say(f"people who share birth, sex and conditions with fewer than four others: {few:,}")
     if not rows["readings"]:
-        say("no readings: nobody has any, or claims and pricing hold two study_pseudonym.key files")
+        say("no readings: nobody has any")
     say_next(f"lipei pricing check -f {file.path}", f"lipei pricing study -f {file.path}")

@@ -145,10 +145,8 @@ def test_the_host_is_named(summary: dict[str, Any]) -> None:
 
 
 # While the stack is on its way up; and while, all of it up, it is measured.
-@pytest.mark.parametrize(
-    "moment",
-    ["Starting the stack", pytest.param("Measuring decision", marks=pytest.mark.fault)],
-)
+@pytest.mark.fault
+@pytest.mark.parametrize("moment", ["Starting the stack", "Measuring decision"])
 def test_an_interrupted_run_keeps_its_rows_and_leaves_no_process(
     moment: str, tmp_path: Path
 ) -> None:

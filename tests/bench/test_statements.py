@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from sqlalchemy import text
 
 from bench.statements import counted
 from services.common.database import Database
+
+pytestmark = pytest.mark.both_databases
 
 
 def test_statements_and_commits_are_counted(database_url: str) -> None:

@@ -124,6 +124,9 @@ _WITHDRAWABLE = {
     _S.DENIED: _C.NONE,
     _S.CLOSED_ZERO: _C.NONE,
     _S.UPHELD: _C.NONE,
+    # An objection to a decision that paid nothing has no object any more.
+    _S.APPEALED: _C.END,
+    _S.OVERTURNED: _C.END,
 }
 # A claim that was paid may stand here when its bill is taken back; that ends the clock that runs.
 _REVERSIBLE = {

@@ -204,9 +204,9 @@ def _anniversary(start: date, year: int) -> date:
 
 
 def after_infancy(years: Iterable[PolicyYear], birth: date) -> list[PolicyYear]:
-    """The policy years from the second 1 January after birth on: cover of a newborn tells the birth.
+    """The policy years from the second 1 January after birth on, a day that tells the year alone.
 
-    The day is the same for all who were born in one year.
+    The first day of a newborn's cover would tell the birth.
     """
     start = date(birth.year + 2, 1, 1)
     return [

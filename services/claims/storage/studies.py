@@ -49,9 +49,7 @@ def people_after(
     return connection.execute(found).all()
 
 
-def count_people(
-    connection: Connection, insurer: str, newest: int, last: str
-) -> tuple[int, int]:
+def count_people(connection: Connection, insurer: str, newest: int, last: str) -> tuple[int, int]:
     """How many of these people come no later than an id, and how many there are."""
     found = select(func.count().filter(person.c.id <= last), func.count())
     done, total = connection.execute(found.select_from(person).where(_of(insurer, newest))).one()

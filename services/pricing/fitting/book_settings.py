@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 
+from services.common.zones import zone_names
 from services.pricing.fitting.dictionary import TABLES
 from services.pricing.fitting.section import Section, SectionKind
 
@@ -52,7 +52,7 @@ class BookSettings:
 def read_book(section: Section) -> BookSettings:
     """The settings of the section; its faults are noted there."""
     zone = section.text("zone", "Asia/Shanghai")
-    if zone not in zoneinfo.available_timezones():
+    if zone not in zone_names():
         section.fault("zone", "ZONE", "must be a zone of the tz database, such as Asia/Shanghai")
         zone = "Asia/Shanghai"
     valuation_day = section.day("valuation_day", "2026-01-01")

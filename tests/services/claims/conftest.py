@@ -1,9 +1,4 @@
-"""Databases of these tests: with this service's tables, and where they ask for it with a stock.
-
-On SQLite each test runs. On PostgreSQL `make test` runs those that are marked `both_databases`:
-what is done at the same time, and of the rest enough that PostgreSQL is asked every statement that
-any of them asks. The others run on it in `make fault`.
-"""
+"""Databases of these tests: with this service's tables, and where they ask for it with a stock."""
 
 from __future__ import annotations
 
@@ -18,16 +13,6 @@ from tests.postgres import database_like, fresh_database
 from tests.services.claims.stock import Stock, insured, stocked_file
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """On which kinds of database a test runs."""
-    both = metafunc.definition.get_closest_marker("both_databases")
-    postgresql = pytest.param("postgresql", marks=() if both else pytest.mark.fault)
-    told = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
-    for url in ("database_url", "stocked_url"):
-        if url in metafunc.fixturenames and url not in told:
-            metafunc.parametrize(url, ["sqlite", postgresql], indirect=True)
-
-
 @pytest.fixture(scope="session")
 def schema() -> str:
     return "services.claims"
@@ -37,13 +22,6 @@ def schema() -> str:
 def stock() -> Stock:
     """What a stocked database has: policy 1 of two people under the example plan."""
     return insured(2)
-
-
-@pytest.fixture
-def database_url(request: pytest.FixtureRequest) -> str:
-    """The URL of a fresh database, of the kind whose turn it is."""
-    kinds = {"sqlite": "sqlite_database", "postgresql": "postgres_database"}
-    return str(request.getfixturevalue(kinds[request.param]))
 
 
 @pytest.fixture

@@ -558,9 +558,9 @@ def test_a_bill_whose_paid_claim_was_appealed_is_taken_back_and_the_money_recove
         assert "claims:incurred" not in books(service)
 
 
-@pytest.mark.parametrize("upheld", [False, True])
+@pytest.mark.parametrize("stands", ["denied", "appealed", "upheld"])
 def test_a_bill_whose_claim_paid_nothing_is_taken_back_and_the_claim_is_over(
-    service: Served, desk: Desk, *, upheld: bool
+    service: Served, desk: Desk, stands: str
 ) -> None:
     claim = decided(service, "B1", BIG)
     deny = review_pb2.LineReview(
@@ -568,17 +568,24 @@ def test_a_bill_whose_claim_paid_nothing_is_taken_back_and_the_claim_is_over(
     )
     claim = reviewed(service, claim, deny)
     assert claim.state == pb.CLAIM_STATE_DENIED
-    if upheld:
+    if stands != "denied":
         appealed = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, claim)).claim
-        desk.who = another()
-        upholds = asked(
-            review_pb2.DecideAppealRequest, appealed, outcome=review_pb2.APPEAL_OUTCOME_UPHOLD
-        )
-        service.review.DecideAppeal(upholds)
+        if stands == "upheld":
+            desk.who = another()
+            upholds = asked(
+                review_pb2.DecideAppealRequest, appealed, outcome=review_pb2.APPEAL_OUTCOME_UPHOLD
+            )
+            service.review.DecideAppeal(upholds)
     (ended,) = taken_back(service, bill("B1", BIG))
     assert (ended.name, ended.state) == (claim.name, pb.CLAIM_STATE_WITHDRAWN)
     assert not ended.HasField("recoverable")
+    assert not ended.HasField("days_left")
     assert (used(service), books(service)) == ({}, {})
+    if stands == "appealed":  # there is no appeal left to decide
+        decides = asked(
+            review_pb2.DecideAppealRequest, ended, outcome=review_pb2.APPEAL_OUTCOME_UPHOLD
+        )
+        assert refused(service.review.DecideAppeal, decides).reason == "WRONG_STATE"
 
 
 @pytest.mark.parametrize("given_up", [False, True])

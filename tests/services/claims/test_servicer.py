@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from lipei.claims.v1 import policy_pb2
 from lipei.type.v1 import bill_pb2
 from services.claims.storage.sealed import person_subject
 from services.claims.storage.tables import decision
+from services.common.access.caller import Caller
 from services.common.grpc_edge import RpcFault, error_of
 from tests.services.claims.given import (
     BED,
@@ -37,6 +38,9 @@ from tests.services.claims.given import (
 )
 from tests.services.claims.serving import Served, Stuck, served
 from tests.services.claims.stock import Stock, insured
+from tests.tenants import HOSPITAL, of_hospital, of_insurer
+
+BILL, CONSENT = (f"hospitals/{HOSPITAL}/{one}" for one in ("bills/b1", "consents/c1"))
 
 
 @pytest.fixture
@@ -179,11 +183,16 @@ def test_refusals_open_no_claim(service: Served) -> None:
     assert not service.claims.ListClaims(pb.ListClaimsRequest(parent="policies/-")).claims
 
 
+def in_china_us(moment: str) -> int:
+    return int(datetime.fromisoformat(f"{moment}+08:00").timestamp()) * 1_000_000
+
+
 @contextmanager
-def served_at(database: str, moment: str) -> Iterator[Served]:
+def served_at(
+    database: str, moment: str, caller: Callable[[], Caller] = of_insurer
+) -> Iterator[Served]:
     """The service with a policy, while its clock stands at this moment in China."""
-    now_us = int(datetime.fromisoformat(f"{moment}+08:00").timestamp()) * 1_000_000
-    with served(database, clock=lambda: now_us) as running:
+    with served(database, clock=lambda: in_china_us(moment), caller=caller) as running:
         publish(running)
         imported(running, policy(1))
         yield running
@@ -223,11 +232,86 @@ def test_a_bill_of_today_is_taken_at_any_hour_and_by_a_clock_that_is_an_hour_ahe
         assert claim.decision.benefit == yuan("20000")
 
 
+@pytest.mark.parametrize("zone", ["localtime", "Factory", "posixrules"])
+def test_a_day_does_not_hang_on_the_servers_own_zone(service: Served, zone: str) -> None:
+    given = bill("B1")
+    given.time_zone = zone
+    fault = refused(service.claims.SubmitClaim, submission(given))
+    assert [(v.field, v.reason) for v in fault.violations] == [("bill.time_zone", "UNKNOWN_ZONE")]
+
+
+def test_a_bill_that_ends_at_midnight_is_of_the_day_that_ends_then(sqlite_database: str) -> None:
+    """24:00 of a day is written as 0:00 of the next; a moment later is the next day."""
+    midnight = datetime.fromisoformat("2026-05-09T00:00:00+08:00").astimezone(UTC)
+    with served_at(sqlite_database, "2026-05-08T09:00:00") as service:
+        given = bill("B1", days=("2026-05-08", "2026-05-08"))
+        given.end_time.FromDatetime(midnight)
+        given.end_time.nanos = 1
+        fault = refused(service.claims.SubmitClaim, submission(given))
+        assert [v.field for v in fault.violations] == ["bill.end_time"]
+        given.end_time.nanos = 0
+        assert service.claims.SubmitClaim(submission(given)).claims
+        # What begins then is of the next day, and so is its end.
+        next_day = bill("B2", days=("2026-05-08", "2026-05-08"))
+        next_day.start_time.FromDatetime(midnight)
+        next_day.end_time.FromDatetime(midnight)
+        fault = refused(service.claims.SubmitClaim, submission(next_day))
+        assert [v.field for v in fault.violations] == ["bill.start_time", "bill.end_time"]
+
+
+@pytest.mark.parametrize("who", ["insurer", "hospital"])
+def test_a_known_bill_is_answered_though_the_clock_was_set_back(
+    sqlite_database: str, who: str
+) -> None:
+    clock, calling = ["2026-05-08T12:00:00"], [of_insurer()]
+    with served(
+        sqlite_database, clock=lambda: in_china_us(clock[0]), caller=lambda: calling[0]
+    ) as service:
+        publish(service)
+        imported(service, policy(1))
+        given = bill("B1")
+        if who == "hospital":
+            calling[0] = of_hospital()
+            given.name, given.consent = BILL, CONSENT
+        first = submission(given)
+        (claim,) = service.claims.SubmitClaim(first).claims
+        clock[0] = "2026-05-07T12:00:00"
+        given.kind = bill_pb2.BILL_KIND_CORRECTION
+        same = submission(given)
+        given.kind = bill_pb2.BILL_KIND_FINAL
+        for again in (first, submission(given), same):
+            (known,) = service.claims.SubmitClaim(again).claims
+            assert (known.name, known.state) == (claim.name, claim.state)
+        # What would change the claim, or open one, is judged by the day as before.
+        other = bill("B1", line(1, DRUG, "3.00", "1"))
+        other.name, other.consent = given.name, given.consent
+        other.kind = bill_pb2.BILL_KIND_CORRECTION
+        unknown = bill("B2")
+        unknown.name, unknown.consent = given.name, given.consent
+        for refused_one in (other, unknown):
+            fault = refused(service.claims.SubmitClaim, submission(refused_one))
+            assert [v.reason for v in fault.violations] == ["IN_THE_FUTURE"]
+
+
+def test_a_day_to_come_does_not_tell_a_hospital_whom_an_insurer_insures(
+    sqlite_database: str,
+) -> None:
+    calling, reasons = [of_insurer()], []
+    with served_at(sqlite_database, "2026-05-07T12:00:00", lambda: calling[0]) as service:
+        calling[0] = of_hospital()
+        for person in (100, 777):
+            made_up = bill("B9", person=person)
+            made_up.name, made_up.consent = BILL, CONSENT
+            fault = refused(service.claims.SubmitClaim, submission(made_up))
+            reasons.append([v.reason for v in fault.violations])
+        assert reasons == [["IN_THE_FUTURE"], ["IN_THE_FUTURE"]]
+
+
 @pytest.mark.parametrize(
     ("now", "early", "reached"),
     [
         ("2026-05-07T20:00:00", "Asia/Shanghai", "Pacific/Auckland"),
-        ("2026-05-08T01:00:00", "America/New_York", "Asia/Shanghai"),
+        ("2026-05-08T01:00:00", "America/Halifax", "Asia/Shanghai"),
     ],
 )
 def test_the_day_is_the_one_where_the_hospital_is(

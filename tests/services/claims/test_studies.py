@@ -24,6 +24,7 @@ from services.claims.storage.policies import find_person
 from services.claims.storage.tables import person
 from services.common.access.caller import Caller
 from services.common.access.studies import PURPOSE
+from services.common.evidence.access_read import AccessRead
 from services.common.refusals import RpcFault, error_of
 from tests.callers import Reads, pseudonym
 from tests.services.claims.given import bill, id_number, imported, policy, publish, submission
@@ -202,13 +203,14 @@ def test_who_withdraws_meanwhile_ends_the_study(both: Served, desk: Desk) -> Non
 class LogThenLeaves(Reads):
     """Keeps leaves; once the first is kept, somebody already told of is in no study any more."""
 
-    leave: Callable[[], None] | None = None
+    def __init__(self) -> None:
+        super().__init__()
+        self.leaving: list[Callable[[], None]] = []
 
-    async def append(self, reads: Sequence[Any]) -> None:
+    async def append(self, reads: Sequence[AccessRead]) -> None:
         await super().append(reads)
-        if self.leave is not None and reads:
-            self.leave, leave = None, self.leave
-            leave()
+        if self.leaving and reads:
+            self.leaving.pop()()
 
 
 @pytest.mark.parametrize("place", [0, PEOPLE - 1])
@@ -225,9 +227,9 @@ def test_who_withdraws_within_the_stream_ends_it(
                 studies.leave_out(connection, service.keys.sealer(connection), [gone], 1)
 
         assert len(people(exported(service, desk))) == PEOPLE
-        log.leave = leave
+        log.leaving.append(leave)
         assert refused(service, desk).reason == "POPULATION_CHANGED"
-        assert log.leave is None
+        assert not log.leaving
         assert len(people(exported(service, desk))) == PEOPLE - 1
 
 

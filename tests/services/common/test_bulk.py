@@ -23,6 +23,8 @@ from sqlalchemy import (
 from services.common.bulk import copy_rows, insert_numbered, one_of
 from services.common.database import SERIAL, Database
 
+pytestmark = pytest.mark.both_databases
+
 kept = Table(
     "kept",
     MetaData(),

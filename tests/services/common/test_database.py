@@ -14,6 +14,8 @@ from sqlalchemy import Connection, exc, text
 
 from services.common.database import Database, append_only_ddl
 
+pytestmark = pytest.mark.both_databases
+
 WHO: ContextVar[str] = ContextVar("WHO", default="nobody")
 
 

@@ -13,6 +13,8 @@ from sqlalchemy import exc, text
 from services.common.database import Database, UnknownSchema, migrate
 from tests.services.common.programs import Together, together
 
+pytestmark = pytest.mark.both_databases
+
 STARTERS = 3
 PAUSE = "time.sleep(0.2)"  # lets every starter come along while the first one migrates
 UNTIL_ANOTHER_IS_HELD_UP = """

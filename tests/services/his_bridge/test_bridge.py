@@ -22,12 +22,13 @@ from services.common.sealing.key_sources import master_keys
 from services.his_bridge.storage.sealed import open_record
 from stack.probes import free_ports
 from tests.identities import acting
-from tests.postgres import fresh_database
 from tests.services.his_bridge.consenting import everybody
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server
 from tests.services.his_bridge.population import SENDABLE, bad, bad_id, good, readings
 from tests.services.his_bridge.records import BASE_URL, claim, tokens, write_profile
 from tests.services.his_bridge.running import CALL_S, HOSPITAL, Bridge, running_bridge
+
+pytestmark = pytest.mark.both_databases
 
 GOOD, READINGS, DRAFTS = 130, 30, 2
 
@@ -45,18 +46,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirServer]:
         yield found
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield ""
-        return
-    with fresh_database(request.getfixturevalue("postgres_url")) as found:
-        yield found
-
-
 @pytest.fixture(scope="module")
 def bridge(
-    url: str, server: FhirServer, tmp_path_factory: pytest.TempPathFactory
+    shared_url: str, server: FhirServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bridge]:
     folder = tmp_path_factory.mktemp("bridge")
     write_profile(folder / "profiles", server.base_url)
@@ -65,7 +57,7 @@ def bridge(
     base = base.replace("hospital: demo-hospital", "hospital: away")
     base = base.replace(server.base_url, f"http://127.0.0.1:{free_ports(1)[0]}/fhir")
     away.write_text(base.replace("page_size: 50", "page_size: 50, attempts: 1"), "utf-8")
-    with running_bridge(folder / "state", folder / "profiles", url) as found:
+    with running_bridge(folder / "state", folder / "profiles", shared_url) as found:
         found.consented(everybody())
         yield found
 
@@ -76,8 +68,8 @@ def report(bridge: Bridge) -> pb.PullBillsResponse:
 
 
 @pytest.fixture
-def database(bridge: Bridge, url: str) -> Iterator[Database]:
-    found = Database(url or f"sqlite:///{bridge.state / 'his_bridge.db'}")
+def database(bridge: Bridge, shared_url: str) -> Iterator[Database]:
+    found = Database(shared_url)
     yield found
     found.close()
 
@@ -534,7 +526,7 @@ def test_a_page_of_few_features_and_a_foreign_token_are_refused(bridge: Bridge) 
     assert refusal(bridge.stub.ListClinicalFeatures, unknown).reason == "NOT_FOUND"
 
 
-def test_health_is_told_and_a_stop_is_graceful(bridge: Bridge, url: str, tmp_path: Path) -> None:
+def test_health_is_told_and_a_stop_is_graceful(bridge: Bridge, tmp_path: Path) -> None:
     asked = health_pb2.HealthCheckRequest(service="lipei.his_bridge.v1.HisBridgeService")
     told = health_pb2_grpc.HealthStub(bridge.channel).Check(asked, timeout=CALL_S)
     assert told.status == health_pb2.HealthCheckResponse.SERVING

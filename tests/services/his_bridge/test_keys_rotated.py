@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from services.common.sealing import SubjectKeys, rotation
 from services.common.sealing.key_sources import KeyFile
 from services.common.sealing.master import RereadKeys
@@ -22,6 +24,7 @@ BILLS = 40
 FOREVER = 1 << 62
 
 
+@pytest.mark.both_databases
 def test_a_pull_goes_on_under_rotation(database_url: str, tmp_path: Path) -> None:
     file = KeyFile(tmp_path / "master_keys.json")
     database = with_tables(database_url, "services.his_bridge")

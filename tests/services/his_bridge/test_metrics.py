@@ -26,6 +26,8 @@ from tests.services.his_bridge.test_operations import (
     write,
 )
 
+pytestmark = pytest.mark.both_databases
+
 Samples = dict[tuple[str, ...], float]
 
 

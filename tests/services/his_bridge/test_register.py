@@ -23,7 +23,6 @@ from services.common.grpc_edge import RpcFault, error_of
 from services.common.sealing import SubjectKeys
 from services.common.sealing.key_sources import master_keys
 from services.his_bridge.storage.about import records_about
-from tests.postgres import fresh_database
 from tests.services.his_bridge.consenting import everybody
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server
 from tests.services.his_bridge.population import good, readings
@@ -36,6 +35,8 @@ from tests.services.his_bridge.running import (
     environ_for,
     running_bridge,
 )
+
+pytestmark = pytest.mark.both_databases
 
 PEOPLE, BILLS, READINGS = 6, 30, 12
 LI, WANG, *OTHERS = everybody(PEOPLE)
@@ -50,22 +51,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirServer]:
         yield found
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield ""
-        return
-    with fresh_database(request.getfixturevalue("postgres_url")) as found:
-        yield found
-
-
 @pytest.fixture(scope="module")
 def bridge(
-    url: str, server: FhirServer, tmp_path_factory: pytest.TempPathFactory
+    shared_url: str, server: FhirServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bridge]:
     folder = tmp_path_factory.mktemp("bridge")
     write_profile(folder / "profiles", server.base_url)
-    with running_bridge(folder / "state", folder / "profiles", url) as found:
+    with running_bridge(folder / "state", folder / "profiles", shared_url) as found:
         yield found
 
 
@@ -174,10 +166,10 @@ def test_a_consent_frees_what_was_held_in_the_order_of_arrival(
 
 
 def test_the_evidence_of_each_read_names_its_consent(
-    bridge: Bridge, url: str, given: dict[str, pb.Consent]
+    bridge: Bridge, shared_url: str, given: dict[str, pb.Consent]
 ) -> None:
     shown = {one.bill.name: one.bill.consent for one in bridge.bills()}
-    database = Database(url or f"sqlite:///{bridge.state / 'his_bridge.db'}")
+    database = Database(shared_url)
     with database.reading() as connection:
         leaves = connection.execute(text("SELECT record, body, owner FROM evidence_leaf")).all()
     database.close()
@@ -190,9 +182,9 @@ def test_the_evidence_of_each_read_names_its_consent(
 
 
 def test_records_about_a_member_are_their_bills_and_consents(
-    bridge: Bridge, url: str, given: dict[str, pb.Consent]
+    bridge: Bridge, shared_url: str, given: dict[str, pb.Consent]
 ) -> None:
-    database = Database(url or f"sqlite:///{bridge.state / 'his_bridge.db'}")
+    database = Database(shared_url)
     keys = SubjectKeys(master_keys(bridge.state), now_us=lambda: 0)
     keys.prepare(database)
     ours = HOSPITAL.removeprefix("hospitals/")

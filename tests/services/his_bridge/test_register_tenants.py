@@ -104,6 +104,7 @@ def test_every_rpc_of_the_register_is_tried_here() -> None:
     assert {method.name for method in methods} == REQUESTS.keys()
 
 
+@pytest.mark.both_databases
 def test_another_hospitals_register_is_refused_like_one_that_never_was(
     register: ConsentServicer, subtests: pytest.Subtests
 ) -> None:
@@ -139,6 +140,7 @@ def test_a_person_sees_and_withdraws_their_own_consents_only(register: ConsentSe
     assert done.consent.state == pb.CONSENT_STATE_WITHDRAWN
 
 
+@pytest.mark.both_databases
 def test_a_person_gives_their_own_consent_only(register: ConsentServicer) -> None:
     li = of_member(LI)
     found = asked(register, li, "GrantConsent", granting(MINE, LI)).consent
@@ -155,6 +157,7 @@ def test_a_person_gives_their_own_consent_only(register: ConsentServicer) -> Non
     assert asked(register, of_member(WANG), "ListConsents", theirs).consents
 
 
+@pytest.mark.both_databases
 def test_two_callers_may_use_one_request_id(register: ConsentServicer) -> None:
     answers = []
     for caller, member in ((of_member(LI), LI), (of_member(WANG), WANG)):

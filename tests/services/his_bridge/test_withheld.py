@@ -18,13 +18,14 @@ from lipei.keys.v1.keys_pb2_grpc import KeysServiceStub
 from lipei.type.v1 import bill_pb2
 from services.common.grpc_edge import sync_channel
 from tests.identities import acting
-from tests.postgres import fresh_database
 from tests.services.his_bridge.consenting import everybody
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server
 from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import write_profile
 from tests.services.his_bridge.running import CALL_S, HOSPITAL, Bridge, running_bridge
 from tests.services.his_bridge.test_register import consent, grant, timestamp, withdraw
+
+pytestmark = pytest.mark.both_databases
 
 PEOPLE, EACH = 6, 4
 NONE, LATER, NARROW, OVER, BACK, GONE = everybody(PEOPLE)
@@ -38,21 +39,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FhirServer]:
         yield found
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="module")
 def bridge(
-    request: pytest.FixtureRequest, server: FhirServer, tmp_path_factory: pytest.TempPathFactory
+    shared_url: str, server: FhirServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bridge]:
     folder = tmp_path_factory.mktemp("bridge")
     write_profile(folder / "profiles", server.base_url)
-    state, profiles = folder / "state", folder / "profiles"
-    if request.param == "sqlite":
-        with running_bridge(state, profiles) as found:
-            yield found
-        return
-    with (
-        fresh_database(request.getfixturevalue("postgres_url")) as url,
-        running_bridge(state, profiles, url) as found,
-    ):
+    with running_bridge(folder / "state", folder / "profiles", shared_url) as found:
         yield found
 
 

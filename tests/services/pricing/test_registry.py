@@ -288,6 +288,7 @@ def test_no_field_of_the_registry_is_about_a_person() -> None:
     assert level_of(steps) >= SENSITIVE
 
 
+@pytest.mark.both_databases
 def test_another_insurers_tariff_is_like_one_that_never_was(service: Service) -> None:
     name = active(service)
     never = f"{ID}@sha256:{'0' * 64}"
@@ -382,6 +383,7 @@ def test_an_edited_file_is_refused_by_its_hash(service: Service) -> None:
     assert [one.reason for one in fault.violations] == ["WRONG_HASH"]
 
 
+@pytest.mark.both_databases
 def test_what_is_edited_in_the_database_prices_nothing(service: Service) -> None:
     name = active(service)
     tariff, _ = proposal()
@@ -431,6 +433,7 @@ def test_a_request_that_is_repeated_does_nothing_twice(service: Service) -> None
     assert len(service.answer(LI, pb.GetTariffRequest(name=first.tariff.name)).tariff.history) == 2
 
 
+@pytest.mark.both_databases
 def test_what_comes_at_the_same_time_is_done_once(service: Service) -> None:
     tariff, evidence = proposal()
     twins = [proposing(tariff, evidence)] * 4
@@ -451,6 +454,7 @@ def test_what_comes_at_the_same_time_is_done_once(service: Service) -> None:
     ]
 
 
+@pytest.mark.both_databases
 def test_a_later_version_ends_the_one_before_and_none_overlap(service: Service) -> None:
     old = active(service)
     new = active(service, altered(profit_millionths=60_000), first="2027-07-01")
@@ -551,6 +555,7 @@ def test_a_policy_keeps_its_arm_and_a_greater_share_lets_none_go(
     assert [one.share_millionths for one in told] == [0, 1_000_000, 500_000, 200_000]
 
 
+@pytest.mark.both_databases
 def test_a_shadow_quote_is_kept_and_never_shown(service: Service, pair: tuple[str, str]) -> None:
     champion, challenger = pair
     service.answer(CHEN, routing(challenger, shadow=True))
@@ -666,6 +671,7 @@ def test_a_bad_request_names_every_fault(
     assert [one.field for one in fault.violations] == fields
 
 
+@pytest.mark.both_databases
 def test_a_list_goes_on_where_its_page_ended(service: Service) -> None:
     names = [propose(service, altered(profit_millionths=number)) for number in range(3)]
     first = service.answer(LI, pb.ListTariffsRequest(page_size=2))

@@ -88,6 +88,7 @@ def test_the_first_answer_to_a_request_stays(store: QuoteStore) -> None:
     assert store.add("anxin", quote_of(3, request_id="r3")) != first
 
 
+@pytest.mark.both_databases
 def test_calls_that_race_with_one_request_id_get_one_quote(
     store: QuoteStore, database: Database
 ) -> None:
@@ -130,6 +131,7 @@ def test_health_stands_in_no_column_in_clear(store: QuoteStore, database: Databa
     assert str(made.premium_minor).encode() in kept
 
 
+@pytest.mark.both_databases
 def test_sealed_facts_open_only_in_their_own_row(store: QuoteStore, database: Database) -> None:
     store.add("anxin", quote_of(1))
     store.add("anxin", quote_of(2, request_id="r2", policy="p2"))
@@ -152,10 +154,10 @@ def drop_triggers(connection: Any, database: Database) -> None:
         connection.execute(text("ALTER TABLE quote DISABLE TRIGGER USER"))
 
 
-@pytest.mark.parametrize("table", APPEND_ONLY)
+@pytest.mark.both_databases
 @pytest.mark.parametrize("statement", ["UPDATE {} SET at_us = 0", "DELETE FROM {}"])
 def test_every_table_is_append_only(
-    store: QuoteStore, database: Database, table: str, statement: str
+    store: QuoteStore, database: Database, statement: str, subtests: pytest.Subtests
 ) -> None:
     version = demo_rates().version
     made = store.add("anxin", quote_of(), Shadow(DEMO, version, 1))
@@ -186,11 +188,17 @@ def test_every_table_is_append_only(
     )
     fill(ReadingStore(database, keys), Erasures(database, keys))
     fill_conduct(*health_stores(database, keys))
-    with pytest.raises(DBAPIError, match="append-only"), database.writing() as connection:
-        connection.execute(text(statement.format(table)))
+    for table in APPEND_ONLY:
+        with (
+            subtests.test(table),
+            pytest.raises(DBAPIError, match="append-only"),
+            database.writing() as connection,
+        ):
+            connection.execute(text(statement.format(table)))
     assert store.by_request("r1") == made
 
 
+@pytest.mark.both_databases
 def test_the_migrated_schema_is_the_one_the_code_means(database: Database) -> None:
     migrate(database, "services.pricing")  # a second start changes nothing
     with database.reading() as connection:

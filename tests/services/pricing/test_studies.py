@@ -140,6 +140,7 @@ def both(database_url: str) -> Iterator[Office]:
     database.close()
 
 
+@pytest.mark.both_databases
 def test_whoever_is_named_is_told_of_by_time_and_on_record(both: Office) -> None:
     answers, records = both.exported(ANNA, BEN, CARL)
     assert both.values(ANNA, BEN, CARL) == {named(ANNA): ["7.0", "6.5"], named(BEN): ["8.0"]}
@@ -167,6 +168,7 @@ def test_it_goes_on_after_a_token(office: Office) -> None:
     assert rest == answers[1:]
 
 
+@pytest.mark.both_databases
 def test_what_was_taken_back_or_erased_is_absent(both: Office) -> None:
     taken_back = incoming(ANNA, "a", "6.5", "2025-06-02", received="2025-06-03")
     both.record(changed(taken_back, written=changed(taken_back.written, withdrawn=True)))

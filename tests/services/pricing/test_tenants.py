@@ -169,6 +169,7 @@ def test_every_rpc_of_pricing_is_tried_here() -> None:
     assert {method.name for method in methods} == tried
 
 
+@pytest.mark.both_databases
 def test_another_insurers_quote_is_like_one_that_never_was(service: Service) -> None:
     made = service.answer(MINE, quoting(ANNA)).quote
     another_s_is_like_none(service, made)
@@ -208,6 +209,7 @@ def test_two_insurers_may_use_one_request_id_and_one_policy_id(service: Service)
     service.answer(OTHERS, targeting(BEN, "same"))
 
 
+@pytest.mark.both_databases
 def test_a_member_who_is_not_the_callers_is_like_one_who_never_was(
     service: Service, subtests: pytest.Subtests
 ) -> None:
@@ -237,6 +239,7 @@ def test_a_member_who_is_not_the_callers_is_like_one_who_never_was(
     assert service.answer(MINE, erasing(ANNA)).quote_count == 1
 
 
+@pytest.mark.both_databases
 def test_lists_hold_the_tenants_own_members_only(service: Service) -> None:
     service.answer(
         OTHERS, recording("x", [reading(BEN, "1", "glucose", "3.1", "2025-04-02 07:00")])
@@ -250,6 +253,7 @@ def test_lists_hold_the_tenants_own_members_only(service: Service) -> None:
     assert [t.name.split("/")[1] for t in service.answer(MINE, tasks("-")).tasks] == [ANNA]
 
 
+@pytest.mark.both_databases
 def test_a_page_token_of_another_tenant_is_refused(service: Service) -> None:
     more = reading(ANNA, "2", "glucose", "3.1", "2025-04-02 07:00")
     service.answer(STEPS, recording("x", [more]))
@@ -287,6 +291,7 @@ def test_whoever_records_under_anothers_name_learns_nothing_of_it(service: Servi
     assert service.answer(STEPS, recording("again", same)).known_count == len(same)
 
 
+@pytest.mark.both_databases
 def test_an_erasure_takes_only_the_insurers_quotes(service: Service) -> None:
     plain = [
         service.answer(caller, _without_part(quoting(ANNA))).quote for caller in (MINE, THEIRS)
@@ -333,6 +338,7 @@ def test_a_hospital_and_a_partner_erase_what_they_alone_have_recorded(service: S
     assert service.answer(STEPS, recording("anew", other)).recorded_count == 3
 
 
+@pytest.mark.both_databases
 def test_a_member_erases_what_everybody_recorded_and_no_insurers_quote(service: Service) -> None:
     made = service.answer(MINE, quoting(ANNA)).quote
     assert b"no such member" in service.told(of_member(BEN), erasing(ANNA))
@@ -345,6 +351,7 @@ def test_a_member_erases_what_everybody_recorded_and_no_insurers_quote(service: 
     assert b"no such member" in service.told(MINE, erasing(ANNA, "e2"))
 
 
+@pytest.mark.both_databases
 def test_an_erasure_by_the_member_is_nobodys_in_particular(
     service: Service, database_url: str
 ) -> None:
@@ -364,6 +371,7 @@ def test_policies_are_an_insurers_to_name(service: Service) -> None:
     assert service.answer(of_hospital(), erasing(ANNA)).reading_count == 1
 
 
+@pytest.mark.both_databases
 def test_the_way_from_the_token_goes_with_the_last_that_is_held(
     service: Service, database_url: str
 ) -> None:
@@ -441,6 +449,7 @@ def test_another_insurers_member_has_no_flag_to_clear(service: Service) -> None:
     assert b"no such flag" in told
 
 
+@pytest.mark.both_databases
 def test_an_events_name_that_somebody_else_took_is_taken(service: Service) -> None:
     mine = handing_out("m", [fill(ANNA, "f", "2025-03-01")])
     assert service.answer(STEPS, mine).recorded_count == 1

@@ -133,14 +133,16 @@ class ClaimsServiceServicer:
         plan's, or the consent that it left the hospital
         under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
         INVALID_ARGUMENT IN_THE_FUTURE for a bill that starts or ends on a day that has not begun in the hospital's zone, on a
-        clock an hour ahead of ours; nothing is stored; send it when the day has come.
+        clock an hour ahead of ours (an end at midnight is of the day that ends then); nothing is stored. Whoever hands bills in
+        by hand sends it when the day has come; a hospital's bridge does not send it again, but the bill's next version. What is
+        known and changes nothing is answered with its claims whatever the clock says.
         RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
 
         A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what
         is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
         these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
         ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
-        FAILED_PRECONDITION APPEAL_OPEN: a person decides an appeal about it first; ask them. ERASED: the person's data is gone;
+        FAILED_PRECONDITION APPEAL_OPEN: it was paid, and a person decides an appeal about it first; ask them. ERASED: the person's data is gone;
         stop.
         After that the hospital may state the bill anew under its number, as FINAL or CORRECTION, with any content and for
         anybody: it opens new claims, which settle once. Whoever else brings the same content again, as FINAL, is answered with

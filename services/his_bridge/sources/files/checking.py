@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from typing import BinaryIO
 
 import msgspec
 
-from services.his_bridge.cutting.refusals import FileReason
+from services.his_bridge.cutting.refusals import FileReason, FileRefused
 from services.his_bridge.profiles.source_kinds.files import FilesSettings
 from services.his_bridge.sources.files.folder import DropFolder, Stamp, stamp_of
 from services.his_bridge.sources.files.opening import PIECE, is_suffix_known
@@ -45,6 +46,31 @@ def look_at(folder: DropFolder, name: str, file: BinaryIO, settings: FilesSettin
         return Looked(stamp=stamp, sha256=sha256, refused=FileReason.SAME_NAME_OTHER_CONTENT)
     known = before == sha256 or folder.taken_as(sha256) is not None
     return Looked(stamp=stamp, sha256=sha256, known=known)
+
+
+def still(file: BinaryIO, stamp: Stamp, sha256: str, *, anew: bool = False) -> Stamp:
+    """The file's stamp now, while it holds the bytes of this digest; its place is left alone.
+
+    A stamp that differs, as a right, a backup's link or a restored folder makes it, refuses
+    nothing: the content decides, and with `anew` it is asked in any case.
+
+    Raises: FileRefused when the content is another one; OSError.
+    """
+    now = stamp_of(file)
+    if now == stamp and not anew:
+        return now
+    if now.size != stamp.size or _digest_apart(file, now.size) != sha256:
+        raise FileRefused(FileReason.CHANGED_WHILE_READ)
+    return now
+
+
+def _digest_apart(file: BinaryIO, size: int) -> str:
+    """The digest of as many bytes, whoever reads the same file at another place of it."""
+    digest, at = hashlib.sha256(), 0
+    while at < size and (piece := os.pread(file.fileno(), min(PIECE, size - at), at)):
+        digest.update(piece)
+        at += len(piece)
+    return digest.hexdigest()
 
 
 def _digest(file: BinaryIO) -> str:

@@ -142,8 +142,11 @@ class DropFolder:
             raise FileExistsError(errno.EEXIST, "another file of this name is being read")
         os.rename(name, name, src_dir_fd=self._top, dst_dir_fd=self._work)
 
-    def open(self, name: str) -> BinaryIO:
-        """A file that was taken over. Raises: FileRefused when it is no plain file; OSError."""
+    def open(self, name: str, *, linked: bool = False) -> BinaryIO:
+        """A file that was taken over, with other names only when it may be `linked`.
+
+        Raises: FileRefused when it is no plain file; OSError.
+        """
         try:
             fd = os.open(name, _FILE, dir_fd=self._work)
         except OSError as error:
@@ -151,7 +154,7 @@ class DropFolder:
                 raise FileRefused(FileReason.NOT_A_FILE) from None
             raise
         try:
-            _check(os.fstat(fd))
+            _check(os.fstat(fd), linked=linked)
         except FileRefused:
             os.close(fd)
             raise
@@ -276,10 +279,15 @@ def _unsafe(text: str) -> SourceFault:
     return SourceFault("SOURCE_FOLDER_UNSAFE", text)
 
 
-def _check(found: os.stat_result) -> None:
+def has_other_names(file: BinaryIO) -> bool:
+    """Whether a hard link leads to the file from elsewhere, as of a backup."""
+    return os.fstat(file.fileno()).st_nlink > 1
+
+
+def _check(found: os.stat_result, *, linked: bool = False) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise FileRefused(FileReason.NOT_A_FILE)
-    if found.st_nlink != 1:
+    if found.st_nlink != 1 and not linked:
         raise FileRefused(FileReason.HARD_LINK)
 
 

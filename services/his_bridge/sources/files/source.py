@@ -28,7 +28,7 @@ from services.his_bridge.dialects.fhir_r4 import points_at
 from services.his_bridge.dialects.strict_json import meaning_of
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.files import FilesSettings
-from services.his_bridge.sources.files.checking import look_at
+from services.his_bridge.sources.files.checking import look_at, still
 from services.his_bridge.sources.files.folder import (
     DONE,
     REFUSED,
@@ -36,6 +36,7 @@ from services.his_bridge.sources.files.folder import (
     Stamp,
     disk_fails,
     drop_folder,
+    has_other_names,
     has_strays,
     is_of_the_disk,
     stamp_of,
@@ -54,6 +55,8 @@ from services.his_bridge.sources.port import Key, Page, RawRecord, SourceFault
 # Files that one step puts away at most.
 _AT_ONCE = 100
 _PAGE_BYTES = 4 << 20
+# How often a page is read while somebody touches its file, without another content, meanwhile.
+_TRIES = 3
 _HOUR_S = 3600.0
 # From a charge to its visit, and the visit's disease.
 _DEEPEST = 2
@@ -284,8 +287,7 @@ class FileDrop:
             records += len(name(cut, place.sha256, _EPOCH))
             if count > self._settings.max_records:
                 raise FileRefused(FileReason.TOO_MANY_RECORDS, cut.line)
-        if stamp_of(file) != place.stamp:
-            raise FileRefused(FileReason.CHANGED_WHILE_READ)
+        still(file, place.stamp, place.sha256)
         if not records:
             raise FileRefused(FileReason.EMPTY)
 
@@ -295,13 +297,18 @@ class FileDrop:
             opened.file.close()
             opened = None
         try:
-            if opened is None:
-                opened = self._opened(folder, place)
-            if stamp_of(opened.file) != place.stamp:
-                raise FileRefused(FileReason.CHANGED_WHILE_READ)
-            records, read, ended = self._some(opened.cuts, kind, place)
-            # Also after: of a page that was read while somebody wrote nothing may be handed on.
-            if stamp_of(opened.file) != place.stamp:
+            for _ in range(_TRIES):
+                if opened is None:
+                    opened = self._opened(folder, place)
+                stamp = self._still(opened.file, kind, place)
+                records, read, ended = self._some(opened.cuts, kind, place)
+                if stamp_of(opened.file) == stamp:
+                    break
+                # What was read may have been another content that was put back since.
+                self._still(opened.file, kind, place)
+                opened.file.close()
+                opened = None
+            else:
                 raise FileRefused(FileReason.CHANGED_WHILE_READ)
         except FileNotFoundError:
             # Somebody took it out of our own folder. What was read of it is kept.
@@ -314,6 +321,7 @@ class FileDrop:
             return _page(place.after())
         moved = msgspec.structs.replace(
             place,
+            changed_ns=stamp.changed_ns,
             read=read,
             taken=place.taken + len(records),
             stage=_Stage.LAST_PAGE if ended else _Stage.READING,
@@ -327,11 +335,24 @@ class FileDrop:
 
     def _opened(self, folder: DropFolder, place: _Place) -> _Open:
         """The file where reading stopped. Raises: FileRefused, FileNotFoundError."""
-        file = folder.open(place.name)
-        cuts = self._cuts(file, place.name)
-        for _ in range(place.read):
-            next(cuts, None)
+        file = folder.open(place.name, linked=True)
+        try:
+            # A link of before may lead anywhere: what has one is known by its bytes alone.
+            still(file, place.stamp, place.sha256, anew=has_other_names(file))
+            cuts = self._cuts(file, place.name)
+            for _ in range(place.read):
+                next(cuts, None)
+        except BaseException:
+            file.close()
+            raise
         return _Open(at=(place.sha256, place.read), file=file, cuts=cuts)
+
+    def _still(self, file: BinaryIO, kind: str, place: _Place) -> Stamp:
+        """The file's stamp, while its content is what was checked. Raises: FileRefused."""
+        stamp = still(file, place.stamp, place.sha256)
+        if has_other_names(file):
+            self._supporting.admit(kind.partition(",")[0], place.name)
+        return stamp
 
     def _some(
         self, cuts: Iterator[Cut], kind: str, place: _Place

@@ -31,12 +31,19 @@ class Supporting:
         self._size = 0
         self._files: frozenset[str] = frozenset()
         self._is_whole = False
+        self._linked: frozenset[str] = frozenset()
+
+    def admit(self, kind: str, name: str) -> None:
+        """A file being read got another name, and holds what it held when it was checked."""
+        with self._lock:
+            self._linked |= {f"{kind}/{name}"}
 
     def forget(self) -> None:
         """A file was put away."""
         with self._lock:
             self._held.clear()
             self._size, self._files, self._is_whole = 0, frozenset(), False
+            self._linked = frozenset()
 
     def find(self, keys: frozenset[Key]) -> Mapping[Key, bytes]:
         """Those of the keys that the files hold, once or alike; blocks while they are read."""
@@ -75,10 +82,11 @@ class Supporting:
             yield from (f"{kind}/{name}" for name in folder.begun())
 
     def _everything(self) -> Iterator[tuple[Key, bytes]]:
-        for _, folder in self._folders():
+        for kind, folder in self._folders():
             for name in folder.begun():
                 try:
-                    with folder.open(name) as file:
+                    linked = f"{kind}/{name}" in self._linked
+                    with folder.open(name, linked=linked) as file:
                         for pieces in parts(file, name, self._settings):
                             for cut in self._cut(pieces):
                                 key = supporting_key(cut)

@@ -59,6 +59,8 @@ closed_incomplete: reversed
 closed_zero: reversed withdrawn
 upheld: reversed withdrawn
 denied: withdrawn
+appealed: withdrawn
+overturned: withdrawn
 recovered: reversed
 written_off: reversed
 """
@@ -115,7 +117,7 @@ uphold: appealed > upheld
 overturn: appealed > overturned
 decide_anew: overturned payable > adjudicating
 withdraw: received registered adjudicating auto_approved approved payable pended_info > withdrawn
-withdraw: pended_review pended_fraud denied closed_zero upheld > withdrawn
+withdraw: pended_review pended_fraud denied closed_zero upheld appealed overturned > withdrawn
 """
 STEPS = 10_000
 

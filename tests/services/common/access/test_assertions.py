@@ -80,6 +80,7 @@ def test_an_assertion_is_good_once(world: World, claims: Mirror) -> None:
     assert claims.who(again)
 
 
+@pytest.mark.both_databases
 def test_of_many_uses_at_the_same_moment_one_counts(world: World, claims: Mirror) -> None:
     machine = world.identity("integration")
     for _ in range(3):
@@ -99,6 +100,7 @@ def test_of_many_uses_at_the_same_moment_one_counts(world: World, claims: Mirror
         assert said == ["ASSERTION_USED"] * (AT_ONCE - 1) + ["let in"]
 
 
+@pytest.mark.both_databases
 def test_two_replicas_agree(database_url: str, world: World) -> None:
     first_database, first = used_in(database_url)
     second_database = Database(database_url)
@@ -134,6 +136,7 @@ def test_where_nobody_can_remember_an_assertion_is_refused(world: World) -> None
         assert forgetful.who(machine)
 
 
+@pytest.mark.both_databases
 def test_what_has_expired_is_forgotten_and_nothing_else(
     used: tuple[Database, UsedAssertions],
 ) -> None:

@@ -69,6 +69,7 @@ def newest(log: Kept) -> Any:
     return checkpoint
 
 
+@pytest.mark.both_databases
 def test_reads_become_leaves_in_order_and_prove_themselves(log: Kept) -> None:
     log.append(reads(3))
     log.append(reads(2, start=3))
@@ -99,6 +100,7 @@ def test_nothing_read_is_nothing_written(log: Kept) -> None:
     assert (asked.statements, asked.commits) == (0, 0)
 
 
+@pytest.mark.both_databases
 def test_fifty_calls_at_once_share_a_few_transactions(log: Kept) -> None:
     async def at_once() -> None:
         one = log.log()
@@ -142,6 +144,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.both_databases
 def test_replicas_make_one_dense_sequence(log: Kept, database_url: str) -> None:
     with together(3, WRITER) as writers:
         assert writers.do(json.dumps({"url": database_url})) == ["done"] * 3
@@ -196,6 +199,7 @@ def test_a_caller_that_gives_up_holds_nobody_up(log: Kept) -> None:
     assert {leaf_bytes(read(number)) for number in (0, 2, 3)} <= set(bodies(log))
 
 
+@pytest.mark.both_databases
 def test_the_empty_log_is_signed_and_then_whenever_it_is_time(log: Kept) -> None:
     one = log.log(sign_after_s=60)
     one._sign_when_due(True)
@@ -214,6 +218,7 @@ def test_the_empty_log_is_signed_and_then_whenever_it_is_time(log: Kept) -> None
     assert count == 2
 
 
+@pytest.mark.both_databases
 def test_a_checkpoint_stands_at_every_thousandth_leaf_whatever_a_call_brings(log: Kept) -> None:
     for count in (999, 1, 2_500):
         log.append(reads(count))
@@ -223,6 +228,7 @@ def test_a_checkpoint_stands_at_every_thousandth_leaf_whatever_a_call_brings(log
     assert newest(log).root == root_in(log, 3_000)
 
 
+@pytest.mark.both_databases
 def test_signing_runs_beside_and_outlives_a_fault(log: Kept) -> None:
     async def beside() -> None:
         one = log.log()
@@ -253,6 +259,7 @@ def test_a_new_key_signs_what_the_old_one_had_signed(log: Kept) -> None:
     assert newest(log).size == 3
 
 
+@pytest.mark.both_databases
 def test_leaves_are_found_by_record_person_and_time(log: Kept) -> None:
     log.append(reads(30))
 
@@ -268,6 +275,7 @@ def test_leaves_are_found_by_record_person_and_time(log: Kept) -> None:
         assert [leaf.index for leaf in proofs.listed(EVERY, 28, 5)] == [28, 29]
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize("statement", ["UPDATE {} SET {} = {}", "DELETE FROM {}"])
 def test_leaves_nodes_and_checkpoints_are_append_only(
@@ -280,6 +288,7 @@ def test_leaves_nodes_and_checkpoints_are_append_only(
         connection.execute(text(statement.format(table, column, column)))
 
 
+@pytest.mark.both_databases
 def test_missing_hashes_are_told_apart(log: Kept) -> None:
     log.append(reads(8))
     with log.database.writing() as connection:
@@ -291,6 +300,7 @@ def test_missing_hashes_are_told_apart(log: Kept) -> None:
         proofs.inclusion(0, 8)
 
 
+@pytest.mark.both_databases
 def test_big_trees_are_proved_with_few_hashes(log: Kept) -> None:
     log.append(reads(1_500))
     with counted(log.database.engine) as asked, log.proofs() as proofs:

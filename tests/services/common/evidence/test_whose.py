@@ -53,6 +53,7 @@ def database(database_url: str) -> Iterator[Database]:
     database.close()
 
 
+@pytest.mark.both_databases
 def test_leaves_of_before_say_who_read_and_are_what_they_were(database: Database) -> None:
     with database.writing() as connection:
         say_whose(connection)
@@ -67,6 +68,7 @@ def test_leaves_of_before_say_who_read_and_are_what_they_were(database: Database
     assert indexes >= {f"ix_evidence_leaf_{name}" for name in NEW}
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     "statement", ["UPDATE evidence_leaf SET reader = 'x'", "DELETE FROM evidence_leaf"]
 )

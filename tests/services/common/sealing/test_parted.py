@@ -48,6 +48,7 @@ def rows(database: Database) -> list[dict[str, object]]:
         return [dict(row) for row in found.mappings()]
 
 
+@pytest.mark.both_databases
 def test_hashes_go_and_the_rest_stays_append_only(database: Database) -> None:
     fill(database)
     before = rows(database)

@@ -69,6 +69,7 @@ def uses(database: Database, keys: SubjectKeys) -> dict[str, int]:
     return {use.key_id: use.subject_keys for use in rotation.master_uses(database, keys)}
 
 
+@pytest.mark.both_databases
 def test_a_rotation_wraps_every_key_anew_and_stops_nobody(
     database: Database, keys: SubjectKeys, file: KeyFile, tmp_path: Path
 ) -> None:
@@ -89,6 +90,7 @@ def test_a_rotation_wraps_every_key_anew_and_stops_nobody(
     assert rotation.rewrap(database, keys, 4) == rotation.Rewrapped(0, 0)
 
 
+@pytest.mark.both_databases
 def test_a_rotation_that_is_cut_off_goes_on_where_it_was(
     database: Database, keys: SubjectKeys, file: KeyFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +119,7 @@ def test_a_rotation_that_is_cut_off_goes_on_where_it_was(
     assert all(opens(database, keys, value, who) for who, value in sealed.items())
 
 
+@pytest.mark.both_databases
 def test_a_rotation_and_a_busy_service_wait_for_nobody_and_lose_nothing(
     database: Database, keys: SubjectKeys, file: KeyFile, tmp_path: Path
 ) -> None:
@@ -141,6 +144,7 @@ def test_a_rotation_and_a_busy_service_wait_for_nobody_and_lose_nothing(
     assert all(opens(database, keys, value, who) for who, value in sealed.items())
 
 
+@pytest.mark.both_databases
 def test_a_key_that_cannot_be_opened_is_left_and_reported(
     database: Database, keys: SubjectKeys
 ) -> None:
@@ -166,6 +170,7 @@ def test_a_destroyed_key_is_not_wrapped_again(
     assert uses(database, keys) == {"m2": 1}
 
 
+@pytest.mark.both_databases
 def test_subjects_get_a_next_key_once(database: Database, keys: SubjectKeys) -> None:
     sealed = {f"p{n}": seal(database, keys, f"p{n}") for n in range(5)}
     with database.writing() as connection:
@@ -240,6 +245,7 @@ def test_a_step_that_says_too_little_or_no_time_is_refused(
     assert ", ".join(f"{one.field} {one.reason}" for one in told) == faults
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("master", "ready"),
     [

@@ -95,11 +95,13 @@ def test_a_subject_without_keys_is_unknown(database: Database, keys: SubjectKeys
         opened(database, keys, unknown, "anna")
 
 
+@pytest.mark.both_databases
 def test_another_replica_opens_what_this_one_sealed(database: Database, keys: SubjectKeys) -> None:
     sealed = seal(database, keys, "anna")
     assert opened(database, subject_keys(database), sealed, "anna") == HELLO
 
 
+@pytest.mark.both_databases
 def test_a_key_of_a_transaction_that_was_rolled_back_seals_nothing_later(
     database: Database, keys: SubjectKeys
 ) -> None:
@@ -132,6 +134,7 @@ def test_a_new_generation_seals_and_older_ones_still_open(
         opened(database, keys, new[:2] + old[2:3] + new[3:], "anna")
 
 
+@pytest.mark.both_databases
 def test_a_destroyed_key_opens_and_seals_nothing_any_more(
     database: Database, keys: SubjectKeys
 ) -> None:
@@ -248,6 +251,7 @@ def test_a_destroyed_key_is_in_no_file_of_the_database(tmp_path: Path) -> None:
     database.close()
 
 
+@pytest.mark.both_databases
 def test_scrubbing_works_on_both_databases(database: Database, keys: SubjectKeys) -> None:
     sealed = seal(database, keys, "ben")
     seal(database, keys, "anna")
@@ -258,6 +262,7 @@ def test_scrubbing_works_on_both_databases(database: Database, keys: SubjectKeys
         assert connection.execute(text("SELECT count(*) FROM subject_key")).scalar_one() == 3
 
 
+@pytest.mark.both_databases
 def test_two_processes_that_need_a_subjects_key_at_once_make_one(
     database: Database, database_url: str
 ) -> None:
@@ -281,6 +286,7 @@ def test_two_processes_that_need_a_subjects_key_at_once_make_one(
     assert made == 11  # and the one of the blind indexes
 
 
+@pytest.mark.both_databases
 def test_threads_that_need_a_subjects_key_at_once_make_one(
     database: Database, keys: SubjectKeys
 ) -> None:
@@ -289,6 +295,7 @@ def test_threads_that_need_a_subjects_key_at_once_make_one(
     assert {opened(database, keys, one, "anna") for one in sealed} == {HELLO}
 
 
+@pytest.mark.both_databases
 def test_a_wrapped_key_that_was_swapped_or_altered_opens_nothing(
     database: Database, keys: SubjectKeys
 ) -> None:
@@ -359,6 +366,7 @@ def test_a_blind_index_finds_and_tells_nothing(database: Database, keys: Subject
     assert len(others) == 3
 
 
+@pytest.mark.both_databases
 def test_blind_indexes_of_two_databases_do_not_match(
     database: Database, keys: SubjectKeys, tmp_path: Path
 ) -> None:
@@ -376,6 +384,7 @@ def test_blind_indexes_of_two_databases_do_not_match(
     other.close()
 
 
+@pytest.mark.both_databases
 def test_a_member_is_found_by_the_token_until_it_is_forgotten(
     database: Database, keys: SubjectKeys
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -42,46 +43,67 @@ ROWS: dict[str, tuple[Change, str, str]] = {
 }
 
 
-@pytest.fixture
-def rows(tmp_path: Any) -> Iterator[tuple[Attacked, str]]:
-    url = f"sqlite:///{tmp_path / 'hospital.db'}"
+# What a test adds, the bridges of this file have not seen before.
+NUMBERS = itertools.count(2)
+
+
+def identified() -> tuple[str, str]:
+    """A number that nobody has had, and a time after all times before."""
+    number = next(NUMBERS)
+    return f"b{number}", f"2026-03-01 {11 + number // 60}:{number % 60:02}:00"
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Attacked, str]]:
+    folder = tmp_path_factory.mktemp("rows")
+    url = f"sqlite:///{folder / 'hospital.db'}"
     build(url)
     with connected(url) as connection:
         insert(connection, "v_bill", BILL)
         insert(connection, "v_line", LINE)
     text = PROFILE.replace("sql-hospital", "demo-hospital")
-    with attacked(tmp_path, text, **{VARIABLE: url}) as bridge:
+    with attacked(folder, text, **{VARIABLE: url}) as bridge:
         bridge.good()
         yield bridge, url
+
+
+def take_away(url: str, name: str) -> None:
+    tables = ("v_bill", "v_line")
+    run(url, "; ".join(f"DELETE FROM {table} WHERE bill_no = '{name}'" for table in tables))
 
 
 @pytest.mark.parametrize("what", ROWS)
 def test_rows_that_no_good_hospital_has(rows: tuple[Attacked, str], what: str) -> None:
     bridge, url = rows
     (bill, line), failure, reason = ROWS[what]
-    later = {"bill_no": "b2", "updated": "2026-03-01 10:05:00"}
+    name, later = identified()
     with connected(url) as connection:
-        insert(connection, "v_bill", {**BILL, **later, **bill})
-        insert(connection, "v_line", {**LINE, "bill_no": "b2", **line})
+        insert(connection, "v_bill", {**BILL, "bill_no": name, "updated": later, **bill})
+        insert(connection, "v_line", {**LINE, "bill_no": name, **line})
     said, reasons = bridge.attack()
     assert (said, reason if reason in reasons else " ".join(reasons)) == (failure, reason)
     # A mended row goes on.
-    run(url, "DELETE FROM v_bill WHERE bill_no = 'b2'; DELETE FROM v_line WHERE bill_no = 'b2'")
+    take_away(url, name)
+    name, later = identified()
     with connected(url) as connection:
-        insert(connection, "v_bill", {**BILL, "bill_no": "b3", "updated": "2026-03-01 10:06:00"})
-        insert(connection, "v_line", {**LINE, "bill_no": "b3"})
+        insert(connection, "v_bill", {**BILL, "bill_no": name, "updated": later})
+        insert(connection, "v_line", {**LINE, "bill_no": name})
     bridge.good()
 
 
 def test_a_bill_of_rows_without_end(rows: tuple[Attacked, str]) -> None:
     bridge, url = rows
+    name, later = identified()
     with connected(url) as connection:
-        insert(connection, "v_bill", {**BILL, "bill_no": "b2", "updated": "2026-03-01 10:05:00"})
+        insert(connection, "v_bill", {**BILL, "bill_no": name, "updated": later})
     numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) "
     columns = ", ".join(LINE)
-    values = ", ".join("'b2'" if name == "bill_no" else name for name in LINE)
-    run(url, f"INSERT INTO v_line ({columns}) {numbers} SELECT {values} FROM v_line, n")
-    assert bridge.attack() == ("SOURCE_TOO_LARGE", {})
+    values = ", ".join(f"'{name}'" if column == "bill_no" else column for column in LINE)
+    one = f"(SELECT * FROM v_line WHERE bill_no = '{BILL['bill_no']}')"
+    run(url, f"INSERT INTO v_line ({columns}) {numbers} SELECT {values} FROM {one}, n")
+    said = bridge.attack()
+    take_away(url, name)
+    assert said == ("SOURCE_TOO_LARGE", {})
 
 
 GOOD = json.dumps(STORY[0], ensure_ascii=False)
@@ -101,15 +123,16 @@ MESSAGES: dict[str, tuple[object, str, str]] = {
 }
 
 
-@pytest.fixture
-def messages(tmp_path: Any) -> Iterator[tuple[Attacked, str]]:
-    url = f"sqlite:///{tmp_path / 'hospital.db'}"
+@pytest.fixture(scope="module")
+def messages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Attacked, str]]:
+    folder = tmp_path_factory.mktemp("messages")
+    url = f"sqlite:///{folder / 'hospital.db'}"
     run(url, "CREATE TABLE message (id TEXT, updated TEXT, req TEXT, res TEXT)")
     run(url, "CREATE TABLE person (psn_no TEXT)")
     text = YIBAO_PROFILE.replace("yibao-hospital", "demo-hospital")
     text = text.replace("\n  persons: {table: person, key: psn_no}", "")
     text = text.replace("request: req, response: res", "message: req")
-    with attacked(tmp_path, text, **{VARIABLE: url}) as bridge:
+    with attacked(folder, text, **{VARIABLE: url}) as bridge:
         bridge.good(bills=0)
         yield bridge, url
 
@@ -118,10 +141,12 @@ def messages(tmp_path: Any) -> Iterator[tuple[Attacked, str]]:
 def test_messages_that_no_good_hospital_has(messages: tuple[Attacked, str], what: str) -> None:
     bridge, url = messages
     content, failure, reason = MESSAGES[what]
+    name, later = identified()
     with connected(url) as connection:
-        row = {"id": "m1", "updated": "2026-03-01 10:05:00", "req": content, "res": None}
+        row = {"id": name, "updated": later, "req": content, "res": None}
         insert(connection, "message", row)
     said, reasons = bridge.attack()
+    run(url, f"DELETE FROM message WHERE id = '{name}'")
     assert (said, reason if reason in reasons else " ".join(reasons)) == (failure, reason)
 
 
@@ -129,10 +154,11 @@ def test_messages_in_a_column_of_bytes_are_read(messages: tuple[Attacked, str]) 
     """Each of a story; a bridge that passed over them would say that there is nothing."""
     bridge, url = messages
     with connected(url) as connection:
-        for number, said in enumerate(STORY[:3]):
+        for said in STORY[:3]:
             content = json.dumps({"request": json.dumps(said), "response": None}).encode()
-            row = {"id": f"m{number}", "updated": f"2026-03-01 10:0{number}:00"}
-            insert(connection, "message", {**row, "req": content, "res": None})
+            name, later = identified()
+            row = {"id": name, "updated": later, "req": content, "res": None}
+            insert(connection, "message", row)
     said_why, reasons = bridge.attack()
     assert said_why == ""
     assert reasons

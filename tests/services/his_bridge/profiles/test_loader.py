@@ -46,6 +46,12 @@ def faults(text: str) -> dict[str, tuple[str, int]]:
     return {fault.path: (fault.reason, fault.line) for fault in caught.value.faults}
 
 
+@pytest.mark.parametrize("zone", ["localtime", "Factory", "posixrules", "asia/shanghai"])
+def test_a_zone_is_one_of_the_database_and_not_the_servers_own(zone: str) -> None:
+    told = faults(PROFILE.replace("zone: Asia/Shanghai", f"zone: {zone}"))
+    assert {path: reason for path, (reason, _) in told.items()} == {"zone": "ZONE"}
+
+
 def test_every_fault_is_named_at_once_with_its_line() -> None:
     text = PROFILE.replace("Asia/Shanghai", "Asia/Beijing").replace("CNY", "XXX")
     text = text.replace("tier: secondary", "tier: fourth").replace("page_size: 50", "page_size: 0")

@@ -24,6 +24,8 @@ from tests.services.his_bridge.messages_hl7 import dft
 from tests.services.his_bridge.receiving.doomed import SENDERS
 from tests.services.his_bridge.receiving.listening import client
 
+pytestmark = pytest.mark.both_databases
+
 # Each sender waits for its answer, so that a transaction stores at most as many messages as there
 # are senders: these are enough for six of them.
 MESSAGES = 24

@@ -144,6 +144,7 @@ def test_a_record_that_nobody_can_attribute_is_the_hospitals(
     ]
 
 
+@pytest.mark.both_databases
 def test_a_patient_erased_between_answer_and_reading_is_erased(
     database: Database, keys: SubjectKeys
 ) -> None:
@@ -280,6 +281,7 @@ def waits_for_a_lock(database: Database) -> bool:
         return bool(connection.execute(text(query)).scalar_one())
 
 
+@pytest.mark.both_databases
 def test_one_message_on_many_connections_at_once_is_stored_once(database: Database) -> None:
     other = dft(FT1[0])  # the same control id with other content
 

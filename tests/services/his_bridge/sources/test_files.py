@@ -362,6 +362,97 @@ def test_a_file_that_is_cut_off_within_a_page_gives_nothing_of_that_page(
     assert receipt["records"] == 20 * (page - 1)
 
 
+def until_it_shows(work: Path, touch: Callable[[], object]) -> None:
+    """The clock of a file system ticks in milliseconds: two touches may fall into one."""
+    before_ns = work.stat().st_ctime_ns
+    while work.stat().st_ctime_ns == before_ns:
+        touch()
+
+
+def _chmod(work: Path, _: Drop) -> None:
+    work.chmod(0o600)
+
+
+def _times_set_anew(work: Path, _: Drop) -> None:
+    found = work.stat()
+    os.utime(work, ns=(found.st_atime_ns, found.st_mtime_ns))
+
+
+def _backup(work: Path, drop: Drop) -> None:
+    os.link(work, drop.place.parent.parent / "backup")
+
+
+def _restored(work: Path, _: Drop) -> None:
+    content = work.read_bytes()
+    work.unlink()
+    work.write_bytes(content)
+
+
+def _upgraded(_: Path, drop: Drop) -> None:
+    place = json.loads(drop.cursor or b"")
+    drop.cursor = json.dumps({**place, "changed_ns": place["changed_ns"] - 1}).encode()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("touch", [_chmod, _times_set_anew, _backup, _restored, _upgraded])
+def test_a_file_of_the_same_content_is_read_to_its_end_whoever_touches_it(
+    drop: Drop, touch: Callable[[Path, Drop], None], restarts: bool
+) -> None:
+    drop.put("a.ndjson", ndjson(*claims(0, 50)))
+    drop.step()
+    assert len(drop.step().records) == 20
+    touch(drop.place / ".lipei" / "work" / "a.ndjson", drop)
+    if restarts:
+        drop.restart()
+    assert drop.ids() == named(20, 30)
+    assert drop.receipt("a.ndjson", "done")["records"] == 50
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_other_content_of_the_same_size_and_time_is_found(drop: Drop, restarts: bool) -> None:
+    drop.put("a.ndjson", ndjson(*claims(0, 50)))
+    drop.step()
+    assert len(drop.step().records) == 20
+    work = drop.place / ".lipei" / "work" / "a.ndjson"
+    found = work.stat()
+    with work.open("r+b") as changed:
+        changed.seek(-3, os.SEEK_END)
+        changed.write(b"!")
+    times = (found.st_atime_ns, found.st_mtime_ns)
+    until_it_shows(work, lambda: os.utime(work, ns=times))
+    if restarts:
+        drop.restart()
+    assert drop.ids() == []
+    receipt = drop.receipt("a.ndjson", "refused")
+    assert receipt["reasons"][0]["reason"] == "CHANGED_WHILE_READ"
+    assert receipt["records"] == 20
+
+
+@pytest.mark.parametrize(("times", "taken"), [(1, 50), (1000, 0)])
+def test_a_page_during_which_a_file_is_touched_is_read_again(
+    drop: Drop, times: int, taken: int
+) -> None:
+    """Whoever puts content back meanwhile has nothing of another one handed on."""
+
+    class Touched(FileDrop):
+        left = times
+
+        def _some(self, *args: Any) -> tuple[list[RawRecord], int, bool]:
+            found = super()._some(*args)
+            if self.left:
+                self.left -= 1
+                work = drop.place / ".lipei" / "work" / "a.ndjson"
+                until_it_shows(work, lambda: work.chmod(0o640))
+            return found
+
+    drop.put("a.ndjson", ndjson(*claims(0, 50)))
+    asyncio.run(drop.source.close())
+    drop.source = Touched(drop.profile, now_s=drop.clock)
+    assert drop.ids() == named(0, taken)
+    place = "done" if taken else "refused"
+    assert drop.receipt("a.ndjson", place)["records"] == taken
+
+
 # What is no file of this folder.
 
 

@@ -20,6 +20,8 @@ from tests.services.his_bridge.core.folding_cases import TOKENS
 from tests.services.his_bridge.storage import killed_process
 from tests.services.his_bridge.storage.hospital import STORY, Hospital
 
+pytestmark = pytest.mark.both_databases
+
 # Every so many statements of the story it is cut off: at another place of each transaction.
 STEP = 37
 MODULE = killed_process.__name__

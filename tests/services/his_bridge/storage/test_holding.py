@@ -233,6 +233,7 @@ def test_only_the_newest_version_of_a_record_is_held(hospital: Hospital) -> None
     assert [(kind, number) for kind, _, number in hospital.bills()] == [("FINAL", "3")]
 
 
+@pytest.mark.both_databases
 def test_a_bill_that_is_taken_back_while_it_is_held_never_leaves(hospital: Hospital) -> None:
     hospital.settle((hospital.arrive("a", at=1), stated()))
     settled = hospital.settle((hospital.arrive("a", "2", at=2), BillWithdrawn()))
@@ -275,6 +276,7 @@ def test_a_released_bill_is_shown_as_long_as_its_consent_holds(hospital: Hospita
     assert hospital.bills(NOW + 5) == []
 
 
+@pytest.mark.both_databases
 def test_a_page_is_filled_however_many_bills_are_withheld(hospital: Hospital) -> None:
     narrow = Scope(contents=(Content.BILLS,), care_types=(CareType.INPATIENT,))
     wide, gone = terms(LI), terms(WANG)
@@ -396,6 +398,7 @@ def test_a_reading_that_the_hospital_takes_back_says_no_more_than_that(hospital:
 # The register.
 
 
+@pytest.mark.both_databases
 def test_the_columns_are_what_the_events_say(hospital: Hospital) -> None:
     first, second = terms(LI), programme(until_us=50)
     record(hospital.database, hospital.name, [first, second])
@@ -429,6 +432,7 @@ def test_the_columns_are_what_the_events_say(hospital: Hospital) -> None:
     assert len(events) == 4  # the third withdrawal changes nothing and is not written
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("early", [False, True])
 def test_a_withdrawal_that_is_struck_from_the_columns_still_holds(
     hospital: Hospital, early: bool
@@ -473,6 +477,7 @@ def test_a_withdrawal_that_is_struck_from_the_columns_still_holds(
     assert all(one.withdrawn for one in hospital.readings())
 
 
+@pytest.mark.both_databases
 def test_terms_that_the_columns_draw_out_still_run_out(hospital: Hospital) -> None:
     record(hospital.database, hospital.name, [terms(LI, until_us=NOW + 5)])
     hospital.settle((hospital.arrive("b"), stated("b")))
@@ -483,6 +488,7 @@ def test_terms_that_the_columns_draw_out_still_run_out(hospital: Hospital) -> No
     assert hospital.bills(now_us=NOW + 5) == []
 
 
+@pytest.mark.both_databases
 def test_a_withdrawal_and_a_release_at_once_never_leave_anything_behind(
     hospital: Hospital,
 ) -> None:

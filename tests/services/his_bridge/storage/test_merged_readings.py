@@ -96,6 +96,7 @@ def test_readings_follow_a_merge_in_every_order(hospital: Hospital, order: Seque
     assert standing(hospital, LI) == []
 
 
+@pytest.mark.both_databases
 def test_whoever_has_a_reading_hears_that_it_is_withdrawn(hospital: Hospital) -> None:
     arrive(hospital, "before")
     with hospital.database.reading() as connection:
@@ -121,6 +122,7 @@ def test_without_a_consent_of_the_survivor_nothing_is_shown(database: Database) 
     assert standing(hospital, WANG) == ["7.1"]
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("asked", [LI, WANG])
 def test_erasing_either_of_merged_patients_erases_both(hospital: Hospital, asked: str) -> None:
     for what in ("before", "beside", "merge", "after"):

@@ -152,12 +152,14 @@ def left(database: Database) -> list[str]:
         ]
 
 
+@pytest.mark.both_databases
 def test_the_migrations_make_the_tables_that_the_code_uses(database: Database) -> None:
     with database.reading() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize("verb", ["UPDATE {} SET {} = 9", "DELETE FROM {}"])
 def test_events_are_append_only(database: Database, verb: str, table: str) -> None:
@@ -182,6 +184,7 @@ def test_the_same_record_again_changes_nothing(database: Database) -> None:
     assert left(database) == ["Claim/a", "Claim/b", "Claim/a"]
 
 
+@pytest.mark.both_databases
 def test_the_same_version_with_other_bytes_is_a_conflict_and_never_read(
     database: Database,
 ) -> None:
@@ -200,6 +203,7 @@ def test_the_same_version_with_other_bytes_is_a_conflict_and_never_read(
     assert kept == [b"first", b"second"]
 
 
+@pytest.mark.both_databases
 def test_two_versions_of_one_bill_that_conflict_within_a_page(database: Database) -> None:
     stored = store(database, arrived("a", raw=b"first"), arrived("a", raw=b"second"))
     assert (stored.received, len(stored.conflicts), len(stored.pending)) == (2, 1, 1)
@@ -239,6 +243,7 @@ def test_the_cursor_moves_with_the_inbox_or_not_at_all(database: Database) -> No
     assert (cursor(), left(database)) == (b"2", ["Claim/a"])
 
 
+@pytest.mark.both_databases
 def test_no_id_of_the_source_stands_in_the_cursor(database: Database) -> None:
     names = b"day-of-patient.ndjson"
     with database.writing() as connection:
@@ -292,6 +297,7 @@ def test_a_changed_bill_is_released_as_a_correction_under_its_own_name(
     assert correction.name == f"{final.name}.2"
 
 
+@pytest.mark.both_databases
 def test_an_older_version_that_comes_late_is_recorded_and_changes_nothing(
     database: Database,
 ) -> None:
@@ -321,6 +327,7 @@ def test_a_bill_withdrawn_before_it_was_seen_is_none_of_ours(database: Database)
     assert left(database) == []
 
 
+@pytest.mark.both_databases
 def test_bad_records_wait_and_good_ones_go_on(database: Database) -> None:
     fault = Fault(reason=Reason.LINES_DO_NOT_ADD_UP, path="total")
     settled = settle(
@@ -350,6 +357,7 @@ def waiting(database: Database) -> list[tuple[str, str]]:
 BAD = SetAside(faults=(Fault(reason=Reason.LINES_DO_NOT_ADD_UP, path="total"),))
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("outcome", [stated(), BillWithdrawn(), KeptOut()])
 def test_a_later_version_resolves_what_waited(database: Database, outcome: Outcome) -> None:
     settle(database, (pending_of(database, "a", at=1), BAD), (pending_of(database, "b"), BAD))
@@ -515,6 +523,7 @@ def values(database: Database) -> list[tuple[str, bool]]:
     return [(str(one.reading.value), told(one).withdrawn) for one in listed(database)]
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("late", [ReadingsWithdrawn(), KeptOut(), reading("9.9")])
 @pytest.mark.parametrize("together", [False, True])
 def test_an_older_version_that_comes_late_changes_no_reading(
@@ -585,6 +594,7 @@ def acknowledge(database: Database, request_id: str, *answers: Answer) -> None:
         lists.acknowledge(connection, H, request_id, answers, now_us=3)
 
 
+@pytest.mark.both_databases
 def test_answers_are_recorded_all_or_none_and_repeating_changes_nothing(
     database: Database,
 ) -> None:
@@ -614,6 +624,7 @@ def acquire(database: Database, holder: str, now_us: int) -> int | None:
         return leases.acquire(connection, H, CHANNEL, holder, now_us=now_us, until_us=now_us + 10)
 
 
+@pytest.mark.both_databases
 def test_one_poller_at_a_time_and_a_dead_one_is_replaced(database: Database) -> None:
     assert acquire(database, "a", 0) is None
     assert acquire(database, "b", 5) == 10
@@ -651,6 +662,7 @@ def numbered_by_sequence(connection: Connection) -> int:
     return int(connection.execute(text("SELECT nextval('naive')")).scalar_one())
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("number", "misses"), [(numbered_by_lock, False), (numbered_by_sequence, True)]
 )
@@ -705,6 +717,7 @@ def last_states(database: Database, after: int = 0) -> list[Any]:
     return [one.row for one in shown]
 
 
+@pytest.mark.both_databases
 def test_studies_see_the_last_state_of_a_bill_and_a_reversed_one_not_at_all(
     database: Database,
 ) -> None:

@@ -188,7 +188,10 @@ def test_every_gate_and_every_reason_has_a_case() -> None:
     assert told == {*gates._GATES, "basis"}
     reasons = {one for case in CASES.values() for some in case["fails"].values() for one in some}
     folder = Path(services.pricing.core.__path__[0])
-    assert reasons_in(folder / "gates.py", folder / "banned.py") <= reasons
+    assert (
+        reasons_in(*(folder / f"{one}.py" for one in ("gates", "banned", "large_loss_gate")))
+        <= reasons
+    )
 
 
 def reasons_in(*files: Path) -> set[str]:

@@ -54,7 +54,7 @@ def test_all_faults_come_at_once_with_their_lines() -> None:
     text = """\
 format: 2
 book:
-  zone: Beijing
+  zone: localtime
   valuation_day: 2026-02-30
   causes: [inpatient, inpatient]
   tables:

@@ -31,6 +31,8 @@ from tests.services.his_bridge.sources.sql.hospital import (
     with_source,
 )
 
+pytestmark = pytest.mark.both_databases
+
 MIB = 1 << 20
 
 

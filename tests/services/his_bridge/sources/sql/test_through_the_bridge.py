@@ -38,6 +38,8 @@ from tests.services.his_bridge.sources.sql.hospital import (
     run,
 )
 
+pytestmark = pytest.mark.both_databases
+
 FOREVER = 1 << 62
 NOW_US = 1_780_000_000_000_000  # half a year before the clock by which rows are seen: set back
 FIRST, LAST = date(2026, 1, 1), date(2026, 12, 31)
