@@ -34,9 +34,7 @@ def lost_keys(state: Path, services: tuple[str, ...]) -> list[Path]:
     files = _files(state, services)
     needed = _known(state)
     # What signed before left its public half beside it.
-    signed = {
-        name for name, file in files.items() if name not in needed and _public(file).exists()
-    }
+    signed = {name for name, file in files.items() if name not in needed and _public(file).exists()}
     # State of before this was written down.
     ran = signed or any((state / f"{service}.db").exists() for service in services)
     needed |= signed | ({_TOKEN, _MASTER} if ran else set())

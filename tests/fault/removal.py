@@ -29,7 +29,7 @@ _LEFT_BEHIND = shutil.ignore_patterns(
     ".git", ".venv", ".lipei", "build", "dist", "*.pyc.*", ".*_cache", ".hypothesis"
 )
 _LONGEST_S = 900
-_FAILED = re.compile(r"^(?:FAILED|SUBFAILED\S*) (?P<test>tests/\S+?)(?: - .*)?$", re.MULTILINE)
+_FAILED = re.compile(r"^(?:FAILED|SUBFAILED\S*) (?P<test>tests/.+?)(?: - .*)?$", re.MULTILINE)
 _SOME_FAILED = 1  # pytest's exit code for that alone: not for tests that could not be collected
 
 
