@@ -212,13 +212,14 @@ def _print_faults(faults: Iterable[Found]) -> None:
 
 
 def _print_study(done: Study, settings: StudySettings, currency: str) -> None:
+    trend = settings.trend_source or "none applied"
     exposure = float(done.experience["exposure"].to_numpy().sum())
     above = sum(int(one.claims.sum()) for one in done.causes)
     zeros = sum(int(one.zeros.sum()) for one in done.causes)
     say(
         f"{done.experience.num_rows:,} segments, {exposure:,.1f} years of exposure,"
         f" {above:,} claims and {zeros:,} more of 0;"
-        f" amounts in {currency} at {settings.trend_to_day}, trend: {settings.trend_source}"
+        f" amounts in {currency} at {settings.trend_to_day}, trend: {trend}"
     )
     for why, number in done.outside.items():
         say(f"{counted(number, 'claim')} {why}: not in the experience")

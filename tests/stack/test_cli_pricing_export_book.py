@@ -129,8 +129,8 @@ def _measure(stub: PricingServiceStub) -> None:
         )
 
 
-def pricing_folder(folder: Path) -> Path:
-    assert lipei("pricing", "init", folder).code == 0
+def pricing_folder(folder: Path, *words: str) -> Path:
+    assert lipei("pricing", "init", folder, *words).code == 0
     file = folder / "pricing.yaml"
     text = file.read_text("utf-8")
     for old, new in (
@@ -381,6 +381,15 @@ def test_a_valuation_day_to_come_is_refused_and_one_before_all_claims_says_so(
     done = lipei("pricing", "check", "-f", file)
     assert done.code == 1
     assert "VALUATION_AHEAD" in done.err
+
+
+def test_a_folder_for_ones_own_book_leaves_the_trend_open(office: Office, tmp_path: Path) -> None:
+    file = pricing_folder(tmp_path / "p", "--own")
+    assert export(office, file).code == 0
+    done = lipei("pricing", "study", "-f", file)
+    assert done.code == 0, done.err
+    assert "trend: none applied" in done.out
+    assert "trend: that of the template" not in done.out
 
 
 def test_an_interrupted_export_goes_on_and_leaves_no_half_book(
