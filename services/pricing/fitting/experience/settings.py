@@ -15,13 +15,11 @@ SIMULATED_RATES = f"""\
       inpatient: {{2000-01-01: '0.06'}}
       outpatient: {{2000-01-01: '0.06'}}
       injury: {{2000-01-01: '0.06'}}
-    source: {SIMULATED_TREND}
-"""
+    source: {SIMULATED_TREND}"""
 OPEN_RATES = """\
     # yearly:                  # none is applied until you give yours, and say where it is from
     #   inpatient: {2024-01-01: '0.05', 2025-01-01: '0.04'}
-    # source: medical inflation report 2025
-"""
+    # source: medical inflation report 2025"""
 TEMPLATE = f"""\
 study:
   first_day: 2023-01-01        # experience is studied from here to before after_day
@@ -30,7 +28,8 @@ study:
   # For a book of your own give yours, or take `yearly` and `source` out: no trend is then applied.
   trend:
     to_day: 2026-07-01         # amounts are brought to the level of this day
-{SIMULATED_RATES}  # Share of claims (and of amounts) reported so many whole quarters after the quarter of the event.
+{SIMULATED_RATES}
+  # Share of claims (and of amounts) reported so many whole quarters after the quarter of the event.
   # `triangle` takes the book's own chain ladder; given factors are printed beside that estimate.
   development: triangle
   # development:
