@@ -184,7 +184,7 @@ def _place(file: PricingFile, book: BookSettings) -> Path:
 def _made(parts: StudyParts, state: Path, study: str, book: BookSettings) -> Counter[str]:
     """The finished book in the parts' folder, confirmed by claims just now; what was left out.
 
-    Raises: CallFailed; PartsLost.
+    Raises: Failed; PartsLost.
     """
     from services.pricing.fitting import exported  # noqa: PLC0415 - pyarrow is heavy
 
@@ -205,6 +205,8 @@ def _made(parts: StudyParts, state: Path, study: str, book: BookSettings) -> Cou
         # Under another key than before, all names are others.
         if foreign or failed.fault.reason in {"POPULATION_CHANGED", "STUDY_NOT_GRANTED"}:
             parts.drop()
+            text = "what was fetched is dropped: the same command begins anew"
+            raise Failed(*failed.lines, text) from None
         raise
     return _left_out(parts)
 

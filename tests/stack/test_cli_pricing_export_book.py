@@ -518,11 +518,14 @@ def test_parts_made_under_another_key_begin_anew(office: Office, tmp_path: Path)
     exporting = file.parent / "exporting"
     last = max(exporting.glob("people-*.pb"))
     told = study_pb2.ExportPeopleResponse.FromString(last.read_bytes())
-    sealed_for = "insurer/insurer 0 2026-07-01"
+    study = json.loads((exporting / "study.json").read_bytes())["study"]
+    sealed_for = f"insurer/insurer {study} 2026-07-01"
     told.confirm_token = StudySeal(bytes([9]) * 32).page_token(sealed_for, "x/0/")
     last.write_bytes(told.SerializeToString())
     done = export(office, file)
     assert done.code == 1
+    assert "under this key" in done.err
+    assert "the same command begins anew" in done.err
     assert not exporting.exists()
     assert export(office, file).code == 0
 
@@ -581,3 +584,13 @@ def test_a_book_cut_while_it_was_made_is_made_again(office: Office, tmp_path: Pa
     assert is_finished(file.parent / "book")
     (file.parent / "book" / "people.parquet").write_bytes(b"another")
     assert not is_finished(file.parent / "book")
+
+
+def test_what_the_system_refuses_is_told_in_words(office: Office, tmp_path: Path) -> None:
+    file = pricing_folder(tmp_path / "p")
+    (file.parent / "exporting").write_text("in the way")
+    done = export(office, file)
+    assert done.code == 1
+    assert "exporting: File exists; once that is mended, the same command goes on" in done.err
+    (file.parent / "exporting").unlink()
+    assert export(office, file).code == 0
