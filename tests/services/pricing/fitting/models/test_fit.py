@@ -8,7 +8,7 @@ import pytest
 from services.pricing.core.tariff import E4
 from services.pricing.fitting.models.fit_result import Fit, fit_bytes
 from services.pricing.fitting.models.refusal import FitRefused
-from services.pricing.fitting.selection.basis import level_of
+from services.pricing.fitting.selection.basis import large_losses_of, level_of
 from tests.services.pricing.fitting.models.fitting import ABOUT, SETTINGS, fitted, table
 from tests.services.pricing.fitting.models.made_book import (
     AGE,
@@ -185,9 +185,14 @@ def test_claims_of_nothing_are_counted_and_left_out_of_severity(book: MadeBook) 
 def test_large_losses_go_to_the_load(book: MadeBook) -> None:
     experience = book.experience.copy()
     experience.loc[::100, "excess_inpatient_minor"] = 1_000_000.0
-    load = fitted(MadeBook(experience=experience, claims=book.claims)).large_loss_load_e4 / E4
+    found = fitted(MadeBook(experience=experience, claims=book.claims))
     yearly = experience["excess_inpatient_minor"].sum() / experience["exposure"].sum()
-    assert load == pytest.approx(yearly, rel=1e-6)
+    assert found.large_loss_load_e4 / E4 == pytest.approx(yearly, rel=1e-6)
+    told = large_losses_of(found)  # what the gate compares with the tariff's load
+    assert told is not None
+    total = sum(one.load_e4 for one in told)
+    assert 2 * abs(total - found.large_loss_load_e4) <= len(told) + 1
+    assert all(one.low95_e4 <= one.load_e4 <= one.high95_e4 for one in told)
 
 
 def test_offsets_scale_what_is_expected(book: MadeBook, found: Fit) -> None:

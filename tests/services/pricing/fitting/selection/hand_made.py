@@ -123,7 +123,7 @@ def _cause(cause: Cause) -> CauseFit:
         large=LargeLoad(
             claims=40,
             persons=38,
-            load_minor=2_833.0,
+            load_minor=8_500 / 3,  # a third of the demo's load
             low95=2_000.0,
             high95=4_000.0,
             largest=0.11,

@@ -470,6 +470,7 @@ def test_a_memo_says_how_the_level_was_set_and_on_what_basis(language: Any) -> N
         target_loss_ratio=0.7,
         loads=loads,
         scaling=Scaling(pure_minor=480_000.0, factor=1.1732),
+        large_loss_load_e4=round(FIT.large_loss_load_e4 * 1.1732),
     )
     chosen = as_indicated(digest(fit))
     made = proposal(fit, digest(fit), chosen, settings(), study_basis(STUDY))
