@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import grpc
 import typer
@@ -44,7 +45,7 @@ _ROLE = "chief_actuary"
 _PEOPLE, _READINGS = "people", "readings"
 # What a connection may live; what takes longer goes on with another call.
 _LONGEST_S = 600.0
-_COLUMNS = {
+COLUMNS = {
     "people": ("person_id", "birth_date", "sex", "conditions"),
     "policies": (
         "policy_id",
@@ -78,6 +79,9 @@ _COLUMNS = {
         "fasting",
     ),
 }
+_Days = tuple[datetime, datetime]
+_LAST_SECOND = time(23, 59, 59)
+_LAST_ZONE = timedelta(hours=14)
 # What a call ends with that was under way for long.
 _ENDS = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
 _FASTING = {
@@ -136,7 +140,7 @@ def export_book(
         with alone(found.folder):
             study = _begun(parts, study, book.valuation_day)
             with running(found, "export-book", arguments=["--study", study]) as work:
-                counts = _made(parts, state, study, book.valuation_day)
+                counts = _made(parts, state, study, book)
                 made = parts.folder / _BOOK
                 work.outputs += exported.put_in_place(made, folder, parts.folder / _ASIDE)
                 parts.drop()
@@ -177,14 +181,14 @@ def _place(file: PricingFile, book: BookSettings) -> Path:
     return folder
 
 
-def _made(parts: StudyParts, state: Path, study: str, before: date) -> Counter[str]:
+def _made(parts: StudyParts, state: Path, study: str, book: BookSettings) -> Counter[str]:
     """The finished book in the parts' folder, confirmed by claims just now; what was left out.
 
     Raises: Failed; PartsLost.
     """
     from services.pricing.fitting import exported  # noqa: PLC0415 - pyarrow is heavy
 
-    made = parts.folder / _BOOK
+    made, before = parts.folder / _BOOK, book.valuation_day
     try:
         with calling(state, "claims", _ROLE, purpose=PURPOSE) as channel:
             _fetch_people(parts, PeopleStub(channel), study, before)
@@ -194,7 +198,7 @@ def _made(parts: StudyParts, state: Path, study: str, before: date) -> Counter[s
                 named = people[start : start + NAMED_AT_ONCE]
                 _fetch_readings(parts, state, study, before, start // NAMED_AT_ONCE, named)
             told = {"study": study, "before": before.isoformat()}
-            _write(parts, made, told, _left_out(parts))
+            _write(parts, made, {**told, "zone": book.zone}, _left_out(parts))
         _confirmed(parts, state, study, before)
     except CallFailed as failed:
         foreign = any(one.reason == "FOREIGN_PAGE_TOKEN" for one in failed.fault.violations)
@@ -228,10 +232,13 @@ def _confirmed(parts: StudyParts, state: Path, study: str, before: date) -> Sequ
 def _begun(parts: StudyParts, study: str, before: date) -> str:
     """The id of the study under way, or of a new one.
 
-    Raises: Failed when another one is under way, or that is no study's id.
+    Raises: Failed when another one is under way, that is no study's id, or the day is to come.
     """
     if study and not is_study(study):
         raise Failed("--study: must be 32 hex digits, as manifest.json has it", exit_code=2)
+    if before > (datetime.now(UTC) + _LAST_ZONE).date():
+        text = f"book.valuation_day: {before} has not come: what is reported until then would be"
+        raise Failed(f"{text} missing from the book as if it had not happened", exit_code=2)
     begun, as_of = parts.begin(study or secrets.token_hex(16), before)
     if as_of != before or (study and study != begun):
         text = f"{parts.folder} holds an export under way as of {as_of}, study {begun}"
@@ -314,11 +321,12 @@ def _write(parts: StudyParts, folder: Path, told: dict[str, str], left_out: Coun
     """The tables and their manifest, in a folder of their own."""
     from services.pricing.fitting import exported  # noqa: PLC0415 - pyarrow is heavy
 
-    with exported.BookWriter(folder, _COLUMNS) as book:
+    zone, before = ZoneInfo(told["zone"]), date.fromisoformat(told["before"])
+    with exported.BookWriter(folder, COLUMNS) as book:
         for part in parts.all(_PEOPLE, people_pb.ExportPeopleResponse):
             _add_people(book, part)
         for reader in parts.all(_READINGS, readings_pb.ExportReadingsResponse):
-            _add_readings(book, reader)
+            add_readings(book, reader, zone, before)
     exported.write_manifest(
         folder, book.rows, {**told, "left_out": dict(left_out), "not_known": list(_NOT_KNOWN)}
     )
@@ -366,38 +374,72 @@ def _add_people(book: BookWriter, part: people_pb.ExportPeopleResponse) -> None:
     )
 
 
-def _add_readings(book: BookWriter, part: readings_pb.ExportReadingsResponse) -> None:
-    read = [(one.person, reading) for one in part.people for reading in one.readings]
+def add_readings(
+    book: BookWriter, part: readings_pb.ExportReadingsResponse, zone: ZoneInfo, before: date
+) -> None:
+    """Those received before a day of the zone, as `check` counts days."""
+    read = [
+        (one.person, reading, told)
+        for one in part.people
+        for reading, told in zip(one.readings, days(one.readings, zone), strict=True)
+        if told[1].date() < before
+    ]
     provenance = reading_pb2.ReadingProvenance.Name
     book.add(
         "readings",
         {
-            "reading_id": [reading.reading for _, reading in read],
-            "person_id": [person for person, _ in read],
-            "code": [reading.code for _, reading in read],
-            "value": [float(reading.value) for _, reading in read],
-            "unit": [reading.unit for _, reading in read],
-            "effective_time": [reading.effective_time.ToMicroseconds() for _, reading in read],
-            "receive_time": [reading.receive_time.ToMicroseconds() for _, reading in read],
+            "reading_id": [reading.reading for _, reading, _ in read],
+            "person_id": [person for person, _, _ in read],
+            "code": [reading.code for _, reading, _ in read],
+            "value": [float(reading.value) for _, reading, _ in read],
+            "unit": [reading.unit for _, reading, _ in read],
+            "effective_time": [measured for _, _, (measured, _) in read],
+            "receive_time": [received for _, _, (_, received) in read],
             "provenance": [
                 provenance(reading.provenance).removeprefix("READING_PROVENANCE_")
-                for _, reading in read
+                for _, reading, _ in read
             ],
-            "fasting": [_FASTING[reading.fasting_status] for _, reading in read],
+            "fasting": [_FASTING[reading.fasting_status] for _, reading, _ in read],
         },
     )
+
+
+def days(readings: Sequence[readings_pb.StudyReading], zone: ZoneInfo) -> list[_Days]:
+    """When a person's readings were measured and received, to the day.
+
+    The time of day says only what a study needs: which were measured at one time, as both values
+    of a pressure are, and in which order, a second after midnight for each earlier time of the day.
+    A day's receipts stand at its last second, so that nothing was received before it was measured.
+    """
+    times = [one.effective_time.ToDatetime(UTC).astimezone(zone) for one in readings]
+    of_day: dict[date, list[datetime]] = {}
+    for moment in sorted(set(times)):
+        of_day.setdefault(moment.date(), []).append(moment)
+    told = []
+    for one, moment in zip(readings, times, strict=True):
+        midnight = datetime.combine(moment.date(), time.min, zone)
+        measured = midnight + timedelta(seconds=of_day[moment.date()].index(moment))
+        received = one.receive_time.ToDatetime(UTC).astimezone(zone)
+        told.append((measured, datetime.combine(received.date(), _LAST_SECOND, zone)))
+    return told
 
 
 def _say(file: PricingFile, folder: Path, left_out: Counter[str]) -> None:
     from services.pricing.fitting import exported  # noqa: PLC0415 - pyarrow is heavy
 
-    rows = exported.rows_of(folder)
+    rows, before = exported.rows_of(folder), settings_of(file, BookSettings).valuation_day
     say(f"{folder}: {', '.join(f'{name} {number:,}' for name, number in rows.items())}")
     for name, text in _LEFT_OUT.items():
         if left_out[name]:
             say(f"{text}: {left_out[name]:,}")
     for text in _NOT_KNOWN:
         say(text)
+    say(f"not there: claims that came in, and readings received, on {before} or later")
+    if not rows["claims"]:
+        say(f"no claims: none was decided and came in before {before}; see book.valuation_day")
+    few = exported.few_alike(folder)
+    if few:
+        say(f"people who share birth, sex and conditions with fewer than four others: {few:,}")
     if not rows["readings"]:
         say("no readings: nobody has any")
     say_next(f"lipei pricing check -f {file.path}", f"lipei pricing study -f {file.path}")

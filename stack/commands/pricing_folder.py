@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +26,8 @@ PricingPath = Annotated[
     typer.Option("--file", "-f", help="The pricing.yaml; what it makes lies beside it."),
 ]
 DEFAULT = Path(NAME)
+# What they write tells of single people: files are 0600, their folders 0700.
+_OF_PEOPLE = frozenset({"export-book", "study"})
 
 
 def opened(path: Path) -> PricingFile:
@@ -83,15 +86,35 @@ def running(
         at=datetime.now(UTC),
     )
     work = Running()
-    yield work
-    card = run_card.finish(
-        file.folder,
-        started,
-        outputs=work.outputs,
-        synthetic=work.synthetic,
-        ended=datetime.now(UTC),
-    )
+    with _for_the_owner() if command in _OF_PEOPLE else contextlib.nullcontext():
+        yield work
+        card = run_card.finish(
+            file.folder,
+            started,
+            outputs=work.outputs,
+            synthetic=work.synthetic,
+            ended=datetime.now(UTC),
+        )
+        if command in _OF_PEOPLE:
+            _close_to_others((*work.outputs, card))
     say(f"run card: {card}")
+
+
+@contextlib.contextmanager
+def _for_the_owner() -> Iterator[None]:
+    """What is made meanwhile nobody else may read."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _close_to_others(files: Iterable[Path]) -> None:
+    """Also where a file or folder of an earlier run, open to others, was there already."""
+    for one in files:
+        one.chmod(0o600)
+        one.parent.chmod(0o700)
 
 
 def say_next(*commands: str) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 from services.common.money import grouped_minor
 from services.pricing.fitting import run_card
 from services.pricing.fitting.book_settings import BookSettings
-from services.pricing.fitting.experience.settings import StudySettings
+from services.pricing.fitting.experience.settings import SIMULATED_TREND, StudySettings
 from services.pricing.fitting.pricing_file import PricingFile
 from stack.commands.failing import Failed
 from stack.commands.options import AsJson
@@ -41,6 +44,10 @@ if TYPE_CHECKING:
     from services.pricing.fitting.experience.tables import Connection
 
 _SHOWN_QUARTERS = 6
+_ASSUMED_TREND = (
+    f"trend: that of the template ({SIMULATED_TREND}) was applied to amounts of a book that is not"
+    " simulated; write your own with its source under study.trend, or take yearly and source out"
+)
 
 
 def check(file: PricingPath = DEFAULT, as_json: AsJson = False) -> None:
@@ -88,6 +95,8 @@ def study(file: PricingPath = DEFAULT) -> None:
             except studying.NothingToStudy as refused:
                 raise Failed(f"{refused}; see study.first_day and book.valuation_day") from None
         work.synthetic = tables.is_synthetic(folder, book)
+        if settings.trend and settings.trend_source == SIMULATED_TREND and not work.synthetic:
+            done = dataclasses.replace(done, warnings=(*done.warnings, _ASSUMED_TREND))
         target = found.folder / writing.FOLDER
         told = made_from.made_from(book, settings, by_name)
         work.outputs += writing.write_study(done, target, told, faults, synthetic=work.synthetic)
@@ -149,9 +158,14 @@ def refuse_other_study(file: PricingFile) -> None:
 
 
 def _checked(con: Connection, file: PricingFile) -> list[Found]:
-    from services.pricing.fitting.experience import checking  # noqa: PLC0415 - heavy
+    from services.pricing.fitting.experience import checking, tables  # noqa: PLC0415 - heavy
 
-    return checking.check(con, settings_of(file, BookSettings))
+    settings = settings_of(file, BookSettings)
+    found = checking.check(con, settings)
+    today = datetime.now(ZoneInfo(settings.zone)).date()
+    if not tables.is_synthetic(file.folder / settings.folder, settings):
+        found += checking.ahead(settings, today)
+    return found
 
 
 def _refuse(faults: Iterable[Found], file: PricingFile) -> None:
@@ -198,13 +212,14 @@ def _print_faults(faults: Iterable[Found]) -> None:
 
 
 def _print_study(done: Study, settings: StudySettings, currency: str) -> None:
+    trend = settings.trend_source or "none applied"
     exposure = float(done.experience["exposure"].to_numpy().sum())
     above = sum(int(one.claims.sum()) for one in done.causes)
     zeros = sum(int(one.zeros.sum()) for one in done.causes)
     say(
         f"{done.experience.num_rows:,} segments, {exposure:,.1f} years of exposure,"
         f" {above:,} claims and {zeros:,} more of 0;"
-        f" amounts in {currency} at {settings.trend_to_day}, trend: {settings.trend_source}"
+        f" amounts in {currency} at {settings.trend_to_day}, trend: {trend}"
     )
     for why, number in done.outside.items():
         say(f"{counted(number, 'claim')} {why}: not in the experience")

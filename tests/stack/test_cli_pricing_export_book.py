@@ -8,9 +8,10 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pandas as pd
 import pytest
@@ -18,12 +19,14 @@ import pytest
 from lipei.claims.v1 import policy_pb2, study_pb2
 from lipei.pricing.v1 import pricing_pb2
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
+from lipei.pricing.v1.study_pb2 import ExportReadingsResponse, StudyReading
 from lipei.type.v1 import access_pb2, bill_pb2
 from services.common.access.caller import Caller
 from services.common.access.studies import PURPOSE
 from services.common.access.study_tokens import StudySeal
 from services.common.state import record_address
-from services.pricing.fitting.exported import is_finished
+from services.pricing.fitting.exported import BookWriter, is_finished
+from stack.commands.pricing_export_book import COLUMNS, add_readings, days
 from stack.study_parts import alone
 from tests.callers import Reads
 from tests.identities import equip, everybody
@@ -126,8 +129,8 @@ def _measure(stub: PricingServiceStub) -> None:
         )
 
 
-def pricing_folder(folder: Path) -> Path:
-    assert lipei("pricing", "init", folder).code == 0
+def pricing_folder(folder: Path, *words: str) -> Path:
+    assert lipei("pricing", "init", folder, *words).code == 0
     file = folder / "pricing.yaml"
     text = file.read_text("utf-8")
     for old, new in (
@@ -168,6 +171,8 @@ def made(office: Office, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     assert "people 36, policies 36, readings 12" in done.out
     assert "who share birth and sex with fewer than four others: 1\n" in done.out
     assert "people whose birth is told by five years: 12\n" in done.out
+    assert "birth, sex and conditions with fewer than four others: 3\n" in done.out
+    assert "no claims" not in done.out
     assert not (file.parent / "exporting").exists()
     of_claims = [one.record for one in office.log.kept[before[0] :]]
     return Exported(file.parent, of_claims, office.leaves_of_pricing()[before[1] :])
@@ -182,8 +187,10 @@ def test_it_is_checked_and_studied(exported: Path) -> None:
     done = lipei("pricing", "check", "-f", exported / "pricing.yaml")
     assert done.code == 0, done.err
     assert "NO_PREMIUM: 36 rows" in done.out
+    assert "NO_CLAIMS" not in done.out
     done = lipei("pricing", "study", "-f", exported / "pricing.yaml")
     assert done.code == 0, done.err
+    assert "warning: trend: that of the template" in done.out
     experience = pd.read_parquet(exported / "study" / "experience.parquet")
     assert experience["person_id"].nunique() == 36
     assert experience["claims_inpatient"].sum() == 4
@@ -258,6 +265,131 @@ def test_a_rerun_gives_the_same_bytes_and_a_new_study_other_names(
     after = set(pd.read_parquet(file.parent / "book" / "people.parquet")["person_id"])
     assert len(after) == 36
     assert not before & after
+
+
+def test_rows_stand_in_the_order_of_names_that_another_study_does_not_share(
+    exported: Path, office: Office, tmp_path: Path
+) -> None:
+    file = pricing_folder(tmp_path / "p")
+    assert export(office, file).code == 0
+    births = []
+    for folder in (exported, file.parent):
+        for name, order in (
+            ("people", ["person_id"]),
+            ("policies", ["policy_id"]),
+            ("claims", ["claim_id"]),
+            ("readings", ["person_id", "effective_time", "reading_id"]),
+        ):
+            table = pd.read_parquet(folder / "book" / f"{name}.parquet")
+            assert table.equals(table.sort_values(order, ignore_index=True))
+            assert len(table) > 1
+        births.append(pd.read_parquet(folder / "book" / "people.parquet")["birth_date"].tolist())
+    assert sorted(births[0]) == sorted(births[1])
+    assert births[0] != births[1]  # one in 10^15 of two orders that are independent
+
+
+def test_what_tells_of_people_is_its_owner_s_alone(office: Office, tmp_path: Path) -> None:
+    file = pricing_folder(tmp_path / "p")
+    study = file.parent / "study"
+    study.mkdir()
+    (study / "study.json").write_text("of before, for everybody to read")
+    study.chmod(0o755)
+    (study / "study.json").chmod(0o644)
+    assert export(office, file).code == 0
+    assert lipei("pricing", "study", "-f", file).code == 0
+    modes = {
+        one.relative_to(file.parent): one.stat().st_mode & 0o777
+        for name in ("book", "study", "runs")
+        for one in (file.parent / name, *(file.parent / name).iterdir())
+    }
+    assert len(modes) == 3 + 5 + 3 + 2
+    assert {mode for path, mode in modes.items() if len(path.parts) == 1} == {0o700}
+    assert {mode for path, mode in modes.items() if len(path.parts) == 2} == {0o600}
+
+
+def test_readings_are_told_to_the_day_and_check_counts_days_as_the_export_does(
+    exported: Path, office: Office, tmp_path: Path
+) -> None:
+    readings = pd.read_parquet(exported / "book" / "readings.parquet")
+    measured = readings["effective_time"].dt.tz_convert("Asia/Shanghai")
+    received = readings["receive_time"].dt.tz_convert("Asia/Shanghai")
+    assert (measured == measured.dt.normalize()).all()  # one reading a day
+    assert {str(one) for one in received.dt.time} == {"23:59:59"}
+    done = lipei("pricing", "check", "-f", exported / "pricing.yaml")
+    assert "AFTER_VALUATION" not in done.out
+
+
+def test_times_of_a_day_keep_their_order_and_what_was_measured_together() -> None:
+    def read(measured: datetime, received: datetime) -> StudyReading:
+        made = StudyReading()
+        made.effective_time.FromDatetime(measured)
+        made.receive_time.FromDatetime(received)
+        return made
+
+    zone = ZoneInfo("Asia/Shanghai")
+    evening = datetime(2025, 3, 1, 15, 59, 7, tzinfo=UTC)  # 23:59:07 there, on 1 March
+    after = datetime(2025, 3, 1, 16, 0, 9, tzinfo=UTC)  # 2 March there
+    morning = datetime(2025, 3, 1, 1, 2, 3, tzinfo=UTC)
+    times = (evening, morning, evening, after)
+    told = days([read(one, after) for one in times], zone)
+    assert [str(measured)[:19] for measured, _ in told] == [
+        "2025-03-01 00:00:01",
+        "2025-03-01 00:00:00",
+        "2025-03-01 00:00:01",
+        "2025-03-02 00:00:00",
+    ]
+    assert {str(received)[:19] for _, received in told} == {"2025-03-02 23:59:59"}
+
+
+def test_a_reading_received_on_the_valuation_day_there_is_not_in_the_book(
+    tmp_path: Path,
+) -> None:
+    zone, before = ZoneInfo("Asia/Shanghai"), date(2026, 7, 1)
+    part = ExportReadingsResponse()
+    person = part.people.add(person="p")
+    for minute in (59, 61):  # of 23 hours: the day before, and the valuation day
+        received = datetime(2026, 6, 30, 15, tzinfo=UTC) + timedelta(minutes=minute)
+        made = person.readings.add(
+            reading=str(minute), value="6.4", provenance="READING_PROVENANCE_DEVICE"
+        )
+        made.effective_time.FromDatetime(received)
+        made.receive_time.FromDatetime(received)
+    with BookWriter(tmp_path / "book", {"readings": COLUMNS["readings"]}) as book:
+        add_readings(book, part, zone, before)
+    assert pd.read_parquet(tmp_path / "book" / "readings.parquet")["reading_id"].tolist() == ["59"]
+
+
+def test_a_valuation_day_to_come_is_refused_and_one_before_all_claims_says_so(
+    office: Office, exported: Path, tmp_path: Path
+) -> None:
+    file = pricing_folder(tmp_path / "p")
+    text = file.read_text("utf-8")
+    file.write_text(text.replace("valuation_day: 2026-07-01", "valuation_day: 9000-01-01"), "utf-8")
+    before = len(office.log.kept)
+    done = export(office, file)
+    assert (done.code, len(office.log.kept)) == (2, before)
+    assert "9000-01-01 has not come" in done.err
+    file.write_text(text.replace("valuation_day: 2026-07-01", "valuation_day: 2026-04-01"), "utf-8")
+    done = export(office, file)
+    assert done.code == 0, done.err
+    assert (
+        "not there: claims that came in, and readings received, on 2026-04-01 or later" in done.out
+    )
+    assert "no claims: none was decided and came in before 2026-04-01" in done.out
+    assert "NO_CLAIMS: no claims at all" in lipei("pricing", "check", "-f", file).out
+    file.write_text(text.replace("valuation_day: 2026-07-01", "valuation_day: 9000-01-01"), "utf-8")
+    done = lipei("pricing", "check", "-f", file)
+    assert done.code == 1
+    assert "VALUATION_AHEAD" in done.err
+
+
+def test_a_folder_for_ones_own_book_leaves_the_trend_open(office: Office, tmp_path: Path) -> None:
+    file = pricing_folder(tmp_path / "p", "--own")
+    assert export(office, file).code == 0
+    done = lipei("pricing", "study", "-f", file)
+    assert done.code == 0, done.err
+    assert "trend: none applied" in done.out
+    assert "trend: that of the template" not in done.out
 
 
 def test_an_interrupted_export_goes_on_and_leaves_no_half_book(

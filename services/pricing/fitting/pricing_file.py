@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from services.common.strict_yaml import Fault, StrictYamlError, YamlMap, load
 from services.pricing.fitting.book_settings import BOOK
-from services.pricing.fitting.experience.settings import STUDY
+from services.pricing.fitting.experience.settings import OPEN_RATES, SIMULATED_RATES, STUDY
 from services.pricing.fitting.models.evaluation_settings import EVALUATE
 from services.pricing.fitting.models.settings import FIT
 from services.pricing.fitting.renewal.settings import RENEWAL
@@ -106,9 +106,13 @@ def parse_pricing_file(content: bytes, path: Path) -> PricingFile:
     return PricingFile(path=path, sha256=hashlib.sha256(content).hexdigest(), sections=found)
 
 
-def template() -> str:
-    """pricing.yaml as `lipei pricing init` writes it: every section with its comments."""
-    return _HEAD + "".join(f"\n{kind.template}" for kind in SECTIONS.values())
+def template(*, own: bool = False) -> str:
+    """pricing.yaml as `lipei pricing init` writes it: every section with its comments.
+
+    For a book of one's `own` the trend is left open: that of a simulated one is nobody's.
+    """
+    text = _HEAD + "".join(f"\n{kind.template}" for kind in SECTIONS.values())
+    return text.replace(SIMULATED_RATES, OPEN_RATES) if own else text
 
 
 def _empty(line: int) -> YamlMap:

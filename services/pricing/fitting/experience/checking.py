@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from fractions import Fraction
 
 from services.pricing.core.months import DAYS_TO_ARRIVE
@@ -96,7 +97,37 @@ def check(con: Connection, settings: BookSettings) -> list[Found]:
         found += _tested(con, table, asked, read)
         if not gone.intersection(table.key):
             found += _duplicates(con, table, read)
+    if con.execute("SELECT 1 FROM claims LIMIT 1").fetchone() is None:
+        what = "no claims at all"
+        do = "see book.valuation_day: what came in then or later is not known"
+        found.append(_of_all("NO_CLAIMS", what, do, Effect.LOOK_AT))
     return found
+
+
+def ahead(settings: BookSettings, today: date) -> list[Found]:
+    """That the valuation day of a real book is to come, when it is."""
+    if settings.valuation_day <= today:
+        return []
+    what = (
+        f"book.valuation_day {settings.valuation_day} has not come: claims until then are unknown"
+    )
+    do = "take the first day of this quarter, or of one before"
+    return [_of_all("VALUATION_AHEAD", what, do, Effect.STOPS)]
+
+
+def _of_all(kind: str, what: str, do: str, effect: Effect) -> Found:
+    """A fault of the claims as a whole, of no row."""
+    return Found(
+        table="claims",
+        where="claims",
+        kind=kind,
+        column="",
+        what=what,
+        do=do,
+        effect=effect,
+        rows=0,
+        examples=(),
+    )
 
 
 def stops(found: Sequence[Found]) -> bool:

@@ -8,23 +8,32 @@ from datetime import date
 
 from services.pricing.fitting.section import Section, SectionKind
 
-TEMPLATE = """\
+# The template's, and nobody's experience.
+SIMULATED_TREND = "declared assumption of the simulated book"
+SIMULATED_RATES = f"""\
+    yearly:
+      inpatient: {{2000-01-01: '0.06'}}
+      outpatient: {{2000-01-01: '0.06'}}
+      injury: {{2000-01-01: '0.06'}}
+    source: {SIMULATED_TREND}"""
+OPEN_RATES = """\
+    # yearly:                  # none is applied until you give yours, and say where it is from
+    #   inpatient: {2024-01-01: '0.05', 2025-01-01: '0.04'}
+    # source: medical inflation report 2025"""
+TEMPLATE = f"""\
 study:
   first_day: 2023-01-01        # experience is studied from here to before after_day
   after_day: 2026-01-01
   # Yearly trend of the amount of a claim, by cause, dated by the day of the event, with its source.
+  # For a book of your own give yours, or take `yearly` and `source` out: no trend is then applied.
   trend:
     to_day: 2026-07-01         # amounts are brought to the level of this day
-    yearly:
-      inpatient: {2000-01-01: '0.06'}
-      outpatient: {2000-01-01: '0.06'}
-      injury: {2000-01-01: '0.06'}
-    source: declared assumption of the simulated book
+{SIMULATED_RATES}
   # Share of claims (and of amounts) reported so many whole quarters after the quarter of the event.
   # `triangle` takes the book's own chain ladder; given factors are printed beside that estimate.
   development: triangle
   # development:
-  #   inpatient: {counts: ['0.62', '0.93', '0.99', '1'], amounts: ['0.62', '0.93', '0.99', '1']}
+  #   inpatient: {{counts: ['0.62', '0.93', '0.99', '1'], amounts: ['0.62', '0.93', '0.99', '1']}}
   #   source: reserving report 2025-12-31
   large_loss_minor:            # above it a claim's amount goes to the large-loss load
     inpatient: 20000000
@@ -35,7 +44,7 @@ study:
   outcome:
     reading_window_months: 12  # how often u is renewed inside a policy year: 12, 6, 4, 3 ...
     # m0, the frozen mean of non-participants; what is not given is estimated and printed.
-    # m0: {u_hba1c_percent: {type2_diabetes: '8.32', both: '8.41'}}
+    # m0: {{u_hba1c_percent: {{type2_diabetes: '8.32', both: '8.41'}}}}
   holdout:
     last_year: true            # the last calendar year of the study
     person_share: '0.10'       # of the people, by a hash of their id
