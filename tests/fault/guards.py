@@ -460,8 +460,8 @@ STUDY_FILTER = _guard(
     "a study is told of every insurer's people",
     (
         "services/claims/storage/studies.py",
-        "person.c.id.in_(whose.where(policy.c.insurer == insurer))",
-        "person.c.id.in_(whose)",
+        "theirs = whose.where(policy.c.insurer == insurer, policy.c.seq <= newest)",
+        "theirs = whose.where(policy.c.seq <= newest)",
     ),
     tests=("tests/services/claims/test_studies.py",),
 )
