@@ -177,7 +177,7 @@ def bill_of(token: str, total: int = 100) -> Bill:
 
 
 def measured(token: str) -> ReadingsStated:
-    component, found = reading("7.2")
+    component, found = reading("7.246813")
     theirs = msgspec.structs.replace(found, member_token=token)
     return ReadingsStated(readings=((component, theirs),))
 
@@ -341,7 +341,16 @@ def test_nothing_planted_stands_in_the_database(tmp_path: Path) -> None:
     fill(bridge)
     bridge.settle(bridge.receive("Claim/visit-11010119900307002X"), stated(ANNA))
     bridge.settle(bridge.receive("Claim/MRN-77"), SetAside(faults=BAD.faults, total=5))
-    planted = (ANNA, BEN, "raw of", "MRN-77", "11010119900307002X", "4548-4", "7.2", "Claim/anna")
+    planted = (
+        ANNA,
+        BEN,
+        "raw of",
+        "MRN-77",
+        "11010119900307002X",
+        "4548-4",
+        "7.246813",
+        "Claim/anna",
+    )
     files = b"".join(path.read_bytes() for path in tmp_path.glob("bridge.db*"))
     assert [word for word in planted if word.encode() in files] == []
     # The control: what is not sealed is found.
