@@ -40,7 +40,6 @@ from lipei.type.v1 import bill_pb2
 from services.common.grpc_edge import RpcFault, error_of
 from services.common.temporal.recovery import HEARTBEAT_EVERY
 
-Q = TypeVar("Q")
 A = TypeVar("A")
 
 # Shorter than the steps' start_to_close_timeout: the call fails before the step is given up.
