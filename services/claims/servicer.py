@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import grpc
-from sqlalchemy import ColumnElement, Row, or_
+from sqlalchemy import Row
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import claims_pb2_grpc
@@ -39,9 +39,10 @@ from services.claims.plans.loader import load_plan
 from services.claims.policy_import import DryRun, import_policies
 from services.claims.replaying import replay
 from services.claims.serving import ClaimsParts, Context, find, messages_of, note_reads, once
-from services.claims.storage import acts, coordination, corrections, decisions, policies, sealed
 from services.claims.storage import claims as store
+from services.claims.storage import coordination, decisions, policies, sealed
 from services.claims.storage.books import read_books
+from services.claims.storage.listing import Wanted, list_claims
 from services.claims.storage.request_log import RequestKey
 from services.claims.storage.withdrawals import withdraw
 from services.claims.unpayable import unpayable_terms
@@ -171,7 +172,9 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         parent = _POLICY_NAME.fullmatch(request.parent)
         faults = []
         if parent is None:
-            faults.append(Violation("parent", "MALFORMED", 'must be "policies/{policy}" or "-"'))
+            faults.append(
+                Violation("parent", "MALFORMED", 'must be "policies/{policy}" or "policies/-"')
+            )
         if request.page_size < 0:
             faults.append(Violation("page_size", "NEGATIVE", "must not be negative"))
         if request.state and request.state not in STATE_OF:
@@ -184,29 +187,20 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         if not _POSITION.fullmatch(after):
             text = "not a page token of this list; start again without one"
             raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
-        policy_id = None if parent["policy"] == "-" else parent["policy"]
-        states = [STATE_OF[request.state]] if request.state else []
-        or_else = None
-        if request.pended and not states:
-            or_else = or_(corrections.held(), acts.proposed())
-        if request.pended:
-            states = [one for one in store.PENDED if not states or one in states]
-        answer, last = await self._database.run(
-            self._list, policy_id, states, int(after), most, or_else
+        wanted = Wanted(
+            policy_id=None if parent["policy"] == "-" else parent["policy"],
+            state=STATE_OF[request.state] if request.state else None,
+            pended=request.pended,
         )
+        answer, last = await self._database.run(self._list, wanted, int(after), most)
         if last is not None:
             answer.next_page_token = page_token(kind, str(last))
         return answer
 
     def _list(
-        self,
-        policy_id: str | None,
-        states: Sequence[ClaimState],
-        after: int,
-        most: int,
-        or_else: ColumnElement[bool] | None,
+        self, wanted: Wanted, after: int, most: int
     ) -> tuple[pb.ListClaimsResponse, int | None]:
-        tenant = current_tenant()
+        tenant, policy_id = current_tenant(), wanted.policy_id
         with self._parts.reading() as desk:
             # A person or a hospital has no policies, and is told of none whether it exists.
             if (
@@ -215,16 +209,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
                 and not policies.exists(desk.connection, policy_id, tenant)
             ):
                 raise not_found("policy", f"policies/{policy_id}")
-            rows = store.list_claims(
-                desk.connection,
-                desk.sealer,
-                tenant,
-                policy_id=policy_id,
-                states=states,
-                after=after,
-                most=most,
-                or_else=or_else,
-            )
+            rows = list_claims(desk.connection, desk.sealer, tenant, wanted, after=after, most=most)
             answer = pb.ListClaimsResponse(claims=messages_of(desk, rows))
         return answer, rows[-1].seq if len(rows) == most else None
 
