@@ -74,6 +74,10 @@ class StudyParts:
         except (ValueError, TypeError, KeyError):
             raise PartsLost from None
 
+    def is_begun(self) -> bool:
+        """Whether the folder holds a study that was not finished."""
+        return (self.folder / _ABOUT).exists()
+
     def keep(self, kind: str, part: Message) -> None:
         """One more part of a kind."""
         number = len(self._files(kind)) + 1
