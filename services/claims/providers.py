@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Any
 
@@ -22,7 +21,7 @@ from services.claims.plans.price_list import (
     price_list_hash,
 )
 from services.claims.policy_intake import POSSIBLE_DAYS, possible_day
-from services.claims.serving import ClaimsParts, Context, once
+from services.claims.serving import ClaimsParts, Context, key_of, once
 from services.claims.storage import providers as store
 from services.claims.storage.request_log import RequestKey
 from services.claims.storage.sweeping import retry_provider
@@ -142,8 +141,7 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
             row = store.find_account(desk.connection, insurer, account_id)
             return pb.ProposeProviderAccountResponse(account=_message(row))
 
-        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-        key = RequestKey("ProposeProviderAccount", request.request_id, body)
+        key = key_of("ProposeProviderAccount", request)
         with self._parts.writing() as desk:
             return once(desk, key, work, pb.ProposeProviderAccountResponse)
 
@@ -182,8 +180,7 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
             row = store.find_account(connection, insurer, account_id)
             return pb.ConfirmProviderAccountResponse(account=_message(row))
 
-        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-        key = RequestKey("ConfirmProviderAccount", request.request_id, body)
+        key = key_of("ConfirmProviderAccount", request)
         with self._parts.writing() as desk:
             return once(desk, key, work, pb.ConfirmProviderAccountResponse)
 

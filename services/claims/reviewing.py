@@ -6,7 +6,6 @@ the claim: if it has changed since, they are told so, and nothing is done.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -26,13 +25,14 @@ from services.claims.messages import STATES, claim_name, seen_by_hospital
 from services.claims.serving import (
     ClaimsParts,
     Context,
+    Write,
     alone,
     answered,
     find,
+    key_of,
     messages_of,
     remember,
 )
-from services.claims.storage.request_log import RequestKey
 from services.common.access.caller import current_caller
 from services.common.access.tenant import Kind, current_tenant
 from services.common.dated import NoTermsInForce
@@ -44,15 +44,11 @@ MOST_NOTE = 2_000
 _REVIEW = "review."  # where the engine names a fault of a review
 
 
-class Request(Protocol):
+class Request(Write, Protocol):
     """What every request of the service has."""
 
     name: str
-    request_id: str
     revision: int
-
-    def SerializeToString(self, *, deterministic: bool = ...) -> bytes:
-        """The whole request, for telling a repeat from another one."""
 
 
 R = TypeVar("R", bound=Request)
@@ -193,8 +189,7 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
 
 def _act(desk: Desk, step: _Step, request: Request) -> None:
     """Do it, unless the same request has done it before."""
-    body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-    key = RequestKey(step.method, request.request_id, body)
+    key = key_of(step.method, request)
     if answered(desk, key) is not None:
         return
     row = alone(desk, request.name)

@@ -38,7 +38,15 @@ from services.claims.messages import (
 from services.claims.plans.loader import load_plan
 from services.claims.policy_import import DryRun, import_policies
 from services.claims.replaying import replay
-from services.claims.serving import ClaimsParts, Context, find, messages_of, note_reads, once
+from services.claims.serving import (
+    ClaimsParts,
+    Context,
+    find,
+    key_of,
+    messages_of,
+    note_reads,
+    once,
+)
 from services.claims.storage import claims as store
 from services.claims.storage import coordination, decisions, policies, sealed
 from services.claims.storage.books import read_books
@@ -286,8 +294,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         def work(desk: Desk) -> pb.ImportPoliciesResponse:
             return import_policies(desk, request, insurer=insurer, token=self._parts.token)
 
-        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-        key = RequestKey("ImportPolicies", request.request_id, body)
+        key = key_of("ImportPolicies", request)
         try:
             with self._parts.writing() as desk:
                 return once(desk, key, work, pb.ImportPoliciesResponse)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,15 @@ class Workflows(Protocol):
 
     def decided(self, claim_name: str, claim_id: str, update_id: str) -> Awaitable[None]:
         """Start the claim's workflow if need be; return once it has decided."""
+
+
+class Write(Protocol):
+    """What every request that writes has."""
+
+    request_id: str
+
+    def SerializeToString(self, *, deterministic: bool = ...) -> bytes:  # noqa: N802 - protobuf's own name
+        """The whole request, for telling a repeat from another one."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +159,12 @@ def note_reads(connection: Connection, rows: Sequence[Row[Any] | PeriodClaim]) -
         note_owner(name, Tenant(Kind.INSURER, row.insurer).key)
         if row.consent and row.consent not in withdrawn:
             note_consent(name, row.consent)
+
+
+def key_of(method: str, request: Write) -> RequestKey:
+    """By what a repeat of a request is known in which everything counts."""
+    content = request.SerializeToString(deterministic=True)
+    return RequestKey(method, request.request_id, hashlib.sha256(content).hexdigest())
 
 
 def answered(desk: Desk, key: RequestKey, other: str = "other content") -> bytes | None:
