@@ -11,8 +11,8 @@ import typer
 from lipei.his_bridge.v1 import operations_pb2 as pb
 from lipei.his_bridge.v1.operations_pb2_grpc import OperationsServiceStub
 from stack.commands.calling import Failed, calling
-from stack.commands.his_operations import SOURCE_CALL_S, Hospital, id_of, parent_of
-from stack.commands.options import DEFAULT_STATE, AsJson, State
+from stack.commands.his_operations import SOURCE_CALL_S, id_of, parent_of
+from stack.commands.options import DEFAULT_STATE, AsJson, Hospital, State
 from stack.commands.printing import (
     counted,
     money,
