@@ -1,4 +1,7 @@
-"""One hospital's new bills: pulled into the bridge, released, handed to the insurer."""
+"""One hospital's new bills: pulled into the bridge, released, handed to the insurer.
+
+Sees counts only: bills go from the bridge to claims within a step.
+"""
 
 from __future__ import annotations
 
