@@ -8,6 +8,7 @@ import pytest
 
 from lipei.claims.v1 import claims_pb2
 from lipei.type.v1 import bill_pb2
+from services.claims.core.review import DENIALS
 from services.common.settings import KNOWN, KNOWN_PREFIXES, PREFIX
 
 ROOT = Path(__file__).parents[2]
@@ -75,3 +76,9 @@ def settings_in(document: str) -> set[str]:
 def test_the_manual_names_every_setting_and_no_other() -> None:
     named = settings_in((ROOT / "docs" / "operating.md").read_text("utf-8"))
     assert named == {PREFIX + name for name in (*KNOWN, *KNOWN_PREFIXES)}
+
+
+def test_the_reasons_for_which_a_person_may_deny_a_line_are_listed() -> None:
+    text = (ROOT / "docs" / "life-cycle.md").read_text("utf-8")
+    listed = re.findall(r"`(\w+)`", text.partition("`--reason` is one of ")[2].partition("\n\n")[0])
+    assert sorted(listed) == sorted(reason.name.lower() for reason in DENIALS)
