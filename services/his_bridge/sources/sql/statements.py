@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -213,6 +214,11 @@ def counted(
     first, beyond = (bindparam(None, each, type_=when.type) for each in between)
     number = func.count(key.distinct()) if flat else func.count()
     return select(number).select_from(of).where(when >= first, when < beyond)
+
+
+def window(first: date, last: date) -> tuple[date, date]:
+    """From the first day to the day after the last."""
+    return first, last + timedelta(days=1)
 
 
 def _at(marks: Marks, of: FromClause) -> ColumnElement[Any]:
