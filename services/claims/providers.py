@@ -33,16 +33,16 @@ from services.common.grpc_edge import (
     Violation,
     invalid,
     not_found,
-    page_token,
-    parse_page_token,
 )
+from services.common.page_tokens import number_in, page_token
 from services.common.request_id import request_id_faults
 from services.common.strict_yaml import MAX_BYTES, StrictYamlError
 
 DEFAULT_PAGE, LARGEST_PAGE = 100, 500
 _PROVIDER = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?", re.ASCII)
 _NAME = re.compile(r"providerAccounts/([0-9a-f]{32})", re.ASCII)
-_POSITION = re.compile(r"[0-9]{1,18}", re.ASCII)
+# Beyond every account's number.
+_NEWEST = 10**18 - 1
 _STATES = {
     None: pb.PROVIDER_ACCOUNT_STATE_PROPOSED,
     1: pb.PROVIDER_ACCOUNT_STATE_CONFIRMED,
@@ -192,11 +192,8 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
             raise invalid([Violation("page_size", "NEGATIVE", "must not be negative")])
         most = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
         kind = f"provider accounts {current_tenant().key} {request.provider_id}"
-        before = parse_page_token(request.page_token, kind) or str(10**18 - 1)
-        if not _POSITION.fullmatch(before):
-            text = "not a page token of this list; start again without one"
-            raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
-        rows = await self._database.run(self._list, request.provider_id, int(before), most)
+        before = number_in(request.page_token, kind, first=_NEWEST)
+        rows = await self._database.run(self._list, request.provider_id, before, most)
         answer = pb.ListProviderAccountsResponse(accounts=map(_message, rows))
         if len(rows) == most:
             answer.next_page_token = page_token(kind, str(rows[-1].seq))

@@ -61,10 +61,9 @@ from services.common.grpc_edge import (
     Violation,
     invalid,
     not_found,
-    page_token,
-    parse_page_token,
     remaining_s,
 )
+from services.common.page_tokens import number_in, page_token
 from services.common.request_id import request_id_faults
 from services.common.strict_yaml import StrictYamlError
 
@@ -73,7 +72,6 @@ DEADLINE_MARGIN_S = 0.2
 LONGEST_WAIT_S = 60.0
 DEFAULT_PAGE, LARGEST_PAGE = 100, 500
 _POLICY_NAME = re.compile(r"policies/(?P<policy>-|[a-z0-9-]{1,64})")
-_POSITION = re.compile(r"[0-9]{1,18}", re.ASCII)
 MOST_POLICIES = 1_000
 MOST_CONSENTS = 100
 
@@ -191,16 +189,13 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             raise invalid(faults)
         most = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
         kind = f"claims {current_tenant().key} {request.parent} {request.state} {request.pended}"
-        after = parse_page_token(request.page_token, kind) or "0"
-        if not _POSITION.fullmatch(after):
-            text = "not a page token of this list; start again without one"
-            raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
+        after = number_in(request.page_token, kind)
         wanted = Wanted(
             policy_id=None if parent["policy"] == "-" else parent["policy"],
             state=STATE_OF[request.state] if request.state else None,
             pended=request.pended,
         )
-        answer, last = await self._database.run(self._list, wanted, int(after), most)
+        answer, last = await self._database.run(self._list, wanted, after, most)
         if last is not None:
             answer.next_page_token = page_token(kind, str(last))
         return answer
