@@ -67,6 +67,19 @@ def test_a_report_is_one_page_that_asks_nobody_with_every_chapter_and_its_tables
     assert train[5] == pytest.approx(1), "the level is set to what was learnt from"
 
 
+def test_what_is_made_of_people_is_its_owner_s_alone(fitted: Path) -> None:
+    """A cell of one claim has its amount; a survival curve has the days of claims."""
+    run("report", "-f", fitted)
+    run("select", "-f", fitted)
+    for name in ("fit", "report", "select", "runs"):
+        folder = fitted / name
+        assert folder.stat().st_mode & 0o777 == 0o700
+        open_to_others = {one.name for one in folder.iterdir() if one.stat().st_mode & 0o077}
+        # A simulation tells of nobody.
+        assert open_to_others <= {"0001-simulate.json"}, name
+    shutil.rmtree(fitted / "select")
+
+
 def test_without_a_fit_the_command_that_makes_one_is_named(tmp_path: Path) -> None:
     run("init", tmp_path)
     found = lipei("pricing", "report", "-f", tmp_path)
