@@ -96,6 +96,7 @@ def report(file: PricingPath = DEFAULT) -> None:
                 facts=[
                     ("fit", fit.run_card),
                     ("experience", fit.book),
+                    *_basis(found),
                     ("currency", fit.currency),
                     ("selection", "none" if selection is None else _told(selection)),
                 ],
@@ -173,6 +174,22 @@ def _selected(evidence: Evidence) -> dict[tuple[str, str, str], int]:
         for table in cause.tables
         for cell in table.cells
     }
+
+
+def _basis(found: PricingFile) -> list[tuple[str, str]]:
+    """What the experience was brought to, as study/study.json says; nothing where there is none."""
+    from services.pricing.fitting.experience import made_from, writing  # noqa: PLC0415 - heavy
+
+    study = _read(found.folder / writing.FOLDER / made_from.FILE, dict)
+    if study is None or not study.keys() >= {"settings", "book"}:
+        return []
+    settings = study["settings"]
+    return [
+        ("valuation day", study["book"]["valuation_day"]),
+        ("studied", f"from {settings['first_day']} to before {settings['after_day']}"),
+        ("trend", f"{settings['trend_source'] or 'none'}, to {settings['trend_to_day']}"),
+        ("late reporting", settings["development_source"]),
+    ]
 
 
 def _read(path: Path, kind: type[T]) -> T | None:

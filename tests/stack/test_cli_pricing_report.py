@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from openpyxl import load_workbook
 
+from services.pricing.fitting.models.fit_result import fit_from
 from services.pricing.fitting.renewal.dislocation import Dislocation, Group
 from services.pricing.fitting.report.validation import Validated
 from services.pricing.fitting.run_card import digest
@@ -39,11 +40,25 @@ def test_a_report_is_one_page_that_asks_nobody_with_every_chapter_and_its_tables
     said = run("report", "-f", fitted)
     assert "synthetic" in said
     page = (fitted / "report" / "report.html").read_text("utf-8")
-    chapters = ("level", "separation", "factors", "tables", "residuals", "survival", "fairness")
+    chapters = ("look", "level", "separation", "factors", "claims", "tables", "models")
+    chapters += ("residuals", "survival", "fairness")
     for chapter in chapters:
         assert f'id="{chapter}"' in page
     assert "Synthetic: simulated people" in page
     assert page.count("<svg") > 20
+    shown = fit_from((fitted / "fit" / "fit.json").read_bytes())
+    for cause in shown.causes:
+        for model in (cause.frequency, cause.severity):
+            assert f"(n − p) {model.pearson_dispersion:.3f}" in page
+            for one in model.coefficients:
+                errors = f"<td>{one.se_naive:.4f}</td><td>{one.se_robust:.4f}</td>"
+                assert errors + f"<td>{one.se_clustered:.4f}</td>" in page
+        assert f"Residuals of amounts: {cause.en}" in page
+        assert f"Claims of {cause.en} by age" in page
+        assert f"and proportional hazards: {cause.en}" in page
+        assert f"Time to the first claim: {cause.en}" in page
+    assert "<dt>valuation day</dt><dd>2026-01-01</dd>" in page
+    assert "an interval of 95 % that does not hold 1" in page
     assert not re.search(r'(?:src|href)="(?!#)', page.replace("xlink:", "")), "nothing is fetched"
     assert "<script" not in page
     told = msgspec.json.decode((fitted / "report" / "validation.json").read_bytes(), type=Validated)

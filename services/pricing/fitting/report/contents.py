@@ -90,7 +90,7 @@ def _sections(found: Inputs, progress: Callable[[str], None]) -> Iterator[Sectio
         ("tables", _tables(found)),
         ("models", diagnostics.models(found.fit)),
         ("residuals", diagnostics.residuals(found.fit, found.scored, found.claims)),
-        ("survival", (*_survival(found), *diagnostics.hazards(found.fit, found.survival))),
+        ("survival", _survival(found)),
         ("fairness", _fairness(found, held, judged)),
         ("dislocation", _dislocation(found.dislocation)),
     ):
@@ -308,7 +308,14 @@ def _share(millionths: int | None) -> float | None:
 
 
 def _survival(found: Inputs) -> Iterator[Section]:
-    cause = _rarest(found.fit)
+    shown = _rarest(found.fit)
+    yield from _waits(found, shown)
+    yield from diagnostics.curves(found.fit, found.survival, besides=shown.name)
+    yield from diagnostics.hazards(found.fit, found.survival)
+
+
+def _waits(found: Inputs, cause: CauseFit) -> Iterator[Section]:
+    """Time to the first claim and from each to the next, of everybody."""
     columns = ["person_id", "first_day", "after_day"]
     by = [name for name in ("condition", "sex") if name in found.scored][:1]
     events = found.claims[found.claims["cause"] == cause.name]

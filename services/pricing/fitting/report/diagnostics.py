@@ -88,7 +88,9 @@ def residuals(fit: Fit, scored: pd.DataFrame, claims: pd.DataFrame) -> Iterator[
                 en=f"Residuals of amounts: {cause.en}",
                 sentence=f"{len(ratios):,} claims, each over what the severity model expected; "
                 f"Pearson dispersion {cause.severity.pearson_dispersion:.2f}; what lies above the "
-                "large-loss threshold is cut off here as in the fit",
+                "large-loss threshold is cut off here as in the fit. Where Gamma has far more "
+                "of the smallest, a few large claims make the dispersion: a lower threshold parts "
+                "them.",
                 table=table,
                 picture=pictures.histogram(
                     table,
@@ -97,6 +99,34 @@ def residuals(fit: Fit, scored: pd.DataFrame, claims: pd.DataFrame) -> Iterator[
                     bars={"share_of_claims": "claims", "gamma": "Gamma"},
                 ),
             )
+
+
+def curves(fit: Fit, survival: Survival | None, *, besides: str) -> Iterator[Section]:
+    """Time to the first claim of every other cause, on the people whom `fit` looked at."""
+    for one in () if survival is None else survival.causes:
+        cause = next((cause for cause in fit.causes if cause.name == one.cause), None)
+        found = {
+            curve.level.replace("_", " "): pd.DataFrame(
+                {
+                    "day": curve.day,
+                    "share": curve.value,
+                    "low95": curve.low95,
+                    "high95": curve.high95,
+                }
+            )
+            for curve in one.curves
+            if (curve.kind, curve.by) == ("kaplan_meier", "condition")
+        }
+        if cause is None or one.cause == besides or not found:
+            continue
+        en = f"Time to the first claim: {cause.en}"
+        yield Section(
+            chapter="survival",
+            zh=f"首次出险时间 {cause.zh}",
+            en=en,
+            sentence=f"Kaplan–Meier of {one.persons:,} people; the points are in fit/survival.json",
+            picture=pictures.curves(found, "day", "share", en, ("days", "share without a claim")),
+        )
 
 
 def hazards(fit: Fit, survival: Survival | None) -> Iterator[Section]:
