@@ -212,8 +212,8 @@ def _survived(lived: Survival) -> Table:
 
 def _causes(fitted: Fit) -> Table:
     base = f"base a year, {fitted.currency}"
-    columns = ("cause", "claims", "claims of 0", "segments", "cells", "dispersion", "of amounts")
-    columns += ("clustered / naive", base, "tables")
+    judged = ("dispersion", "of amounts", "clustered / naive")
+    columns = ("cause", "claims", "claims of 0", "segments", "cells", *judged, base, "tables")
     made = table(*columns, right=columns[1:])
     for cause in fitted.causes:
         frequency = cause.frequency

@@ -40,9 +40,8 @@ def test_a_report_is_one_page_that_asks_nobody_with_every_chapter_and_its_tables
     said = run("report", "-f", fitted)
     assert "synthetic" in said
     page = (fitted / "report" / "report.html").read_text("utf-8")
-    chapters = ("look", "level", "separation", "factors", "claims", "tables", "models")
-    chapters += ("residuals", "survival", "fairness")
-    for chapter in chapters:
+    first = ("look", "level", "separation", "factors", "claims", "tables", "models")
+    for chapter in (*first, "residuals", "survival", "fairness"):
         assert f'id="{chapter}"' in page
     assert "Synthetic: simulated people" in page
     assert page.count("<svg") > 20
@@ -80,6 +79,13 @@ def test_a_report_is_one_page_that_asks_nobody_with_every_chapter_and_its_tables
     assert [row[0] for row in rows[2:]] == samples_told
     (train,) = (row for row in rows[2:] if row[0] == "learnt from")
     assert train[5] == pytest.approx(1), "the level is set to what was learnt from"
+
+
+def test_a_rerun_gives_the_same_bytes_at_another_time_too(fitted: Path) -> None:
+    """A workbook holds the second at which it was made, unless it is taken out."""
+    run("report", "-f", fitted)
+    (card, *_) = sorted((fitted / "runs").glob("*-report.json"))
+    assert "3 outputs, the same bytes" in run("rerun", card)
 
 
 def test_what_is_made_of_people_is_its_owner_s_alone(fitted: Path) -> None:

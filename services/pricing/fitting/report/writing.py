@@ -15,6 +15,7 @@ from openpyxl import Workbook
 from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter
 
+from services.pricing.fitting.packing import packed
 from services.pricing.fitting.report.section import Section
 
 PAGE, TABLES = "report.html", "tables.xlsx"
@@ -138,7 +139,7 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     page, tables = folder / PAGE, folder / TABLES
     page.write_text(_page(sections, title, facts, currency, synthetic), "utf-8")
-    _workbook(sections, facts, currency, synthetic).save(tables)
+    tables.write_bytes(packed(_workbook(sections, facts, currency, synthetic)))
     return page, tables
 
 
