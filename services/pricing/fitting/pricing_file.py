@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from services.common.strict_yaml import Fault, StrictYamlError, YamlMap, load
-from services.pricing.fitting.book_settings import BOOK
-from services.pricing.fitting.experience.settings import OPEN_RATES, SIMULATED_RATES, STUDY
+from services.pricing.fitting.book_settings import BOOK, BookSettings
+from services.pricing.fitting.experience.settings import (
+    OPEN_RATES,
+    SIMULATED_RATES,
+    STUDY,
+    refuse_other_causes,
+)
 from services.pricing.fitting.models.evaluation_settings import EVALUATE
 from services.pricing.fitting.models.settings import FIT
 from services.pricing.fitting.renewal.settings import RENEWAL
@@ -100,9 +105,11 @@ def parse_pricing_file(content: bytes, path: Path) -> PricingFile:
         if tree.get(name) is not None:
             found[name] = kind.read(below)
             below.done()
+    _compare(top, found)
     top.done()
     if faults:
-        raise StrictYamlError(faults, str(path), tree)
+        # What two sections are compared by is read twice.
+        raise StrictYamlError(list(dict.fromkeys(faults)), str(path), tree)
     return PricingFile(path=path, sha256=hashlib.sha256(content).hexdigest(), sections=found)
 
 
@@ -113,6 +120,13 @@ def template(*, own: bool = False) -> str:
     """
     text = _HEAD + "".join(f"\n{kind.template}" for kind in SECTIONS.values())
     return text.replace(SIMULATED_RATES, OPEN_RATES) if own else text
+
+
+def _compare(top: Section, found: Mapping[str, object]) -> None:
+    """Note what two sections do not agree on, where both are written."""
+    book = found.get("book")
+    if isinstance(book, BookSettings) and "study" in found:
+        refuse_other_causes(top.section("study"), book.causes)
 
 
 def _empty(line: int) -> YamlMap:
