@@ -13,6 +13,7 @@ from services.pricing.fitting.book_settings import BOOK
 from services.pricing.fitting.experience.settings import OPEN_RATES, SIMULATED_RATES, STUDY
 from services.pricing.fitting.models.evaluation_settings import EVALUATE
 from services.pricing.fitting.models.settings import FIT
+from services.pricing.fitting.partners.settings import PARTNERS
 from services.pricing.fitting.renewal.settings import RENEWAL
 from services.pricing.fitting.section import Section, SectionKind
 from services.pricing.fitting.selection.settings import SELECT, TARIFF
@@ -28,6 +29,7 @@ SECTIONS: Mapping[str, SectionKind] = {
     "renewal": RENEWAL,
     "fit": FIT,
     "evaluate": EVALUATE,
+    "partners": PARTNERS,
     "select": SELECT,
     "tariff": TARIFF,
 }
