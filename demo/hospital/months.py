@@ -107,10 +107,11 @@ def longest_run(results: Sequence[Result]) -> int:
 
 
 def judge(programme: str, readings: Iterable[Reading]) -> list[tuple[Month, Result]]:
-    """Each month of the window, judged by one person's readings."""
+    """Each month of the window, judged by one person's readings that were known at the renewal."""
     by_month: defaultdict[Month, list[Reading]] = defaultdict(list)
     for one in readings:
-        if not came_late(one):
+        known = one.received.astimezone(ZONE).date() < RENEWAL
+        if known and not came_late(one):
             day = one.at.astimezone(ZONE).date()
             by_month[day.year, day.month].append(one)
     if programme == GLUCOSE:
