@@ -23,7 +23,7 @@ from services.common.refusals import Violation, error_of
 from stack.commands.calling import Failed, calling
 from stack.commands.options import DEFAULT_STATE, State
 from stack.commands.policies import CALL_S, MOST, read_policies
-from stack.commands.pricing_folder import DEFAULT, PricingPath, opened
+from stack.commands.pricing_folder import DEFAULT, PricingPath, opened, say_next
 from stack.commands.pricing_renew import FOLDER
 from stack.commands.printing import say
 
@@ -64,7 +64,8 @@ def hand_over(
     from services.pricing.fitting.renewal.tiers import NoTiers, tiers_of  # noqa: PLC0415 -- heavy
 
     day = certified_day(certified)
-    result = opened(file).folder / FOLDER / "renewals"
+    found = opened(file)
+    result = found.folder / FOLDER / "renewals"
     if not (result / "manifest.json").exists():
         raise Failed(f"{result} is not there; `lipei pricing renew` first")
     read = [(path, read_policies(path)) for path in files]
@@ -81,6 +82,7 @@ def hand_over(
             for part in _parts(_certified(path, policies, tiers, day, count)):
                 _import(stub, path, policies, part, count)
     _say(count, day)
+    say_next(f"lipei pricing report -f {found.path}")
 
 
 def certified_day(text: str) -> date:

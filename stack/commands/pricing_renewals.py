@@ -19,6 +19,7 @@ from stack.commands.pricing_renew import (
     SHOWN_MOVERS,
     STEPS,
     Movers,
+    after_renewal,
     kept_alone,
     print_renewal,
     work_of,
@@ -85,13 +86,18 @@ def status(
     file: PricingPath = DEFAULT, state: State = DEFAULT_STATE, as_json: AsJson = False
 ) -> None:
     """Say how far the renewal has come. Waits for nothing."""
-    told = _told(state, _started(opened(file)).key)
+    found = opened(file)
+    told = _told(state, _started(found).key)
     if as_json:
         print_json(told)
         return
     say(_said(told))
     for line in told["progress"]["last"]["refused"]:
         say(line)
+    further = "resume" if told["progress"]["paused"] else "result"
+    if told["stands"] in _ADVICE or told["progress"]["last"]["refused"]:
+        further = "start"
+    say_next(f"lipei pricing renew {further} -f {found.path}")
 
 
 def pause(file: PricingPath = DEFAULT, state: State = DEFAULT_STATE) -> None:
@@ -134,7 +140,7 @@ def result(
         run.synthetic = manifest.synthetic
         print_renewal(manifest, dislocation(written), movers)
         say(f"written: {written}, {', '.join(str(path) for path in paths)}")
-    say_next(f"lipei pricing report -f {found.path}")
+    say_next(*after_renewal(found, written))
 
 
 def _steer(file: Path, state: Path, word: str, said: str) -> None:

@@ -960,7 +960,9 @@ def test_a_book_s_renewal_hands_its_outcome_tiers_to_claims_which_pay_by_them_fr
     book = [{**row, "outcome_tier": None} for row in people(200)]
     book[7] |= {"policy_id": "p-40", "outcome_tier": "controlled"}
     folder = renewal_folder(tmp_path / "tariff", book)
-    assert lipei("pricing", "renew", "-f", folder).code == 0
+    renewed = lipei("pricing", "renew", "-f", folder)
+    assert renewed.code == 0, renewed.err
+    assert "or `lipei pricing renew hand-over NEXT-YEAR.yaml --certified DAY -f" in renewed.out
     unknown = NEXT_YEAR.replace("p-41", "p-43").replace("p-40", "p-42")
     faulty = NEXT_YEAR.replace("p-41", "p-44").replace("1965-06-15\n", "1965-02-30\n")
     new.write_text("policies:\n" + unknown + NEXT_YEAR + faulty)
