@@ -133,20 +133,23 @@ def test_from_a_fit_to_an_active_tariff_that_quotes(folder: Path, state: Path) -
     quote = json.loads(typed(*asked).out)
     assert int(quote["premium"]["minor_units"]) == golden.premium_minor
     assert quote["tariff"] == name
-    kept_file = folder / "exported"
     shown = typed(*asked[:-1])
     assert shown.out.endswith("next: `lipei pricing renew -f FOLDER`\n")
-    exported = typed("pricing", "export", name, "--to", kept_file, *where)
-    assert (
-        exported.out.splitlines()[1] == f"next: `lipei pricing diff OLD.json {kept_file / ID}.json`"
-    )
-    assert (kept_file / f"{ID}.json").read_bytes() == again
-    for language in ("zh", "en"):
-        memo = f"{ID}.memo.{language}.md"
-        assert (kept_file / memo).read_bytes() == (folder / "tariff" / memo).read_bytes()
+    _exported(folder, name, again, where)
     retired = typed("pricing", "retire", name, "--reason", "over", *where).out
     told(retired, "RETIRED", f"next: `lipei pricing tariffs {ID}`")
     assert "no such tariff" in typed(*asked, code=1).err
+
+
+def _exported(folder: Path, name: str, tariff: bytes, where: tuple[str, Path]) -> None:
+    """What is on record is what was proposed, memos too."""
+    to = folder / "exported"
+    exported = typed("pricing", "export", name, "--to", to, *where)
+    assert exported.out.splitlines()[1] == f"next: `lipei pricing diff OLD.json {to / ID}.json`"
+    assert (to / f"{ID}.json").read_bytes() == tariff
+    for language in ("zh", "en"):
+        memo = f"{ID}.memo.{language}.md"
+        assert (to / memo).read_bytes() == (folder / "tariff" / memo).read_bytes()
 
 
 def _approved(name: str, state: Path) -> None:

@@ -223,6 +223,14 @@ READINGS = Table(
             zh="空腹状态",
             en="fasting status of a glucose",
         ),
+        Column(
+            name="device",
+            kind=Kind.TEXT,
+            required=False,
+            empty=True,
+            zh="测量设备（不透明编号）",
+            en="opaque id of what measured it; two devices are two sources",
+        ),
         SYNTHETIC,
     ),
 )
