@@ -184,7 +184,9 @@ def _slots(candidates: Iterable[Sequence[Reading]]) -> list[Sequence[Reading]]:
     best: dict[int, Sequence[Reading]] = {}
     for one in sorted(candidates, key=lambda one: (ranks[one[0].source], one[0].at, one[0].key)):
         best.setdefault(min(3, (one[0].at.astimezone(ZONE).day - 1) // 7), one)
-    return list(best.values())
+    # Three that the hospital fills stand alone, so that nobody gains by leaving one's own out.
+    hospital = [one for one in best.values() if ranks[one[0].source] == 0]
+    return hospital if len(hospital) >= _SLOTS_NEEDED else list(best.values())
 
 
 def _rounded(reading: Reading) -> Decimal:
