@@ -261,6 +261,7 @@ def diff(
             for one in found:
                 say(one.zh if language == "zh" else one.en)
         _show_effects(moved, after.currency)
+        say_next(f"lipei --person NAME pricing approve {version_of(after)} --reason WHY")
     if found:
         raise typer.Exit(_DIFFERENT)
 

@@ -55,6 +55,8 @@ def test_a_book_is_renewed_with_its_dislocation_and_a_run_card(folder: Path) -> 
     assert "400 of 400 policies renewed, 0 referred" in found.out
     assert "sex F" in found.out
     assert found.out.count("largest rises") == 1
+    step = f"next: `lipei pricing report -f {folder / 'pricing.yaml'}`\n"
+    assert found.out.endswith(step), "without outcome tiers there is nothing to hand over"
     book = load_workbook(folder / "renewal" / "dislocation.xlsx", read_only=True)
     assert book.sheetnames == ["renewal", "change", "by sex", "largest rises", "largest falls"]
     rows = list(book["change"].iter_rows(values_only=True))

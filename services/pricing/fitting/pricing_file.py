@@ -18,6 +18,7 @@ from services.pricing.fitting.experience.settings import (
 )
 from services.pricing.fitting.models.evaluation_settings import EVALUATE
 from services.pricing.fitting.models.settings import FIT
+from services.pricing.fitting.partners.settings import PARTNERS
 from services.pricing.fitting.renewal.settings import RENEWAL
 from services.pricing.fitting.section import Section, SectionKind
 from services.pricing.fitting.selection.settings import SELECT, TARIFF
@@ -33,6 +34,7 @@ SECTIONS: Mapping[str, SectionKind] = {
     "renewal": RENEWAL,
     "fit": FIT,
     "evaluate": EVALUATE,
+    "partners": PARTNERS,
     "select": SELECT,
     "tariff": TARIFF,
 }
