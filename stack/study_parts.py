@@ -70,6 +70,9 @@ class StudyParts:
             raise OSError(errno.ELOOP, "is a link; make it a folder", str(self.folder))
         self.folder.mkdir(mode=0o700, exist_ok=True)
         self.folder.chmod(0o700)
+        if self.folder.stat().st_dev != self.folder.parent.stat().st_dev:
+            # No book could be put in place from there, once all is fetched.
+            raise OSError(errno.EXDEV, "lies on another file system", str(self.folder))
         about = self.folder / _ABOUT
         if not about.exists():
             if not all(map(self._is_ours, self.folder.iterdir())):

@@ -124,7 +124,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
     def _selected(self, asked: _Asked, newest: int | None) -> Selection:
         """All who may be in the study, of policies up to the newest that is known or of now."""
         born: dict[str, Born] = {}
-        names: dict[str, str] = {}
+        names: dict[str, bytes] = {}
         places: dict[str, str] = {}
         left_out = pb.StudyLeftOut()
         with self._parts.database.reading() as connection:
@@ -135,7 +135,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
                 rows = studies.people_after(connection, asked.insurer, newest, after, self._batch)
                 for one in self._reader(connection, asked).opened(rows, left_out):
                     born[one.id] = one.born
-                    names[one.id] = asked.name("person", one.token)
+                    names[one.id] = bytes.fromhex(asked.name("person", one.token))
                     places[one.id] = asked.name("place", one.token)
                 more = len(rows) == self._batch
                 after = rows[-1].id if rows else after

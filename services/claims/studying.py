@@ -72,7 +72,7 @@ class Selection:
         self,
         last_policy: int,
         born: dict[str, Born],
-        names: dict[str, str],
+        names: dict[str, bytes],
         order: list[str],
         left_out: pb.StudyLeftOut,
     ) -> None:
@@ -91,7 +91,7 @@ class Selection:
     def told(self) -> bytes:
         """The names of all who are told of, in their order, 16 bytes each."""
         return b"".join(
-            bytes.fromhex(self._names[one])
+            self._names[one]
             for one in self.order
             if self.census.precision(self.born[one]) is not None
         )

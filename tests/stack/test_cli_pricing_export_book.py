@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import resource
 import shutil
+import socket
 import sqlite3
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -54,7 +58,7 @@ from tests.services.claims.serving import STUDY_KEY, Served, served, token
 from tests.services.pricing.at_hand import DEMO, WOMAN_52
 from tests.services.pricing.process import serving
 from tests.services.pricing.reading_requests import part, recording, weeks
-from tests.stack.typed import Typed, lipei
+from tests.stack.typed import Typed, environ, lipei
 from tests.tenants import of_hospital, of_insurer
 
 CAP = {"LIPEI_PRICING_CREDIT_CAP": "0.05", "LIPEI_PRICING_CREDIT_CAP_SOURCE": "a regulation"}
@@ -523,6 +527,40 @@ def test_two_exports_of_one_folder_refuse_each_other(office: Office, tmp_path: P
         assert done.code == 1
         assert "another export works in" in done.err
     assert export(office, file).code == 0
+
+
+def test_a_second_process_is_refused_until_the_first_is_killed(
+    office: Office, tmp_path: Path
+) -> None:
+    file = pricing_folder(tmp_path / "p")
+    parts = file.parent / "exporting"
+    office.caller.append(replace(of_insurer(), roles=CHIEF, purpose=PURPOSE))
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # pricing never answers
+        record_address(office.state, "pricing", f"127.0.0.1:{deaf.getsockname()[1]}")
+        words = ["pricing", "export-book", "-f", str(file), "--state", str(office.state)]
+        code = "from stack.cli import main; main()"
+        with subprocess.Popen([sys.executable, "-c", code, *words], env=environ()) as first:
+            try:
+                _until(lambda: len(list(parts.glob("people-*.pb"))) == -(-37 // BATCH))
+                second = export(office, file)
+            finally:
+                first.kill()
+                office.caller.pop()
+                record_address(office.state, "pricing", office.pricing)
+    assert second.code == 1
+    assert "another export works in" in second.err
+    before = len(office.log.kept)
+    assert export(office, file).code == 0
+    assert len(office.log.kept) == before  # claims told all to the first
+    assert is_finished(file.parent / "book")
+    assert not parts.exists()
+
+
+def _until(met: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not met():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("fault", ["gone", "cut", "no study"])
