@@ -244,7 +244,7 @@ class LogThenLeaves(Reads):
             self.leaving.pop()()
 
 
-@pytest.mark.parametrize(("place", "batch"), [(0, 4), (PEOPLE - 1, 4), (0, 3), (PEOPLE - 1, 3)])
+@pytest.mark.parametrize(("place", "batch"), [(0, 4), (PEOPLE - 1, 4), (0, 3), (2, 2)])
 def test_who_withdraws_within_the_stream_ends_it(
     sqlite_database: str, desk: Desk, place: int, batch: int
 ) -> None:
@@ -261,8 +261,11 @@ def test_who_withdraws_within_the_stream_ends_it(
                 studies.leave_out(connection, service.keys.sealer(connection), [gone], 1)
 
         log.leaving.append(leave)
+        before = len(log.kept)
         assert refused(service, desk).reason == "POPULATION_CHANGED"
         assert not log.leaving
+        if place:  # of a batch to come, none of which leaves, nor any after it
+            assert len(log.kept) == before + batch
         assert len(people(exported(service, desk))) == PEOPLE - 1
 
 
