@@ -50,6 +50,7 @@ from services.his_bridge.sources.sql.cursor import Spot, Value
 Types = Mapping[str, TypeEngine[Any]]
 AT, KEY = "lipei_at", "lipei_key"
 _LONGEST_SHORT = 4_000
+_LONGEST_TIME = 64
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 # The transaction of a row's last change as a number that never wraps: `xmin` has 32 bits, and the
@@ -234,7 +235,8 @@ def in_days(of: FromClause, columns: Sequence[DayColumn]) -> ColumnElement[bool]
             conditions.append(and_(*unsaid, when >= low, when < high))
         empty: ColumnElement[bool] = when.is_(None)
         if each.blank:
-            empty = or_(empty, func.ltrim(cast(when, String)) == "")
+            # PostgreSQL tells times as texts too, and trims none; Oracle casts to no bare VARCHAR.
+            empty = or_(empty, func.ltrim(cast(when, String(_LONGEST_TIME))) == "")
         unsaid.append(empty)
     return or_(*conditions)
 

@@ -463,11 +463,14 @@ def test_days_are_found_however_a_text_writes_them(url: str, days: Mapping[str, 
         for number, ended in enumerate(days):
             add(connection, f"b{number}", ended_as_text=ended, begun="2026-03-01 00:00:00")
     found = profile(url, lambda text: text.replace("end: ended", "end: ended_as_text"))
+
+    def on(day: date) -> Mapping[date, DayTotals]:
+        return with_source(found, lambda source: source.reconcile(day, day))
+
     for day in (1, 2):
-        wanted = {f"Bill/b{number}" for number, on in enumerate(days.values()) if on == day}
+        wanted = {f"Bill/b{number}" for number, of in enumerate(days.values()) if of == day}
         of_day = date(2026, 3, day)
-        totals = with_source(found, lambda s, day=of_day: s.reconcile(day, day))
-        assert totals.get(of_day, DayTotals()).ids == wanted
+        assert on(of_day).get(of_day, DayTotals()).ids == wanted
 
 
 def test_days_that_are_numbers_are_found(url: str) -> None:
