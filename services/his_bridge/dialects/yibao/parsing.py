@@ -255,6 +255,9 @@ class Parsing:
         cash = self._amount(self.answer, "psn_cash_pay")
         if total is not None and (fund or 0) + (account or 0) + (cash or 0) > total:
             self.answer.add(Reason.SOCIAL_INSURANCE_CONTRADICTS, "psn_cash_pay")
+        if self._amount(self.answer, "hosp_part_amt"):
+            # 医院负担: nobody's loss, and no field of a bill says so; it would be paid as one.
+            self.answer.add(Reason.MESSAGE_UNSUPPORTED, "hosp_part_amt")
         return ParsedSocialInsurance(used=True, fund_paid=fund, account_paid=account)
 
     def _amount(self, cells: Cells, name: str) -> Decimal | None:
