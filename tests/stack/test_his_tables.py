@@ -7,10 +7,12 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.common.transport.certificates import FOLDER
+from stack.commands import his_reconcile
 from tests.identities import equip
 from tests.services.his_bridge.records import TOKEN
 from tests.services.his_bridge.running import Bridge, running_bridge
@@ -167,3 +169,28 @@ def test_a_source_that_is_away_replaced_or_emptied_is_named_and_nothing_is_taken
         f"Bill/b{number}" for number in range(3)
     ]
     assert len(bridge.bills(hospital=f"hospitals/{H}")) == 3
+
+
+def test_a_source_that_goes_down_between_two_steps_says_where_to_go_on(
+    hospital: tuple[Tables, Bridge, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables, bridge, state = hospital
+    tables.add("b1", "2026-03-01 10:00:00")
+    assert pulled(bridge) == 1
+    asked, ask = [], his_reconcile.ask
+
+    def asking(*words: Any) -> Any:
+        asked.append(words)
+        if len(asked) == 2:
+            tables.path.rename(tables.path.with_suffix(".away"))
+        return ask(*words)
+
+    monkeypatch.setattr(his_reconcile, "ask", asking)
+    down = reconciled(state, *DAYS, "--step", "10")
+    assert down.code == 1
+    assert "2026-03-01" in down.out
+    assert down.said[-3:] == [
+        "his_bridge: the database cannot be reached; what was fetched is kept [SOURCE_AWAY]",
+        "  try again in 30.0 s",
+        "what was compared is kept: go on with --from 2026-03-11",
+    ]
