@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from services.common.transport.certificates import FOLDER
-from stack.commands import his_reconcile
+from stack.commands import his_reconcile, withheld
 from tests.identities import equip
 from tests.services.his_bridge.records import TOKEN
 from tests.services.his_bridge.running import Bridge, running_bridge
@@ -177,7 +177,7 @@ def test_a_source_that_goes_down_between_two_steps_says_where_to_go_on(
     tables, bridge, state = hospital
     tables.add("b1", "2026-03-01 10:00:00")
     assert pulled(bridge) == 1
-    asked, ask = [], his_reconcile.ask
+    asked, ask = [], withheld.ask
 
     def asking(*words: Any) -> Any:
         asked.append(words)

@@ -88,8 +88,8 @@ class Parsing:
             self._line(self.cells(row, f"{path}[{index}]"), index + 1)
             for index, row in enumerate(rows)
         ]
-        visits = {bytes(row.get(name, b"")) for row in rows for name in ("mdtrt_id", "psn_no")}
-        if len(visits) > 2:
+        whose = {(bytes(row.get("mdtrt_id", b"")), bytes(row.get("psn_no", b""))) for row in rows}
+        if len(whose) > 1:
             self.findings.add(Reason.ROWS_DISAGREE, path)
         times = [line.service_time for line in lines if line.service_time is not None]
         usual = CareType.OUTPATIENT if self.message.infno == "2204" else CareType.INPATIENT

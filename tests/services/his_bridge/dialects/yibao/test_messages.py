@@ -330,6 +330,12 @@ CASES: list[tuple[str, Message, Spoil, list[tuple[Reason, str]]]] = [
         [(Reason.ROWS_DISAGREE, "input.feedetail")],
     ),
     (
+        "charges of two visits, one of which has the patient's number",
+        FEES,
+        lambda m: detail(m).update(mdtrt_id="p1"),
+        [(Reason.ROWS_DISAGREE, "input.feedetail")],
+    ),
+    (
         "no charges",
         FEES,
         lambda m: m["input"].update(feedetail=[]),
