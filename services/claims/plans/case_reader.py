@@ -164,7 +164,8 @@ class _CaseReader:
             told.done()
         name = term.get("case").text()
         check_workings(term)
-        reader = self._events(setting, people, policies, expectations)
+        known = self._known_providers(term, policies, services)
+        reader = self._events(setting, people, policies, expectations, known)
         events = tuple(one for item in each(term, "events", reader.events) for one in item)
         if not events:
             term.fault("NO_EVENTS", "write at least one event", "events")
@@ -175,6 +176,21 @@ class _CaseReader:
         if found is None and self._given is not None:
             return self._given.maybe(key)
         return found
+
+    def _known_providers(
+        self,
+        term: Mapping,
+        policies: dict[str, CasePolicy],
+        services: tuple[tuple[str, EarlierService], ...],
+    ) -> frozenset[str] | None:
+        """Whom plans and facts name beside `providers`; None knows all, where it is left out."""
+        if self._either(term, "providers") is None:
+            return None
+        listed = (one.id for policy in policies.values() for one in policy.plan.providers.listing)
+        members = (one.member for policy in policies.values() for one in policy.insured.values())
+        doctors = (one.family_doctor.contracts for one in members if one.family_doctor)
+        practices = (one.provider_id for contracts in doctors for one in contracts)
+        return frozenset((*listed, *practices, *(one.provider_id for _, one in services)))
 
     def _system(self, term: Mapping, key: str) -> str:
         found = self._either(term, key)
@@ -271,12 +287,15 @@ class _CaseReader:
         people: People,
         policies: dict[str, CasePolicy],
         expectations: dict[str, ExpectationReader],
+        known: frozenset[str] | None,
     ) -> EventReader:
         return EventReader(
             {name: one.plan for name, one in policies.items()},
             expectations,
             Parts(
                 who=lambda t: self._who(t, people),
+                names_nobody=lambda t: t.has("member") and t.get("member").value not in people,
+                knows_provider=lambda one: known is None or one in known | setting.providers.keys(),
                 bill=lambda t, name: self._bill(t, name, setting),
                 prior=lambda t: PriorPayments(payments=each(t, "earlier_insurers", self._payment)),
                 supplied=lambda t, bill: self._supplied(t, bill, setting),
