@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import msgspec
 
+from services.claims.core.accumulators import period_start
 from services.claims.core.facts import (
     Balance,
     BillFacts,
@@ -22,13 +23,15 @@ from services.claims.core.facts import (
     HospitalTier,
     LineFacts,
     LinePayment,
+    PolicySnapshot,
     PriceList,
     PriorPayment,
     PriorPayments,
+    Scope,
     SocialInsuranceFacts,
 )
 from services.claims.core.intake import priced
-from services.claims.core.plan import Plan
+from services.claims.core.plan import Period, Plan
 from services.claims.plans.accumulator_units import Accumulator, authorisation_accumulator
 from services.claims.plans.case_benefits import read_optional_text
 from services.claims.plans.case_coding import (
@@ -57,6 +60,7 @@ from services.common.money import MAX_MINOR_UNITS
 
 replace = msgspec.structs.replace
 _HERE = Path("cases")
+_DAY = timedelta(days=1)
 _NO_PERIOD = CasePeriod(STAND_IN, STAND_IN, None, None)
 _GIVEN = ("codes", "diagnoses", "member", "members", "policy", "policies", "providers")
 # Facts of a bill that a completion may state, and the keys that state them.
@@ -159,7 +163,9 @@ class _CaseReader:
         services: tuple[tuple[str, EarlierService], ...] = ()
         if history is not None:
             told = history.mapping()
-            balances = each(told, "balances", lambda t: self._balance(t, people, expectations))
+            balances = each(
+                told, "balances", lambda t: self._balance(t, people, policies, expectations)
+            )
             services = each(told, "services", lambda t: self._service(t, setting, people))
             told.done()
         name = term.get("case").text()
@@ -239,23 +245,31 @@ class _CaseReader:
         return next(iter(people), "")
 
     def _balance(
-        self, term: Mapping, people: People, expectations: dict[str, ExpectationReader]
+        self,
+        term: Mapping,
+        people: People,
+        policies: dict[str, CasePolicy],
+        expectations: dict[str, ExpectationReader],
     ) -> tuple[str, str, Balance]:
         policy = next(iter(expectations))
         if policy:
             policy = term.get("policy").reference(expectations, "policy")
         reader = expectations.get(policy) or next(iter(expectations.values()))
         accumulator = self._accumulator(term.get("accumulator"), reader)
+        who = self._who(term, people)
         period = term.maybe("period")
+        day = None if period is None else period.fact_day()
+        insured = policies[policy].insured.get(who) if policy in policies else None
+        start = None if insured is None else _period_start(term, accumulator, insured, day)
         used = reader.quantity(accumulator, term.get("used"))
         balance = Balance(
             accumulator=accumulator.id,
             scope=accumulator.scope,
-            period_start=None if period is None else period.fact_day(),
+            period_start=start,
             amount=0 if accumulator.counts else used,
             count=used if accumulator.counts else 0,
         )
-        return policy, self._who(term, people), balance
+        return policy, who, balance
 
     def _service(
         self, term: Mapping, setting: _Setting, people: People
@@ -437,3 +451,22 @@ class _CaseReader:
             amount=term.get("paid").money(self._plan.currency),
             lines=by_line,
         )
+
+
+def _period_start(
+    term: Mapping, accumulator: Accumulator, policy: PolicySnapshot, told: date | None
+) -> date | None:
+    """First day of the period of a balance of history, in which the day lies that it tells.
+
+    Without one it is the policy's year, where the policy has one only. A balance of no period would
+    count for nothing in silence.
+    """
+    start = period_start(accumulator.period, policy, told or policy.start)
+    if accumulator.scope is Scope.TREATMENT:
+        term.fault("NO_BALANCE", "each claim begins with nothing of it used", "accumulator")
+    if told is None and accumulator.period not in (None, Period.LIFETIME):
+        only = accumulator.period is Period.POLICY_YEAR
+        if not only or period_start(accumulator.period, policy, policy.end - _DAY) != start:
+            text = f"of which {accumulator.period} was it used? write a day of it"
+            term.fault("MISSING_KEY", text, "period")
+    return start

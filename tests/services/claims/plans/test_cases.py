@@ -598,6 +598,46 @@ def test_a_provider_whom_a_fact_names_is_known(fact: str, told: str) -> None:
     assert "nobody knows" not in str(_run(NOWHERE.replace(fact, told, 1)).results)
 
 
+@pytest.mark.parametrize(
+    ("balance", "counts"),
+    [
+        ("family-ceiling, period: 2025-01-01, used: 40000", True),
+        ("family-ceiling, period: 2025-12-31, used: 40000", True),  # any day of the year
+        ("family-ceiling, period: 2024-12-31, used: 40000", False),
+        ("family-ceiling, used: 40000", True),  # the policy has one year
+        ("visits, period: 2025-03-31, used: 2", True),
+        ("visits, period: 2025-04-01, used: 2", False),
+        ("lifetime-ceiling, used: 100000", True),
+        ("lifetime-ceiling, period: 2025-01-01, used: 100000", True),
+    ],
+)
+def test_a_balance_of_history_is_of_the_period_in_which_its_day_lies(
+    balance: str, *, counts: bool
+) -> None:
+    (result,) = _run(_after(ONE, balance)).results
+    (line,) = result.made[0].decision.lines
+    assert (line.benefit == 0) == counts
+
+
+@pytest.mark.parametrize(
+    ("balance", "said"),
+    [
+        ("family-ceiling, used: 1", "of which policy_year was it used"),
+        ("visits, used: 1", "of which calendar_month was it used"),
+        ("stay-ceiling, used: 1", "each claim begins with nothing of it used"),
+    ],
+)
+def test_a_balance_that_would_count_for_nothing_is_refused(balance: str, said: str) -> None:
+    two_years = ONE.replace("first_day: 2025-01-01", "first_day: 2024-12-31")
+    with pytest.raises(StrictYamlError, match=said):
+        _run(_after(two_years, balance))
+
+
+def _after(yaml: str, balance: str) -> str:
+    history = f"    history: {{balances: [{{accumulator: {balance}}}]}}\n"
+    return yaml.replace("    events:\n", f"{history}    events:\n")
+
+
 def test_a_member_whom_nobody_knows_is_a_fault_unless_the_case_says_refused() -> None:
     people = "members: {ANN: {born: 1980-06-15}}"
     ann = re.sub(r"member: \{.*\}", people, ONE)
