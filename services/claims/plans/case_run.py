@@ -24,7 +24,7 @@ from services.claims.core.plan import Others, Plan
 from services.claims.plans.accumulator_units import accumulators, authorisation_accumulator
 from services.claims.plans.case_book import Book, Standing, services_of
 from services.claims.plans.case_compare import amounts_apart, compare, quantity
-from services.claims.plans.case_events import Event, Kind
+from services.claims.plans.case_events import UNKNOWN_MEMBER, Event, Kind
 from services.claims.plans.case_expectations import Expected
 from services.claims.plans.case_policies import CasePolicy, answering
 from services.claims.plans.case_reader import Case
@@ -97,15 +97,15 @@ class _Run:
             self._books[name].endorse(event.who, snapshot, event.family_size)
         if event.kind in _CHANGES:
             return
-        if event.again is not None:
-            yield from self._handed_in_again(event)
+        if event.unknown or event.again is not None:
+            yield from self._answered_at_intake(event)
             return
         if event.anew:
             for each in self._books.values():
                 each.claims.pop(event.name, None)
         about = self._about(event)
         if not about:
-            yield "there is no such claim to withdraw"
+            yield from self._about_nothing(event)
             return
         if event.order is not None and tuple(about) != event.order:
             wanted = ", ".join(event.order)
@@ -169,10 +169,14 @@ class _Run:
 
     # --- what happens to them ---
 
-    def _handed_in_again(self, event: Event) -> Iterator[str]:
-        """A bill number that came before: the same content changes nothing, other is refused."""
+    def _answered_at_intake(self, event: Event) -> Iterator[str]:
+        """Whom nobody knows is refused, and so is a number with other content; nothing changes."""
         refused = self._refused(event)
-        if not event.again:
+        if event.unknown:
+            if refused != {event.unknown}:
+                who = "" if event.bill is None else event.bill.provider_id
+                yield f"the bill is refused: nobody knows provider {who}; name it under providers"
+        elif not event.again:
             if refused != {"BILL_CONFLICT"}:
                 yield "the bill is refused: its number was taken in with other content"
         elif refused:
@@ -181,6 +185,13 @@ class _Run:
             book, expected = self._books[name], event.expected.get(name, _NOTHING)
             if event.name in book.claims:
                 yield from self._named(name, self._compared(book, event.name, expected, 0))
+
+    def _about_nothing(self, event: Event) -> Iterator[str]:
+        """A claim of somebody whom no policy insures is refused; else there is nothing to end."""
+        if event.kind is not Kind.CLAIM or event.bill is None:
+            yield "there is no such claim to withdraw"
+        elif self._refused(event) != {UNKNOWN_MEMBER}:
+            yield "the bill is refused: no policy insures the member; name them under insures"
 
     def _refused(self, event: Event) -> set[str]:
         return set(event.expected.get("", _NOTHING).refused)
