@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -45,6 +46,18 @@ def test_what_is_conspicuous_is_flagged_as_the_hand_says(case: Mapping[str, Any]
         assert ": " in flag.en
         assert flag.zh
         assert set(flag.readings) <= {entry.name for entry in readings_of(case)}
+
+
+def test_a_contradiction_is_told_with_what_home_and_the_laboratory_say() -> None:
+    (flag,) = assessed(
+        readings_of(FLAGS[0]), programmes().named("diabetes-glucose"), zone=SHANGHAI
+    ).flags
+    assert (
+        "glucose averages 6.0 mmol/L where a laboratory HbA1c of 8.5 % says about 10.9" in flag.en
+    )
+    assert "均值 6.0 mmol/L，化验糖化血红蛋白 8.5% 对应约 10.9：" in flag.zh
+    assert flag.readings == ("a", "b", "c")
+    assert re.fullmatch("[0-9a-f]{32}", flag.id)
 
 
 def daily(kind: str, values: list[str], by: str = "typed") -> list[Reading]:
