@@ -76,7 +76,9 @@ def flags_of(
         *_impossible(seen, cleared),
         *_asked_for(programme.plausibility_on(renewal), seen, by_month, cleared, zone),
     ]
-    return tuple(sorted(flags, key=lambda flag: (flag.months, flag.code, flag.id)))
+    # Two pairs may make the same reading suspect: that is one finding.
+    once = {flag.id: flag for flag in flags}.values()
+    return tuple(sorted(once, key=lambda flag: (flag.months, flag.code, flag.id)))
 
 
 def _asked_for(

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.pricing.core.flags import Flag
 from services.pricing.core.heaping import is_heaped
 from services.pricing.core.incentive import Beside
 from services.pricing.core.months import month_text
-from services.pricing.core.programme import Programme
+from services.pricing.core.programme import Measure, Programme
 from services.pricing.core.readings import Reading
 from tests.services.pricing.core.conspicuous import assessed, holding
 from tests.services.pricing.core.reading_cases import (
@@ -107,6 +108,41 @@ def test_seventy_uploads_in_one_slot_are_many_and_one_fewer_are_not() -> None:
     ]
     assert codes(crowd, "diabetes-glucose") == ["MANY_UPLOADS"]
     assert codes(crowd[1:], "diabetes-glucose") == []
+    (flag,) = assessed(crowd, programmes().named("diabetes-glucose"), zone=SHANGHAI).flags
+    assert flag.en.startswith("71 home readings in slot 1 (more than 70), of which the earliest")
+    assert flag.zh.startswith("第 1 时段有 71 次家测（上限 70）")
+    assert (flag.months, flag.measure) == (("2025-03",), Measure.FASTING_GLUCOSE)
+    assert len(flag.readings) == 71
+
+
+def test_a_backdated_reading_and_two_sources_are_told_with_slot_hours_and_difference() -> None:
+    backdated = flag_of_case("in a later slot than a device's too")
+    assert backdated.readings == ("c",)
+    assert "reading that counts in slot 2 came in after" in backdated.en
+    assert backdated.zh.startswith("第 2 时段计入的手工读数")
+    apart = flag_of_case("an hour apart they may not")
+    assert apart.readings == ("b",)
+    assert apart.en.startswith("two sources differ by more than 3.0 mmol/L within 1 hour: ")
+    assert apart.zh.startswith("两个来源在 1 小时内的读数相差超过 3.0 mmol/L：")
+    terms = programmes().named("diabetes-glucose")
+    bounds = terms.plausibility_on(RENEWAL)
+    assert terms.plausibility is not None
+    assert bounds is not None
+    assert bounds.disagreement is not None
+    two = msgspec.structs.replace(bounds.disagreement, within_hours=2)
+    dated = ((date(2018, 1, 1), msgspec.structs.replace(bounds, disagreement=two)),)
+    later = msgspec.structs.replace(
+        terms, plausibility=msgspec.structs.replace(terms.plausibility, values=dated)
+    )
+    assert " within 2 hours: " in flag_of_case("two hours apart they may differ", later).en
+
+
+def flag_of_case(name: str, programme: Programme | None = None) -> Flag:
+    """The one flag of a case."""
+    (case,) = (one for one in FLAGS if one["case"] == name)
+    terms = programme or programmes().named("diabetes-glucose")
+    (flag,) = assessed(readings_of(case), terms, zone=SHANGHAI).flags
+    return flag
 
 
 @given(st.integers(0, 60), st.integers(1, 999_999), st.integers(1, 999_999))
