@@ -136,6 +136,11 @@ def test_a_gate_says_the_figure_that_it_judges_by() -> None:
         assert figures(CASES[name])[gate] == figure
 
 
+def test_without_a_ban_there_are_none_to_breach() -> None:
+    told = figures({"change": {"tariff.basis.jurisdiction": "JP"}})["banned_factors"]
+    assert told == "0 breaches by 5 features against 0 bans in JP, none allowed"
+
+
 def test_a_load_is_told_to_the_fen_and_its_largest_claim_to_the_percent() -> None:
     half_a_fen = {"evidence.large_losses[0].high95_e4": 119_005_000}
     assert "59.50 to 119.01)" in figures({"change": half_a_fen})["large_losses"]

@@ -87,6 +87,72 @@ def test_a_year_just_below_the_target_is_flagged_and_nothing_else_of_it() -> Non
     assert codes(pressures(["121", "122", "123"] * 20), "hypertension-pressure") == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "heaped"),
+    [
+        ("fasting", "7.0", True),  # the target: at most 7.0
+        ("fasting", "6.6", True),
+        ("fasting", "6.5", False),  # half a unit inside
+        ("after-meal", "9.9", True),  # below 10.0
+        ("after-meal", "9.0", True),
+        ("after-meal", "8.9", False),
+    ],
+)
+def test_a_heap_stands_within_the_width_inside_the_target(
+    kind: str, value: str, heaped: bool
+) -> None:
+    assert ("BUNCHED_AT_TARGET" in codes(daily(kind, [value] * 21), "diabetes-glucose")) is heaped
+
+
+def test_a_heap_is_held_against_what_stands_as_near_outside() -> None:
+    assert codes(daily("fasting", ["6.9"] * 21 + ["7.5"] * 6), "diabetes-glucose") == []
+    further = daily("fasting", ["6.9"] * 21 + ["7.6"] * 6)
+    assert codes(further, "diabetes-glucose") == ["BUNCHED_AT_TARGET"]
+    (flag,) = assessed(further, programmes().named("diabetes-glucose"), zone=SHANGHAI).flags
+    assert flag.en.startswith("21 readings stand within 0.5 mmol/L inside the target and 0 as near")
+    assert flag.zh.startswith("目标值内侧 0.5 mmol/L 有 21 个读数，外侧同宽 0 个：")
+    assert (flag.measure, len(flag.readings)) == (Measure.FASTING_GLUCOSE, 21)
+
+
+def test_of_fewer_readings_than_the_programme_asks_for_no_heap_is_told() -> None:
+    name = "diabetes-glucose"
+    noughts = daily("fasting", ["6.0", "6.1"] * 10)
+    assert codes(noughts, name) == ["DIGIT_PREFERENCE"]
+    assert codes(noughts[:-1], name) == []
+    (flag,) = assessed(noughts, programmes().named(name), zone=SHANGHAI).flags
+    assert flag.en.startswith("10 of 20 readings end in 0: ")
+    assert flag.zh.startswith("20 个读数中 10 个末位为 0：")
+    assert len(flag.readings) == 10
+    half = bunching_at(programmes().named(name), honest_millionths=500_000)
+    heap = daily("fasting", ["6.9"] * 20)
+    assert flags_in(heap, half) == ["BUNCHED_AT_TARGET"]
+    assert flags_in(heap[1:], half) == []
+
+
+def bunching_at(programme: Programme, **terms: int) -> Programme:
+    """The programme with other bounds of what heaps at a target."""
+    bounds = programme.plausibility_on(RENEWAL)
+    assert programme.plausibility is not None
+    assert bounds is not None
+    assert bounds.bunching is not None
+    changed = msgspec.structs.replace(
+        bounds, bunching=msgspec.structs.replace(bounds.bunching, **terms)
+    )
+    dated = msgspec.structs.replace(programme.plausibility, values=((date(2018, 1, 1), changed),))
+    return msgspec.structs.replace(programme, plausibility=dated)
+
+
+def flags_in(readings: list[Reading], programme: Programme) -> list[str]:
+    return [str(flag.code) for flag in assessed(readings, programme, zone=SHANGHAI).flags]
+
+
+def test_a_silent_device_is_told_with_its_days() -> None:
+    flag = flag_of_case("a device that is silent between two of its readings")
+    assert flag.readings == ("a", "b")
+    assert "came in time between 2025-01-03 and 2025-01-18, 15 days (more than 14): ask" in flag.en
+    assert "2025-01-03 至 2025-01-18 之间无及时的设备读数，共 15 天（上限 14）" in flag.zh
+
+
 def test_a_hospitals_readings_are_not_looked_at_for_heaps() -> None:
     upper = daily("systolic", ["139"] * 40, "clinic")
     lower = daily("diastolic", ["71"] * 40, "clinic")
@@ -155,6 +221,10 @@ def test_the_false_alarm_rate_is_what_it_says(of: int, honest: int, alarm: int) 
     )
     assert probability <= Fraction(alarm, 1_000_000)
     assert flagged == list(range(flagged[0], of + 1)) if flagged else True
+    # And one more would have more, so that nothing is spared that is as rare.
+    spared = flagged[0] - 1 if flagged else of
+    chance = probability + comb(of, spared) * share**spared * (1 - share) ** (of - spared)
+    assert chance > Fraction(alarm, 1_000_000) or spared <= share * of
 
 
 def without(programme: Programme) -> Programme:
