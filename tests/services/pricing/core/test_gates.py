@@ -136,6 +136,14 @@ def test_a_gate_says_the_figure_that_it_judges_by() -> None:
         assert figures(CASES[name])[gate] == figure
 
 
+def test_a_change_for_less_has_its_sign_and_every_wrong_quote_is_counted() -> None:
+    approved = CASES["a change of the bases that was approved is in balance"]
+    less = figures({**approved, "approved": -50_000})["off_balance"]
+    assert less == "expected claims change by −5 %, approved −5 %, to a millionth"
+    wrong = {f"tariff.golden_quotes[{place}].premium_minor": 1 for place in (0, 3)}
+    assert figures({"edit": wrong})["golden_quotes"] == "3 of 5 golden quotes, asked of all"
+
+
 def test_without_a_ban_there_are_none_to_breach() -> None:
     told = figures({"change": {"tariff.basis.jurisdiction": "JP"}})["banned_factors"]
     assert told == "0 breaches by 5 features against 0 bans in JP, none allowed"

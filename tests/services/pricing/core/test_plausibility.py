@@ -14,14 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.pricing.core.flags import Flag
+from services.pricing.core.flags import Flag, FlagCode
 from services.pricing.core.heaping import is_heaped
 from services.pricing.core.incentive import Beside
-from services.pricing.core.months import month_text
-from services.pricing.core.programme import Measure, Programme
+from services.pricing.core.months import PersonalTarget, month_text
+from services.pricing.core.programme import Measure, Programme, Target
 from services.pricing.core.readings import Reading
 from tests.services.pricing.core.conspicuous import assessed, holding
 from tests.services.pricing.core.reading_cases import (
+    RECORDER,
     SHANGHAI,
     cases,
     programmes,
@@ -106,12 +107,24 @@ def test_a_heap_stands_within_the_width_inside_the_target(
 
 def test_a_heap_is_held_against_what_stands_as_near_outside() -> None:
     assert codes(daily("fasting", ["6.9"] * 21 + ["7.5"] * 6), "diabetes-glucose") == []
-    further = daily("fasting", ["6.9"] * 21 + ["7.6"] * 6)
+    further = daily("fasting", ["6.9"] * 40 + ["7.1"] + ["7.6"] * 9)
     assert codes(further, "diabetes-glucose") == ["BUNCHED_AT_TARGET"]
     (flag,) = assessed(further, programmes().named("diabetes-glucose"), zone=SHANGHAI).flags
-    assert flag.en.startswith("21 readings stand within 0.5 mmol/L inside the target and 0 as near")
-    assert flag.zh.startswith("目标值内侧 0.5 mmol/L 有 21 个读数，外侧同宽 0 个：")
-    assert (flag.measure, len(flag.readings)) == (Measure.FASTING_GLUCOSE, 21)
+    assert flag.en.startswith("40 readings stand within 0.5 mmol/L inside the target and 1 as near")
+    assert flag.zh.startswith("目标值内侧 0.5 mmol/L 有 40 个读数，外侧同宽 1 个：")
+    assert (flag.measure, len(flag.readings)) == (Measure.FASTING_GLUCOSE, 40)
+
+
+def test_a_month_without_an_upper_bound_has_no_heap_and_hides_none() -> None:
+    def of(month: date, target: Target | None) -> PersonalTarget:
+        return PersonalTarget(Measure.FASTING_GLUCOSE, month, target, RECORDER)
+
+    unbounded = of(date(2025, 1, 1), Target(at_least=44)), of(date(2025, 2, 1), None)
+    readings = daily("fasting", ["6.9"] * (31 + 21))
+    programme = programmes().named("diabetes-glucose")
+    (flag,) = assessed(readings, programme, unbounded, zone=SHANGHAI).flags
+    assert (flag.code, flag.months) == (FlagCode.BUNCHED_AT_TARGET, ("2025-02",))
+    assert len(flag.readings) == 21
 
 
 def test_of_fewer_readings_than_the_programme_asks_for_no_heap_is_told() -> None:

@@ -115,6 +115,21 @@ def test_a_sum_that_stays_is_told_as_such() -> None:
     assert step.label.text_zh == "优惠计入保额：保额 150000 不变，优惠从保费中减"
 
 
+def test_where_the_sum_stands_among_the_facts_changes_nothing() -> None:
+    tree = insured_tree()
+    tree["tariff"]["features"].insert(1, tree["tariff"]["features"].pop())
+    inside = load_tariff(sealed(tree), "inside.json")
+    (*others, insured) = values(150_000)
+    after_values, found = raised(inside, (others[0], insured, *others[1:]), 30_000, TERMS)
+    assert after_values == (others[0], 280_000, *others[1:])
+    assert found == bought(150_000, 30_000)
+
+
+def test_a_larger_sum_that_costs_the_same_is_bought_by_the_least_credit() -> None:
+    assert charged(190_000, 1) == price(rates(), values(150_000)).premium_minor
+    assert bought(150_000, 1).after == "190000"
+
+
 def test_a_sum_in_tenths_of_its_unit_grows_by_whole_units() -> None:
     tree = insured_tree()
     for feature in tree["tariff"]["features"]:
