@@ -104,6 +104,7 @@ def test_the_steps_add_up_and_say_what_was_bought() -> None:
     assert step.label.step == "sum_insured"
     assert step.label.text_en == ("Credit as sum insured: 150000 rises by 130000 to 280000 (yuan)")
     assert step.label.text_zh == "优惠计入保额：由 150000 增加 130000 至 280000"
+    assert step.label.factor_millionths == 0  # money, and no factor of it
 
 
 def test_a_sum_that_stays_is_told_as_such() -> None:
