@@ -106,7 +106,7 @@ def test_a_heap_stands_within_the_width_inside_the_target(
 
 
 def test_a_heap_is_held_against_what_stands_as_near_outside() -> None:
-    assert codes(daily("fasting", ["6.9"] * 21 + ["7.5"] * 6), "diabetes-glucose") == []
+    assert codes(daily("fasting", ["6.9"] * 40 + ["7.5"] * 12), "diabetes-glucose") == []
     further = daily("fasting", ["6.9"] * 40 + ["7.1"] + ["7.6"] * 9)
     assert codes(further, "diabetes-glucose") == ["BUNCHED_AT_TARGET"]
     (flag,) = assessed(further, programmes().named("diabetes-glucose"), zone=SHANGHAI).flags
@@ -238,6 +238,11 @@ def test_the_false_alarm_rate_is_what_it_says(of: int, honest: int, alarm: int) 
     spared = flagged[0] - 1 if flagged else of
     chance = probability + comb(of, spared) * share**spared * (1 - share) ** (of - spared)
     assert chance > Fraction(alarm, 1_000_000) or spared <= share * of
+
+
+def test_the_honest_share_itself_is_no_heap_however_many_alarms_are_allowed() -> None:
+    assert not is_heaped(1, 2, 500_000, 800_000)  # one or two of two are there in three of four
+    assert is_heaped(2, 2, 500_000, 800_000)
 
 
 def without(programme: Programme) -> Programme:
