@@ -183,6 +183,24 @@ def test_the_drugs_stand_beside_the_readings_and_the_greater_counts() -> None:
     assert (equal.share_millionths, equal.by_adherence) == (30_000, False)
 
 
+@pytest.mark.parametrize(
+    ("days", "english", "chinese"),
+    [
+        (31, "taken in 1 month, 2025-01, 1 % off", "2025-01 连续 1 个月按时用药，减免 1 %"),
+        (
+            59,
+            "taken in 2 months, 2025-01 – 2025-02, 2 % off",
+            "2025-01 – 2025-02 连续 2 个月按时用药，减免 2 %",
+        ),
+    ],
+)
+def test_what_drugs_earn_is_told_by_its_months(days: int, english: str, chinese: str) -> None:
+    drugs = Beside(supplies=(supply("a", date(2025, 1, 1), days),))
+    label = credit_label(assessed([], programmes().named("diabetes-glucose"), beside=drugs))
+    assert label.text_en == f"Incentive: medication {english}"
+    assert label.text_zh == f"激励：{chinese}"
+
+
 fills = st.lists(
     st.builds(
         supply,
