@@ -90,7 +90,14 @@ class Drop:
         (self.place / name).write_bytes(content)
 
     def step(self) -> Page:
-        page = asyncio.run(self.source.fetch(KIND, self.cursor))
+        pages: list[Page] = []
+
+        async def fetch() -> None:
+            # What a task has returned asyncio writes out as it ends, for nobody: a whole page.
+            pages.append(await self.source.fetch(KIND, self.cursor))
+
+        asyncio.run(fetch())
+        (page,) = pages
         self.cursor = page.cursor
         return page
 
