@@ -145,9 +145,7 @@ def run_forked(
     """Run a module to its end; one that goes on instead is killed."""
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
-        process = Forked(
-            module, *words, environ=environ, out=out, err=err, cwd=cwd, alone=alone
-        )
+        process = Forked(module, *words, environ=environ, out=out, err=err, cwd=cwd, alone=alone)
         try:
             code = process.wait()
         finally:
