@@ -91,9 +91,11 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         def portion() -> Portion:
             return self._store.portion(tenant, is_wanted, before_us, after, self._most)
 
+        done, total = await self._database.run(self._store.counted, tenant, after)
         while True:
             found = await self._database.run(portion)
-            answer = pb.ExportReadingsResponse(done=found.done, total=found.total)
+            done += found.looked_at
+            answer = pb.ExportReadingsResponse(done=done, total=max(done, total))
             for one in found.people:
                 person = name("person", one.token)
                 _add(answer, one, person, name)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from services.claims.storage.sealed import token_index
@@ -60,10 +60,24 @@ def _people(insurer: str, newest: int) -> Select[Any]:
     )
 
 
-def _of(insurer: str, newest: int) -> Any:
-    whose = select(insured.c.person_id).join(policy, policy.c.id == insured.c.policy_id)
-    theirs = whose.where(policy.c.insurer == insurer, policy.c.seq <= newest)
-    return person.c.erased_us.is_(None) & person.c.id.in_(theirs)
+def _of(insurer: str, newest: int) -> ColumnElement[bool]:
+    """Asked of each person by itself: else all of the insurer are listed for each batch.
+
+    A value, because PostgreSQL would make a list of an EXISTS as well.
+    """
+    theirs = (
+        select(policy.c.seq)
+        .join(insured, insured.c.policy_id == policy.c.id)
+        .where(
+            insured.c.person_id == person.c.id,
+            policy.c.insurer == insurer,
+            policy.c.seq <= newest,
+        )
+        .limit(1)
+        .correlate(person)
+        .scalar_subquery()
+    )
+    return person.c.erased_us.is_(None) & theirs.is_not(None)
 
 
 def insured_as(

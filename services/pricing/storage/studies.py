@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import ColumnElement, Connection, Row, func, select
 
 from services.common.access.tenant import Tenant
 from services.common.database import Database
@@ -26,12 +26,11 @@ class Read(msgspec.Struct, frozen=True):
 
 
 class Portion(msgspec.Struct, frozen=True):
-    """Some of the members: those in the study; the last one looked at, "" at the end; how far."""
+    """Some of the members: those in the study; the last one looked at, "" at the end; how many."""
 
     people: tuple[Read, ...]
     last: str
-    done: int
-    total: int
+    looked_at: int
 
 
 class Most(msgspec.Struct, frozen=True):
@@ -61,9 +60,7 @@ class StudyReadings:
         Of a member who is not wanted one reading is opened, for the token, and none is told.
         """
         with available(), self._database.reading() as connection:
-            own = holding.c.tenant == holder_of(tenant)
-            theirs = own & holding.c.member.is_not(None)
-            found = select(holding.c.member).where(theirs, holding.c.member > after)
+            found = select(holding.c.member).where(_of(tenant), holding.c.member > after)
             next_ones = found.order_by(holding.c.member).limit(most.members)
             ids = connection.execute(next_ones).scalars().all()
             more = len(ids) == most.members
@@ -71,11 +68,17 @@ class StudyReadings:
             ids, more = ids[:fitting], more or fitting < len(ids)
             people = self._people(connection, ids, is_wanted, before_us)
             last = ids[-1] if ids else after
-            counts = select(func.count().filter(holding.c.member <= last), func.count()).where(
-                theirs
-            )
-            done, total = connection.execute(counts.select_from(holding)).one()
-        return Portion(tuple(people), last if more else "", done, total)
+        return Portion(tuple(people), last if more else "", len(ids))
+
+    def counted(self, tenant: Tenant, after: str) -> tuple[int, int]:
+        """How many of the tenant's members come no later, and how many there are.
+
+        It looks at them all: ask once, not for each portion.
+        """
+        with available(), self._database.reading() as connection:
+            counts = select(func.count().filter(holding.c.member <= after), func.count())
+            done, total = connection.execute(counts.select_from(holding).where(_of(tenant))).one()
+        return done, total
 
     def _people(
         self,
@@ -116,6 +119,10 @@ class StudyReadings:
                 kept.sort(key=lambda one: (one.reading.effective_us, one.reading.name))
                 found.append(Read(token, tuple(kept)))
         return found
+
+
+def _of(tenant: Tenant) -> ColumnElement[bool]:
+    return (holding.c.tenant == holder_of(tenant)) & holding.c.member.is_not(None)
 
 
 def _fitting(connection: Connection, member_ids: Sequence[str], most: int) -> int:

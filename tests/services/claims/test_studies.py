@@ -11,16 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 from lipei.claims.v1 import claims_pb2, policy_pb2
 from lipei.claims.v1 import study_pb2 as pb
 from lipei.type.v1 import access_pb2
-from services.claims.storage import studies
+from services.claims.storage import studies, tables
 from services.claims.storage.tables import person
 from services.common.access.caller import Caller
 from services.common.access.studies import PURPOSE, study_names
@@ -28,6 +29,7 @@ from services.common.access.tenant import Kind, Tenant
 from services.common.evidence.access_read import AccessRead
 from services.common.refusals import RpcFault, error_of
 from tests.callers import Reads, pseudonym
+from tests.schemas import with_tables
 from tests.services.claims.given import bill, id_number, imported, policy, publish, submission
 from tests.services.claims.serving import STUDY_KEY, Served, served, token
 from tests.tenants import of_hospital, of_insurer
@@ -439,3 +441,42 @@ def test_one_id_with_two_days_is_two_studies(service: Served, desk: Desk) -> Non
     first, _ = exported(service, desk)
     fault = refused(service, desk, before_date="2026-04-01", page_token=first.next_page_token)
     assert [one.reason for one in fault.violations] == ["FOREIGN_PAGE_TOKEN"]
+
+
+def test_what_a_batch_costs_does_not_grow_with_the_insurer(tmp_path: Path) -> None:
+    """By the steps of SQLite's machine: five people among fifty, and among a thousand."""
+    few, many = (_steps(f"sqlite:///{tmp_path / str(size)}", size) for size in (50, 1_000))
+    for small, large in zip(few, many, strict=True):
+        assert small > 0
+        assert large < 2 * small  # seventeen times, were all listed each time
+
+
+def _steps(url: str, size: int) -> tuple[int, int]:
+    """What the next five people cost, and five by their ids."""
+    database = with_tables(url, "services.claims")
+    ids = [f"{number:032x}" for number in range(size)]
+    with database.writing() as connection:
+        connection.execute(
+            insert(person), [{"id": one, "token_index": one, "token": b"x"} for one in ids]
+        )
+        policies = [
+            {"id": one, "insurer": "insurer", "seq": number, "revision": 1}
+            for number, one in enumerate(ids)
+        ]
+        connection.execute(insert(tables.policy), policies)
+        members = [{"policy_id": one, "member_id": "m", "person_id": one} for one in ids]
+        connection.execute(insert(tables.insured), members)
+    steps = [0]
+
+    def step() -> None:
+        steps[0] += 1
+
+    with database.reading() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.set_progress_handler(step, 1)
+        assert len(studies.people_after(connection, "insurer", size, ids[size // 2], 5)) == 5
+        after = steps[0]
+        assert len(studies.people_of(connection, "insurer", size, ids[size // 2 :][:5])) == 5
+        driver.set_progress_handler(None, 1)
+    database.close()
+    return after, steps[0] - after

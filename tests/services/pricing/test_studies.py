@@ -8,14 +8,17 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from msgspec.structs import replace as changed
+from sqlalchemy import insert
 
 from lipei.pricing.v1 import study_pb2 as pb
 from lipei.type.v1 import reading_pb2
@@ -30,7 +33,8 @@ from services.common.sealing import SubjectKeys
 from services.pricing.core.recording import Incoming
 from services.pricing.storage.erasure import Erasures
 from services.pricing.storage.readings import ReadingStore
-from services.pricing.storage.studies import StudyReadings
+from services.pricing.storage.studies import Most, StudyReadings
+from services.pricing.storage.tables import holding, metadata
 from services.pricing.study_servicer import StudyServicer
 from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
@@ -255,3 +259,41 @@ def test_a_page_token_tells_nothing_and_cannot_be_made(office: Office) -> None:
     for other in (forged, plain):
         fault = office.refused(ANNA, BEN, page_token=other)
         assert fault.violations[0].reason == "FOREIGN_PAGE_TOKEN"
+
+
+def test_what_a_portion_costs_does_not_grow_with_the_insurer(tmp_path: Path) -> None:
+    """By the steps of SQLite's machine: five members among fifty, and among a thousand."""
+    small, large = (_steps(f"sqlite:///{tmp_path / str(size)}", size) for size in (50, 1_000))
+    assert small > 0
+    assert large < 2 * small
+
+
+def _steps(url: str, size: int) -> int:
+    steps = [0]
+
+    def step() -> None:
+        steps[0] += 1
+
+    class Counting(sqlite3.Connection):
+        def __init__(self, *args: Any, **how: Any) -> None:
+            super().__init__(*args, **how)
+            self.set_progress_handler(step, 1)
+
+    database = with_tables(url, "services.pricing", driver=Counting)
+    ids = [f"{number:032x}" for number in range(size)]
+    store = StudyReadings(database, subject_keys(database))
+    with database.writing() as connection:
+        connection.execute(
+            insert(metadata.tables["member"]),
+            [{"id": one, "token_index": one, "created_us": 1} for one in ids],
+        )
+        held = [{"id": one, "tenant": "insurer/anxin", "member": one, "at_us": 1} for one in ids]
+        connection.execute(insert(holding), held)
+    steps[0] = 0
+    found = store.portion(ANXIN, lambda _: True, 0, ids[size // 2], Most(members=5, readings=9))
+    assert found.looked_at == 5
+    assert found.last == ids[size // 2 + 5]
+    used = steps[0]
+    assert store.counted(ANXIN, found.last) == (size // 2 + 6, size)
+    database.close()
+    return used
