@@ -519,6 +519,7 @@ def _counted(kept: Kept) -> Reading:
         effective=_time(kept.reading.effective_us),
         received=_time(kept.received_us),
         recorder=kept.recorder,
+        device=kept.reading.written.device or "",
     )
 
 

@@ -118,7 +118,13 @@ def unknown_hospital(hospital: str, here: Sequence[str]) -> Failed:
 
 def sentences(service: str, fault: RpcFault) -> list[str]:
     """A failed call for a person: what, then every violation and fact on a line of its own."""
-    said = _ADVICE.get(fault.code) or fault.text or fault.reason
+    said = fault.text or fault.reason
+    if fault.code in _ADVICE:
+        # Without a reason it is the wire that speaks, not the service.
+        is_said = fault.text and fault.reason != fault.code.name
+        said = f"{fault.text} [{fault.reason}]" if is_said else _ADVICE[fault.code]
+    elif fault.reason.startswith("SOURCE_"):
+        said += f" [{fault.reason}]"  # the hospital's manual is ordered by these
     if fault.reason in _ANOTHER_ROLE:
         said += " (--as ROLE)"
     lines = [f"{service}: {said}"]

@@ -15,6 +15,7 @@ from services.pricing.core.tariff import factor_text
 from stack import chinese
 from stack.commands.calling import Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
+from stack.commands.pricing_folder import say_next
 from stack.commands.printing import plain, print_json, print_table, rows, say, table
 from stack.commands.readings import (
     DEFAULT_ZONE,
@@ -39,6 +40,7 @@ _E4 = 10_000  # steps count in 1/10,000 of the minor unit
 
 
 def quote(  # noqa: PLR0913, PLR0917 - one parameter per option of the command line
+    context: typer.Context,
     tariff: Annotated[str, typer.Argument(help='"{tariff}" or "{tariff}@sha256:{hash}"')],
     start_date: Annotated[str, typer.Option("--start-date", help="First day, YYYY-MM-DD.")],
     feature: Features = None,
@@ -67,6 +69,8 @@ def quote(  # noqa: PLR0913, PLR0917 - one parameter per option of the command l
     with calling(state, "pricing", "chief_actuary") as channel:
         given, held_back = ask(PricingServiceStub(channel).QuotePremium, request)
     print_quote(given.quote, held_back.below("quote"), lang, as_json=as_json)
+    if not as_json and context.command_path.endswith("pricing quote"):
+        say_next("lipei pricing renew -f FOLDER")
 
 
 def print_quote(answer: pb.Quote, withheld: Withheld, lang: Language, *, as_json: bool) -> None:

@@ -198,7 +198,10 @@ def _backdated(then: Then, seen: Seen, cleared: Container[str]) -> Iterator[Flag
 
 
 def _disagreement(terms: Disagreement, seen: Seen, cleared: Container[str]) -> Iterator[Flag]:
-    """Pairs of two sources; what is suspect is the lesser provenance, or both of one rank."""
+    """Pairs of two recorders, provenances or devices.
+
+    What is suspect is the lesser provenance, or both of one rank.
+    """
     by_quantity: dict[tuple[Quantity, bool], list[Reading]] = defaultdict(list)
     for reading in seen.readings:
         by_quantity[reading.measured.quantity, reading.measured.fasting].append(reading)
@@ -212,8 +215,10 @@ def _disagreement(terms: Disagreement, seen: Seen, cleared: Container[str]) -> I
             for other in ordered[place + 1 :]:
                 if other.effective - one.effective > within:
                     break
-                same = (one.recorder, one.provenance) == (other.recorder, other.provenance)
-                if same or abs(one.measured.value - other.measured.value) <= apart:
+                if (
+                    _source(one) == _source(other)
+                    or abs(one.measured.value - other.measured.value) <= apart
+                ):
                     continue
                 least = max(one.provenance.rank, other.provenance.rank)
                 suspect = [r.name for r in (one, other) if r.provenance.rank == least]
@@ -232,6 +237,10 @@ def _disagreement(terms: Disagreement, seen: Seen, cleared: Container[str]) -> I
                     "find out which device is wrong",
                     cleared=cleared,
                 )
+
+
+def _source(reading: Reading) -> tuple[str, Provenance, str]:
+    return reading.recorder, reading.provenance, reading.device
 
 
 def _impossible(seen: Sequence[Seen], cleared: Container[str]) -> Iterator[Flag]:
