@@ -18,6 +18,7 @@ from stack.commands.acting import identity_for
 from stack.commands.failing import Failed
 
 __all__ = [
+    "ANOTHER_PERSON",
     "CALL_S",
     "CallFailed",
     "Failed",
@@ -39,6 +40,10 @@ _ADVICE = {
     grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time; the same command may be repeated",
     grpc.StatusCode.UNIMPLEMENTED: "it runs an older version that cannot do this",
 }
+ANOTHER_PERSON = (
+    "  in a sandbox, as another person: lipei --person NAME ... "
+    "(or set LIPEI_PERSON; docs/operating.md)"
+)
 _ANOTHER_ROLE = frozenset({"ROLE_NOT_ALLOWED", "TENANT_NOT_ALLOWED"})
 
 
@@ -133,6 +138,8 @@ def sentences(service: str, fault: RpcFault) -> list[str]:
         lines = [f"{service} refused: {count} {'fault' if count == 1 else 'faults'}"]
         lines += [f"  {v.field}: {v.text} [{v.reason}]" for v in fault.violations]
     lines += [f"  {name}: {value}" for name, value in sorted(fault.metadata.items())]
+    if fault.reason == "SAME_PERSON":
+        lines.append(ANOTHER_PERSON)
     if fault.retry_after_s is not None:
         lines.append(f"  try again in {fault.retry_after_s:.1f} s")
     return lines

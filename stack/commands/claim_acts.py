@@ -18,7 +18,7 @@ from lipei.claims.v1.review_pb2_grpc import ReviewServiceStub
 from services.common.money import currency_exponent, minor_units, parse_decimal
 from services.common.refusals import RpcFault, error_of
 from stack import chinese
-from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
+from stack.commands.calling import ANOTHER_PERSON, CALL_S, Failed, calling, fresh_request_id
 from stack.commands.options import Language
 from stack.commands.printing import money, print_json, print_table, say, word
 from stack.commands.withheld import ask
@@ -89,11 +89,7 @@ def act(
 def _told(name: str, fault: RpcFault) -> Failed | None:
     """Where a claim stands that cannot do what was asked, and what can be done with it instead."""
     if fault.reason == "SAME_PERSON":
-        return Failed(
-            f"{name}: {fault.text}",
-            "  in a sandbox, as another person: lipei --person NAME claims ... "
-            "(or set LIPEI_PERSON; docs/operating.md)",
-        )
+        return Failed(f"{name}: {fault.text}", ANOTHER_PERSON)
     if fault.reason not in {"WRONG_STATE", "CLAIM_CHANGED"}:
         return None
     stands = claims_pb2.ClaimState.Value(fault.metadata["state"])

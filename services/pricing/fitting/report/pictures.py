@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 # Told apart also in grey and by those who see no red and green (Okabe and Ito's).
@@ -44,7 +45,8 @@ def _drawn(title: str, x: str, y: str) -> Iterator[tuple[Axes, Callable[[], str]
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(frameon=False)
             held = io.StringIO()
-            figure.savefig(held, format="svg", metadata={"Date": None, "Creator": None})
+            # As `savefig` does, which draws everything a second time first, to see how large it is.
+            FigureCanvasSVG(figure).print_svg(held, metadata={"Date": None, "Creator": None})
             text = held.getvalue()
             return text[text.index("<svg") :]
 
