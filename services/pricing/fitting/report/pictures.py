@@ -46,7 +46,8 @@ def _drawn(title: str, x: str, y: str) -> Iterator[tuple[Axes, Callable[[], str]
                 axes.legend(frameon=False)
             held = io.StringIO()
             # As `savefig` does, which draws everything a second time first, to see how large it is.
-            FigureCanvasSVG(figure).print_svg(held, metadata={"Date": None, "Creator": None})
+            unsaid = {"Date": None, "Creator": None}
+            FigureCanvasSVG(figure).print_svg(held, metadata=unsaid)  # type: ignore[no-untyped-call]  # has no types
             text = held.getvalue()
             return text[text.index("<svg") :]
 
