@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
@@ -45,9 +46,13 @@ def _drawn(title: str, x: str, y: str) -> Iterator[tuple[Axes, Callable[[], str]
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(frameon=False)
             held = io.StringIO()
-            # As `savefig` does, which draws everything a second time first, to see how large it is.
-            unsaid = {"Date": None, "Creator": None}
-            FigureCanvasSVG(figure).print_svg(held, metadata=unsaid)  # type: ignore[no-untyped-call]  # has no types
+            with warnings.catch_warnings():
+                # Texts stay texts in the picture: whoever opens it has the letters of their names.
+                warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+                # As `savefig` does, which draws everything a second time first, to see how large it is.
+                unsaid = {"Date": None, "Creator": None}
+                canvas = FigureCanvasSVG(figure)
+                canvas.print_svg(held, metadata=unsaid)  # type: ignore[no-untyped-call]  # has no types
             text = held.getvalue()
             return text[text.index("<svg") :]
 

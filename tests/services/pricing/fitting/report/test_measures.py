@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.pricing.fitting.report import measures
+from services.pricing.fitting.report import measures, pictures
 
 
 def frame(
@@ -123,3 +125,10 @@ def test_counts_are_measured_as_amounts_are() -> None:
     found = frame([1.0, 1.0], [1.0, 1.0]).assign(claims=[3, 1], wanted=[1.0, 1.0])
     (row,) = measures.actual_expected(found, "wanted", ["a", "a"], "claims").to_dict("records")
     assert row["ratio"] == pytest.approx(2.0)
+
+
+def test_a_picture_takes_names_in_chinese_and_warns_of_no_font() -> None:
+    found = measures.actual_expected(frame([1.0, 2.0], [1.0, 1.0]), "indicated", ["一线", "新一线"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "新一线" in pictures.ratios(found, "地区")
