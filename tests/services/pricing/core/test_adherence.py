@@ -157,6 +157,12 @@ def test_without_a_programme_of_drugs_nothing_of_them_is_told() -> None:
     assert (found.adherence, found.by_adherence, found.share_millionths) == (None, False, 0)
 
 
+def test_what_drugs_earn_holds_from_its_first_day() -> None:
+    programme = programmes().named("diabetes-glucose")
+    assert programme.adherence_on(date(2018, 1, 1)) == TERMS
+    assert programme.adherence_on(date(2017, 12, 31)) is None
+
+
 def test_hypertension_counts_its_own_drugs() -> None:
     valsartan = supply("a", date(2025, 6, 1), 30, drug="C09CA03")
     heart_failure = supply("b", date(2025, 6, 1), 30, drug="C09DX04")
