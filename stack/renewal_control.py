@@ -1,7 +1,8 @@
 """`python -m stack.renewal_control STATE KEY WORD`: what steering a renewal asks of Temporal.
 
 `start` reads the work, as JSON, from standard input. `progress` prints a line of JSON, how the
-renewal stands, and `watch` one a second until it is over. `pause`, `resume` and `cancel` print
+renewal stands, and `watch` one a second until it is over. `stands` prints that word alone and asks
+no worker. `pause`, `resume` and `cancel` print
 nothing. Exit 1 with the name of the error when Temporal did not answer.
 """
 
@@ -19,6 +20,7 @@ from lipei.pricing.v1.renewal_work_pb2 import RenewBookWork
 from services.common.temporal.renewals import (
     RUNNING,
     renewal_progress,
+    renewal_stands,
     signal_renewal,
     start_renewal,
 )
@@ -38,6 +40,8 @@ async def _told(state: Path, key: str) -> str:
 async def _do(state: Path, key: str, word: str) -> None:
     if word == "start":
         await start_renewal(state, key, Parse(sys.stdin.read(), RenewBookWork()))
+    elif word == "stands":
+        print(await renewal_stands(state, key), flush=True)
     elif word == "progress":
         await _told(state, key)
     elif word == "watch":

@@ -107,10 +107,11 @@ def longest_run(results: Sequence[Result]) -> int:
 
 
 def judge(programme: str, readings: Iterable[Reading]) -> list[tuple[Month, Result]]:
-    """Each month of the window, judged by one person's readings."""
+    """Each month of the window, judged by one person's readings that were known at the renewal."""
     by_month: defaultdict[Month, list[Reading]] = defaultdict(list)
     for one in readings:
-        if not came_late(one):
+        known = one.received.astimezone(ZONE).date() < RENEWAL
+        if known and not came_late(one):
             day = one.at.astimezone(ZONE).date()
             by_month[day.year, day.month].append(one)
     if programme == GLUCOSE:
@@ -183,7 +184,9 @@ def _slots(candidates: Iterable[Sequence[Reading]]) -> list[Sequence[Reading]]:
     best: dict[int, Sequence[Reading]] = {}
     for one in sorted(candidates, key=lambda one: (ranks[one[0].source], one[0].at, one[0].key)):
         best.setdefault(min(3, (one[0].at.astimezone(ZONE).day - 1) // 7), one)
-    return list(best.values())
+    # Three that the hospital fills stand alone, so that nobody gains by leaving one's own out.
+    hospital = [one for one in best.values() if ranks[one[0].source] == 0]
+    return hospital if len(hospital) >= _SLOTS_NEEDED else list(best.values())
 
 
 def _rounded(reading: Reading) -> Decimal:

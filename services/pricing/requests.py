@@ -54,6 +54,7 @@ _STATES: Mapping[Kind, tuple[Provenance, ...]] = {
 }
 _MEMBER_FORM = "must read members/{token}, as `lipei members token` prints it"
 MEMBER_OR_ALL = re.compile(rf"members/(?:-|{TOKEN})", re.ASCII)
+_DEVICE = re.compile(r"[A-Za-z0-9._~-]{1,64}", re.ASCII)
 _READING = re.compile(rf"members/{TOKEN}/readings/[A-Za-z0-9][A-Za-z0-9._~-]{{0,63}}", re.ASCII)
 MOST_POLICIES = 1_000
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
@@ -192,6 +193,17 @@ def incoming_of(
     return tuple(found), violations
 
 
+def _device_faults(device: str, provenance: Provenance | None) -> list[Violation]:
+    faults = []
+    if device and not _DEVICE.fullmatch(device):
+        text = "must be 1 to 64 of A-Z a-z 0-9 . _ ~ -, an id without meaning elsewhere"
+        faults.append(Violation("device", "NOT_A_NAME", text))
+    if device and provenance is Provenance.TYPED:
+        text = "must be left out of a typed reading: no platform says what measured it"
+        faults.append(Violation("device", "NOT_ALLOWED", text))
+    return faults
+
+
 def _incoming(
     said: reading_pb2.Reading,
     recorder: Kind,
@@ -236,7 +248,9 @@ def _incoming(
         provenance=provenance or Provenance.TYPED,
         withdrawn=said.withdrawn,
         release=said.release,
+        device=said.device or msgspec.UNSET,
     )
+    faults += _device_faults(said.device, provenance)
     # What is taken back because its consent ended says no more than which reading it was.
     bare = said.withdrawn and not (
         said.HasField("code") or said.value or said.unit or said.HasField("effective_time")

@@ -15,6 +15,7 @@ from stack.commands import (
     pricing_export_book,
     pricing_fit,
     pricing_handover,
+    pricing_partners,
     pricing_registry,
     pricing_renew,
     pricing_renew_policy,
@@ -45,6 +46,7 @@ app.command()(pricing_study.check)
 app.command()(pricing_study.study)
 app.command()(pricing_fit.fit)
 app.command()(pricing_evaluate.evaluate)
+app.command()(pricing_partners.partners)
 app.command()(pricing_fit.rerun)
 app.command()(pricing_select.select)
 app.command()(pricing_select.propose)
@@ -64,7 +66,13 @@ def init(
     folder: Annotated[Path, typer.Argument(help="A folder; made when it is not there.")],
     own: Annotated[
         bool,
-        typer.Option("--own", help="For a book of your own, or exported: no trend is assumed."),
+        typer.Option("--own", help="For a book of your own: no trend is assumed."),
+    ] = False,
+    exported: Annotated[
+        bool,
+        typer.Option(
+            "--exported", help="For a book of export-book: as --own, without coinsurance."
+        ),
     ] = False,
 ) -> None:
     """Write a commented pricing.yaml, and a README that says what will lie beside it.
@@ -76,7 +84,7 @@ def init(
         raise Failed(f"{target} is there already; `lipei pricing check -f {target}` reads it")
     try:
         (folder / "book").mkdir(parents=True, exist_ok=True)
-        target.write_text(template(own=own), "utf-8")
+        target.write_text(template(own=own, exported=exported), "utf-8")
         if not (folder / _README).exists():
             (folder / _README).write_text(_FOLDER, "utf-8")
     except OSError as error:
@@ -154,6 +162,8 @@ Everything that `lipei pricing` makes of pricing.yaml lies here, in the open, an
 | study/ | `study` | experience and claims, segment by segment; study.json |
 | fit/fit.json | `fit` | coefficients and indicated relativities |
 | evaluate/evaluation.json | `evaluate` | what a health programme does to claims, and its checks |
+| partners/months and stays, .parquet or .csv | you | what `partners` measures |
+| partners/partners.json | `partners` | control rates and readmissions by partner |
 | select/ | `select` | relativities.xlsx to edit; selection.json |
 | report/ | `report` | report.html; tables.xlsx |
 | tariff/ | `propose` | the tariff, its evidence, its filing memos in Chinese and English |

@@ -23,7 +23,7 @@ from services.common.refusals import Violation, error_of
 from stack.commands.calling import Failed, calling
 from stack.commands.options import DEFAULT_STATE, State
 from stack.commands.policies import CALL_S, MOST, read_policies
-from stack.commands.pricing_folder import DEFAULT, PricingPath, opened
+from stack.commands.pricing_folder import DEFAULT, PricingPath, opened, say_next
 from stack.commands.pricing_renew import FOLDER
 from stack.commands.printing import say
 
@@ -63,8 +63,9 @@ def hand_over(
     """
     from services.pricing.fitting.renewal.tiers import NoTiers, tiers_of  # noqa: PLC0415 -- heavy
 
-    day = _day(certified)
-    result = opened(file).folder / FOLDER / "renewals"
+    day = certified_day(certified)
+    found = opened(file)
+    result = found.folder / FOLDER / "renewals"
     if not (result / "manifest.json").exists():
         raise Failed(f"{result} is not there; `lipei pricing renew` first")
     read = [(path, read_policies(path)) for path in files]
@@ -80,6 +81,58 @@ def hand_over(
         for path, policies in read:
             for part in _parts(_certified(path, policies, tiers, day, count)):
                 _import(stub, path, policies, part, count)
+    _say(count, day)
+    say_next(f"lipei pricing report -f {found.path}")
+
+
+def certified_day(text: str) -> date:
+    """The day on which tiers were certified.
+
+    Raises: Failed when it is none.
+    """
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise Failed("--certified must be a day as YYYY-MM-DD", exit_code=2) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Successor:
+    """The policy of a file that renews another, and where it stands there."""
+
+    path: Path
+    read: File
+    place: int
+
+
+def successor_of(path: Path, policy: str) -> Successor:
+    """The one policy in a file that renews this one.
+
+    Raises: Failed when there is none, or several, or the file has faults.
+    """
+    read = read_policies(path)
+    places = [place for place, one in enumerate(read.messages) if _expiring(one) == policy]
+    if len(places) != 1:
+        text = f"{path} has {len(places)} policies that renew {policy}, by previous_policy_id or"
+        raise Failed(f"{text} policy_id; it must have one", exit_code=2)
+    return Successor(path, read, places[0])
+
+
+def hand_over_one(policy: str, next_year: Successor, tier: str, day: date, state: Path) -> None:
+    """Import the policy that renews this one into claims, with its tier; the file's others stay.
+
+    Raises: Failed when claims refuses it.
+    """
+    count = _Count()
+    path, read = next_year.path, next_year.read
+    with calling(state, "claims", "insurer_intake") as channel:
+        given = _certified(path, read, {policy: tier}, day, count, only=next_year.place)
+        for part in _parts(given):
+            _import(ClaimsServiceStub(channel), path, read, part, count)
+    _say(count, day)
+
+
+def _say(count: _Count, day: date) -> None:
     say(
         f"{count.created} created, {count.revised} revised, {count.unchanged} unchanged; "
         f"{count.tiers} with an outcome tier certified on {day}; {len(count.refused)} refused"
@@ -88,22 +141,22 @@ def hand_over(
         raise Failed(*count.refused)
 
 
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise Failed("--certified must be a day as YYYY-MM-DD", exit_code=2) from None
-
-
 def _expiring(policy: policy_pb2.Policy) -> str:
     return policy.previous_policy_id or policy.policy_id
 
 
 def _certified(
-    path: Path, read: File, tiers: dict[str, str], day: date, count: _Count
+    path: Path,
+    read: File,
+    tiers: dict[str, str],
+    day: date,
+    count: _Count,
+    only: int | None = None,
 ) -> Iterator[int]:
-    """Give each policy its tier; the places of those that can be handed over."""
+    """Give each policy, or one only, its tier; the places of those that can be handed over."""
     for place, policy in enumerate(read.messages):
+        if only is not None and place != only:
+            continue
         where = f"policies[{place}]"
         tier = tiers.get(_expiring(policy))
         if tier is None:

@@ -60,6 +60,19 @@ def tariffs(
         rows(made, [(one.name, _state(one), one.first_date, one.last_date, who)])
     of = f" under the id {tariff_id}" if tariff_id else ""
     print_list(made, f"no tariff{of} yet; `lipei pricing propose` hands one in")
+    if further := list(dict.fromkeys(filter(None, map(_further, found)))):
+        say_next(*further)
+
+
+def _further(one: pb.RegisteredTariff) -> str:
+    """What may be done with a tariff as it stands; nothing where it has ended."""
+    if one.state in (pb.TARIFF_STATE_PROPOSED, pb.TARIFF_STATE_ENDORSED):
+        return f"lipei --person NAME pricing approve {one.name} --reason WHY"
+    if one.state == pb.TARIFF_STATE_APPROVED:
+        return f"lipei pricing activate {one.name} --first DAY --reason WHY"
+    if one.state == pb.TARIFF_STATE_ACTIVE:
+        return f"lipei pricing export {one.name} --to FOLDER"
+    return ""
 
 
 def approve(
@@ -100,6 +113,7 @@ def reject(
     with calling(state, "pricing", "actuary") as channel:
         answer = TariffServiceStub(channel).RejectTariff(request, timeout=CALL_S)
     _show(answer.tariff)
+    say_next("lipei pricing select -f FOLDER", "lipei pricing propose -f FOLDER")
 
 
 def activate(
@@ -141,6 +155,7 @@ def retire(
     with calling(state, "pricing", "chief_actuary") as channel:
         answer = TariffServiceStub(channel).RetireTariff(request, timeout=CALL_S)
     _show(answer.tariff)
+    say_next(f"lipei pricing tariffs {name.partition('@')[0]}")
 
 
 def route(
@@ -175,6 +190,7 @@ def route(
         made = TariffServiceStub(channel).SetRouting(request, timeout=CALL_S).routing
     if not made.challenger:
         say(f"{tariff_id}: no experiment")
+        say_next(f"lipei pricing tariffs {tariff_id}")
         return
     beside = "; in the shadow of the others" if made.shadow else ""
     say(f"{tariff_id}: {made.challenger} prices {factor_text(made.share_millionths)}{beside}")
@@ -208,6 +224,7 @@ def shadows(tariff_id: TariffId, state: State = DEFAULT_STATE, as_json: AsJson =
         say(
             f"{counted(len(found), 'quote')}; the challenger would charge {after / before - 1:+.2%}"
         )
+    say_next(f"lipei pricing route {tariff_id} --reason WHY")
 
 
 def export(
@@ -230,6 +247,7 @@ def export(
         raise Failed(f"{to} cannot be written: {error.strerror}") from None
     except msgspec.DecodeError:
         raise Failed("the service's tariff is of another version of lipei") from None
+    say_next(f"lipei pricing diff OLD.json {to / name.partition('@')[0]}.json")
 
 
 def _gate(told: pb.Gate) -> Gate:

@@ -79,7 +79,18 @@ def renew(
         print_renewal(manifest, report, movers)
         say(f"written: {made.result}, {', '.join(str(path) for path in paths)}")
     say("look at dislocation.xlsx; after a change of renewal.collar run it again")
-    say_next(f"lipei pricing report -f {found.path}")
+    say_next(*after_renewal(found, made.result))
+
+
+def after_renewal(file: PricingFile, result: Path) -> list[str]:
+    """What comes next: the report, and intake where the book carried outcome tiers."""
+    from services.pricing.fitting.renewal.tiers import has_tiers  # noqa: PLC0415 -- heavy
+
+    further = [f"lipei pricing report -f {file.path}"]
+    if has_tiers(result):
+        hand_over = "lipei pricing renew hand-over NEXT-YEAR.yaml --certified DAY"
+        further.append(f"{hand_over} -f {file.path}")
+    return further
 
 
 @contextmanager

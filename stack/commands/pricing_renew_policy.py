@@ -16,8 +16,20 @@ from services.common.money import currency_exponent, minor_units, parse_decimal
 from services.pricing.core.tariff import MILLION, Collar
 from stack.commands.calling import Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
-from stack.commands.quote import features_of, print_quote
-from stack.commands.readings import DEFAULT_ZONE, ExpiringStartDate, TimeZone, participation
+from stack.commands.pricing_handover import certified_day, hand_over_one, successor_of
+from stack.commands.quote import (
+    CreditMember,
+    CreditProgramme,
+    Features,
+    features_of,
+    print_quote,
+)
+from stack.commands.readings import (
+    DEFAULT_ZONE,
+    ExpiringStartDate,
+    TimeZone,
+    participation_if_any,
+)
 from stack.commands.withheld import ask
 
 
@@ -61,18 +73,23 @@ def policy(  # noqa: PLR0913, PLR0917 - one parameter per option of the command 
             help="Without a manifest, where the tariff states none or a narrower one holds.",
         ),
     ] = "",
-    feature: Annotated[
-        list[str] | None,
-        typer.Option("--feature", metavar="NAME=VALUE", help="Repeat per feature."),
-    ] = None,
-    member: Annotated[
-        str, typer.Option("--member", help="Token of the member whose readings count.")
-    ] = "",
-    programme: Annotated[
-        str, typer.Option("--programme", help='"{programme}" or "{programme}@sha256:{hash}"')
-    ] = "",
+    feature: Features = None,
+    member: CreditMember = "",
+    programme: CreditProgramme = "",
     time_zone: TimeZone = DEFAULT_ZONE,
     expiring_start_date: ExpiringStartDate = "",
+    hand_over: Annotated[
+        Path | None,
+        typer.Option(
+            "--hand-over",
+            metavar="FILE",
+            help="Import the policy that renews this one, of these policies, into claims with the"
+            " tier that was earned.",
+        ),
+    ] = None,
+    certified: Annotated[
+        str, typer.Option("--certified", help="The day on which that tier was certified.")
+    ] = "",
     request_id: RequestId = "",
     lang: Lang = Language.EN,
     state: State = DEFAULT_STATE,
@@ -81,22 +98,26 @@ def policy(  # noqa: PLR0913, PLR0917 - one parameter per option of the command 
     """Renew one policy as its book was renewed, and explain every step. Binds nobody.
 
     Without --manifest the off-balance factor is 1. With --member and --programme the member's
-    readings may earn a credit and an outcome tier.
+    readings may earn a credit and an outcome tier; with --hand-over claims gets the tier, with next
+    year's policy. Nothing else changes a policy.
     """
-    if bool(member) != bool(programme):
-        raise Failed("--member and --programme go together", exit_code=2)
     if (manifest is None) != bool(tariff) or (manifest and collar):
         text = "give --manifest, or --tariff and, where the tariff states none, --collar"
         raise Failed(text, exit_code=2)
+    policy = policy.removeprefix("policies/")
+    if (hand_over is None) != (not certified) or (hand_over and (not member or as_json)):
+        text = "--hand-over goes with --certified, --member and --programme, and without --json"
+        raise Failed(text, exit_code=2)
+    # Whatever is wrong with file or day is said before anything is renewed.
+    successor = None if hand_over is None else successor_of(hand_over, policy)
+    day = certified_day(certified) if certified else None
     request = pb.RenewPolicyRequest(
         request_id=fresh_request_id(request_id),
-        parent=f"policies/{policy.removeprefix('policies/')}",
+        parent=f"policies/{policy}",
         tariff=tariff,
         start_date=start_date,
         features=features_of(feature or []),
-        participation=participation(member, programme, time_zone, expiring_start_date)
-        if member
-        else None,
+        participation=participation_if_any(member, programme, time_zone, expiring_start_date),
     )
     if collar:
         request.collar.CopyFrom(_stated(collar))
@@ -108,6 +129,10 @@ def policy(  # noqa: PLR0913, PLR0917 - one parameter per option of the command 
     with calling(state, "pricing", "chief_actuary") as channel:
         given, held_back = ask(PricingServiceStub(channel).RenewPolicy, request)
     print_quote(given.quote, held_back.below("quote"), lang, as_json=as_json)
+    if successor is not None and day is not None:
+        if held_back.paths & {"quote", "quote.renewal", "quote.renewal.outcome_tier"}:
+            raise Failed("the outcome tier is withheld from you; nothing was handed over")
+        hand_over_one(policy, successor, given.quote.renewal.outcome_tier, day, state)
 
 
 def _from_book(path: Path, request: pb.RenewPolicyRequest) -> str:

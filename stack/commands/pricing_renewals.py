@@ -19,6 +19,7 @@ from stack.commands.pricing_renew import (
     SHOWN_MOVERS,
     STEPS,
     Movers,
+    after_renewal,
     kept_alone,
     print_renewal,
     work_of,
@@ -28,11 +29,14 @@ from stack.installation import module_lines, run_module, wanted_file
 
 if TYPE_CHECKING:  # pandas' weight comes with the command that needs it, not with every `lipei`
     from services.pricing.fitting.pricing_file import PricingFile
+    from services.pricing.fitting.renewal.work import Work
 
 _CONTROL = "stack.renewal_control"
 _STARTED = "started.json"
 _PHASE = "RENEWAL_PHASE_"
 _FINISH = {**STEPS, "finish": "writing manifest and dislocation"}
+_RUNNING = "running"
+_THEN = {"pause": ("resume", "cancel"), "resume": ("result", "status"), "cancel": ("start",)}
 _ADVICE = {
     "unknown": "Temporal no longer knows it; `lipei pricing renew start` goes on with what is done",
     "cancelled": "cancelled; `lipei pricing renew start` goes on with what is done",
@@ -56,7 +60,8 @@ def add_to(app: typer.Typer) -> None:
 def start(file: PricingPath = DEFAULT, state: State = DEFAULT_STATE) -> None:
     """Have the running installation renew the book; what was done before is not done again.
 
-    Freezes pricing.yaml, the tariff and the book as they are now. Changes no policy.
+    Freezes pricing.yaml, the tariff and the book as they are now. Changes no policy. Refused while
+    a renewal of other settings runs in this folder.
     """
     from services.pricing.fitting.renewal.plan import hold, plan_of  # noqa: PLC0415 -- heavy
 
@@ -64,12 +69,13 @@ def start(file: PricingPath = DEFAULT, state: State = DEFAULT_STATE) -> None:
     addresses(state)
     work, tariff = work_of(found)
     started = Started(key=work.unfinished.name, plan=plan_of(work, tariff).decode())
-    with kept_alone(work):
+    with kept_alone(work):  # until Temporal knows it: a second one would find nothing running
+        _refuse_second(state, work, found)
         hold(work)
-    wanted_file(state).touch(mode=0o600)
-    asked = {"plan": started.plan, "shards": work.settings.shards}
-    _ask(state, started.key, "start", told=json.dumps(asked))
-    (work.folder / _STARTED).write_bytes(msgspec.json.encode(started))
+        wanted_file(state).touch(mode=0o600)
+        asked = {"plan": started.plan, "shards": work.settings.shards}
+        _ask(state, started.key, "start", told=json.dumps(asked))
+        (work.folder / _STARTED).write_bytes(msgspec.json.encode(started))
     say(f"started: renewal {started.key}, {work.settings.shards} shards")
     say_next(
         *(f"lipei pricing renew {word} -f {found.path}" for word in ("result", "status", "pause"))
@@ -80,13 +86,18 @@ def status(
     file: PricingPath = DEFAULT, state: State = DEFAULT_STATE, as_json: AsJson = False
 ) -> None:
     """Say how far the renewal has come. Waits for nothing."""
-    told = _told(state, _started(opened(file)).key)
+    found = opened(file)
+    told = _told(state, _started(found).key)
     if as_json:
         print_json(told)
         return
     say(_said(told))
     for line in told["progress"]["last"]["refused"]:
         say(line)
+    further = "resume" if told["progress"]["paused"] else "result"
+    if told["stands"] in _ADVICE or told["progress"]["last"]["refused"]:
+        further = "start"
+    say_next(f"lipei pricing renew {further} -f {found.path}")
 
 
 def pause(file: PricingPath = DEFAULT, state: State = DEFAULT_STATE) -> None:
@@ -129,13 +140,51 @@ def result(
         run.synthetic = manifest.synthetic
         print_renewal(manifest, dislocation(written), movers)
         say(f"written: {written}, {', '.join(str(path) for path in paths)}")
-    say_next(f"lipei pricing report -f {found.path}")
+    say_next(*after_renewal(found, written))
 
 
 def _steer(file: Path, state: Path, word: str, said: str) -> None:
-    started = _started(opened(file))
+    found = opened(file)
+    started = _started(found)
+    stands = _stands(state, started.key)
+    if stands != _RUNNING:
+        over = f"it has ended; `lipei pricing renew result -f {found.path}` prints what it came to"
+        raise Failed(f"renewal {started.key}: {_ADVICE.get(stands, over)}")
     _ask(state, started.key, word)
     say(f"renewal {started.key}: {said}")
+    say_next(*(f"lipei pricing renew {one} -f {found.path}" for one in _THEN[word]))
+
+
+def _refuse_second(state: Path, work: Work, file: PricingFile) -> None:
+    """Let go of what is over in this folder.
+
+    Raises: Failed while a renewal of another book, tariff or settings runs there.
+    """
+    from services.pricing.fitting.renewal.work import let_go  # noqa: PLC0415 -- heavy
+
+    for key in work.held:
+        if key == work.unfinished.name:
+            continue
+        stands = _stands(state, key)
+        if stands == _RUNNING:
+            raise Failed(
+                f"renewal {key} runs in this folder, of another book, tariff or settings than those"
+                " of now; this one was not started",
+                f"`lipei pricing renew result -f {file.path}` waits for it, `renew cancel` ends it",
+                exit_code=2,
+            )
+        if stands == "unknown":
+            raise Failed(
+                f"renewal {key} was started in this folder, and Temporal here does not know it:"
+                " another installation may be at work on it",
+                f"where nothing runs any more, remove {work.folder / 'work' / key}",
+                exit_code=2,
+            )
+        let_go(work.folder, key)
+
+
+def _stands(state: Path, key: str) -> str:
+    return _ask(state, key, "stands").strip()
 
 
 def _started(file: PricingFile) -> Started:

@@ -174,12 +174,13 @@ def _refuse(faults: Iterable[Found], file: PricingFile) -> None:
 
     kinds = [one for one in faults if one.effect is Effect.STOPS]
     if kinds:
-        lines = [_sentence(one) for one in kinds]
+        lines = [sentence(one) for one in kinds]
         more = f"{counted(len(kinds), 'kind')} of fault; mend the book, then `lipei pricing check"
         raise Failed(*lines, f"{more} -f {file.path}`")
 
 
-def _sentence(one: Found) -> str:
+def sentence(one: Found) -> str:
+    """One kind of fault: where, how many rows, what, which rows, and what to do."""
     where = f" (rows {', '.join(map(str, one.examples))})" if one.examples else ""
     number = f"{counted(one.rows, 'row')}: " if one.rows else ""
     return f"{one.where}: {one.kind}: {number}{one.what}{where}; {one.do}"
@@ -208,7 +209,7 @@ def _print_faults(faults: Iterable[Found]) -> None:
         say("the book has no fault")
     for one in listed:
         if one.effect is not Effect.STOPS:
-            say(f"{one.effect.value}: {_sentence(one)}")
+            say(f"{one.effect.value}: {sentence(one)}")
 
 
 def _print_study(done: Study, settings: StudySettings, currency: str) -> None:
@@ -275,7 +276,8 @@ def _print_cause(one: CauseStudy, currency: str) -> None:
     made = table(*columns, right=columns)
     for cover in one.elimination.itertuples(index=False):
         limit = "none" if cover.limit == float("inf") else said(cover.limit)
-        numbers = (f"{cover.frequency:.4f}", f"{cover.severity:.4f}", f"{cover.eliminated:.2%}")
+        gone = f"{cover.eliminated:.2%}".replace("nan%", "unknown")
+        numbers = (f"{cover.frequency:.4f}", f"{cover.severity:.4f}", gone)
         rows(made, [(said(cover.deductible), limit, str(cover.calendar_year), *numbers)])
     print_table(made)
     counts = ("above", "of loss", "capped premium", "load", "capped CV", "load error")

@@ -55,6 +55,8 @@ def test_a_book_is_renewed_with_its_dislocation_and_a_run_card(folder: Path) -> 
     assert "400 of 400 policies renewed, 0 referred" in found.out
     assert "sex F" in found.out
     assert found.out.count("largest rises") == 1
+    step = f"next: `lipei pricing report -f {folder / 'pricing.yaml'}`\n"
+    assert found.out.endswith(step), "without outcome tiers there is nothing to hand over"
     book = load_workbook(folder / "renewal" / "dislocation.xlsx", read_only=True)
     assert book.sheetnames == ["renewal", "change", "by sex", "largest rises", "largest falls"]
     rows = list(book["change"].iter_rows(values_only=True))
@@ -65,6 +67,9 @@ def test_a_book_is_renewed_with_its_dislocation_and_a_run_card(folder: Path) -> 
     assert said.command == "renew"
     assert said.synthetic
     assert "renewal/renewals/manifest.json" in said.outputs
+    for name in said.outputs:
+        assert (folder / name).stat().st_mode & 0o777 == 0o600, name
+        assert (folder / name).parent.stat().st_mode & 0o777 == 0o700, name
 
 
 def test_who_is_referred_is_counted_by_reason(folder: Path) -> None:

@@ -133,14 +133,23 @@ def test_from_a_fit_to_an_active_tariff_that_quotes(folder: Path, state: Path) -
     quote = json.loads(typed(*asked).out)
     assert int(quote["premium"]["minor_units"]) == golden.premium_minor
     assert quote["tariff"] == name
-    kept_file = folder / "exported"
-    typed("pricing", "export", name, "--to", kept_file, *where)
-    assert (kept_file / f"{ID}.json").read_bytes() == again
+    shown = typed(*asked[:-1])
+    assert shown.out.endswith("next: `lipei pricing renew -f FOLDER`\n")
+    _exported(folder, name, again, where)
+    retired = typed("pricing", "retire", name, "--reason", "over", *where).out
+    told(retired, "RETIRED", f"next: `lipei pricing tariffs {ID}`")
+    assert "no such tariff" in typed(*asked, code=1).err
+
+
+def _exported(folder: Path, name: str, tariff: bytes, where: tuple[str, Path]) -> None:
+    """What is on record is what was proposed, memos too."""
+    to = folder / "exported"
+    exported = typed("pricing", "export", name, "--to", to, *where)
+    assert exported.out.splitlines()[1] == f"next: `lipei pricing diff OLD.json {to / ID}.json`"
+    assert (to / f"{ID}.json").read_bytes() == tariff
     for language in ("zh", "en"):
         memo = f"{ID}.memo.{language}.md"
-        assert (kept_file / memo).read_bytes() == (folder / "tariff" / memo).read_bytes()
-    assert "RETIRED" in typed("pricing", "retire", name, "--reason", "over", *where).out
-    assert "no such tariff" in typed(*asked, code=1).err
+        assert (to / memo).read_bytes() == (folder / "tariff" / memo).read_bytes()
 
 
 def _approved(name: str, state: Path) -> None:
@@ -148,7 +157,7 @@ def _approved(name: str, state: Path) -> None:
     where = ("--state", state)
     why = ("--reason", "looked at")
     same = typed("pricing", "approve", name, *why, *where, person="li", code=1)
-    assert "not the other person" in same.err
+    told(same.err, "not the other person", "lipei --person NAME")
     endorsed = typed("pricing", "approve", name, *why, *where, person="wang").out
     assert "ENDORSED" in endorsed
     assert f"`lipei --person NAME pricing approve {name} --reason WHY`" in endorsed
@@ -168,6 +177,7 @@ def _approved(name: str, state: Path) -> None:
     listed = typed("pricing", "tariffs", *where)
     for said in (name, "ACTIVE", "propose li", "li", "wang", "zhao"):
         assert said in listed.out
+    assert f"next: `lipei pricing export {name} --to FOLDER`" in listed.out
 
 
 def test_a_challenger_in_the_shadow(folder: Path, state: Path) -> None:
@@ -188,14 +198,19 @@ def test_a_challenger_in_the_shadow(folder: Path, state: Path) -> None:
     facts = ("age=52", "sex=F", "condition=type2_diabetes")
     features = [word for fact in facts for word in ("--feature", fact)]
     quote = typed("quote", "pair", "--start-date", "2099-01-01", *features, *where)
+    assert "next:" not in quote.out, "of `lipei quote` the premium stands last"
     assert names[0] in quote.out
     assert names[1] not in quote.out
     beside = typed("pricing", "shadows", "pair", *where)
     assert "1 quote; the challenger would charge +1.2" in beside.out
-    assert "no experiment" in typed("pricing", "route", "pair", "--reason", "r", *where).out
+    assert "next: `lipei pricing route pair --reason WHY`" in beside.out
+    over = typed("pricing", "route", "pair", "--reason", "r", *where).out
+    assert "no experiment" in over
+    assert "next: `lipei pricing tariffs pair`" in over
 
     files = (folder / "pair-0.05.json", folder / "pair-0.06.json")
     told = typed("pricing", "diff", *files, code=1)
+    assert f"next: `lipei --person NAME pricing approve {names[1]} --reason WHY`" in told.out
     assert "profit: 0.05 → 0.06" in told.out
     assert "利润占比：0.05 → 0.06" in told.out
     assert "woman of 52" in told.out

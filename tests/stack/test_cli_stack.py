@@ -14,6 +14,7 @@ from typing import Any
 
 import fhirkit
 import pytest
+from google.protobuf.json_format import MessageToJson
 from pypdf import PdfReader
 from sqlalchemy import select, text, update
 
@@ -24,10 +25,12 @@ from services.common.identity import member_token
 from services.common.sealing import SubjectKeys
 from services.common.sealing.key_sources import master_keys
 from services.common.state import load_or_make_key, read_addresses
+from services.pricing.programmes.loader import example_programmes
 from stack.installation import MODULES
 from tests.forked import Forked
 from tests.processes import processes_of
 from tests.services.pricing.fitting.renewal.books import people
+from tests.services.pricing.reading_requests import reading
 from tests.stack.test_cli_pricing_renew import renewal_folder
 from tests.stack.test_supervisor import LONGEST_S
 from tests.stack.typed import ROOT, Typed, environ, lipei, lipei_process
@@ -70,7 +73,7 @@ def until(condition: Callable[[], bool]) -> None:
 class Stack:
     """`lipei up` on a state directory of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         self.state = folder / "state"
         profiles = folder / "profiles"
         profiles.mkdir(exist_ok=True)
@@ -80,7 +83,7 @@ class Stack:
         self.process = Forked(
             "stack.cli",
             *self.words,
-            environ=environ(LIPEI_PULL_INTERVAL_S="3600"),
+            environ=environ(LIPEI_PULL_INTERVAL_S="3600", **settings),
             out=self.out,
             err=self.out,
             imported=MODULES,
@@ -117,9 +120,25 @@ def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
+def with_tiers(folder: Path) -> Path:
+    """The programme of blood pressure, whose runs earn the tiers of the plan that pays by them."""
+    folder.mkdir()
+    name = "hypertension-pressure.yaml"
+    written = (example_programmes() / name).read_text("utf-8")
+    tiers = "outcome_tiers: {2018-01-01: {from_months: {1: improving, 3: controlled}, source: it}}"
+    (folder / name).write_text(f"{written}{tiers}\n", "utf-8")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    running = Stack(tmp_path_factory.mktemp("installation"))
+    folder = tmp_path_factory.mktemp("installation")
+    running = Stack(
+        folder,
+        LIPEI_PRICING_PROGRAMMES=str(with_tiers(folder / "programmes")),
+        LIPEI_PRICING_CREDIT_CAP="0.20",
+        LIPEI_PRICING_CREDIT_CAP_SOURCE="a regulation",
+    )
     try:
         running.until_ready()
         yield running
@@ -449,6 +468,7 @@ def test_a_price_list_and_an_account_of_a_provider_come_by_commands(
     name = made["account"]["name"]
     alone = stack.lipei("providers", "confirm", name)  # in another role, and the same person
     assert (alone.code, "somebody else must confirm or reject" in alone.err) == (1, True)
+    assert "lipei --person NAME" in alone.err
     second = ("--person", "second")
     assert stack.lipei(*second, "providers", "confirm", name).code == 0
     listed = stack.lipei("providers", "accounts", "H99000100009").out
@@ -500,6 +520,7 @@ def test_papers_and_an_appeal_are_taken_in(stack: Stack, claim: str, tmp_path: P
     decide = ("claims", "decide-appeal", name)
     alone = stack.lipei(*decide, "--overturn", *acting(stack, name).split())
     assert (alone.code, "another must" in alone.err) == (1, True)
+    assert "lipei --person NAME" in alone.err
     second = ("--person", "second")
     over = stack.lipei(*second, *decide, "--overturn", *acting(stack, name).split())
     assert over.code == 0, over.err
@@ -905,13 +926,19 @@ NEXT_YEAR = """\
 """
 
 
-def drugs(stack: Stack, number: str, day: str) -> dict[str, Any]:
-    """Two packs of a blood-pressure drug at 85.50 yuan, for a month."""
+def token(stack: Stack, document: str) -> str:
     key = load_or_make_key(stack.state / "keys" / "member_token.key")
+    return member_token("CN-ID", document, key=key, key_version="k1")
+
+
+def drugs(
+    stack: Stack, number: str, day: str, document: str = "990001196506150017"
+) -> dict[str, Any]:
+    """Two packs of a blood-pressure drug at 85.50 yuan, for a month."""
     line = charge(1, "XC09CAL078A001010100001", "2", "85.50", 171_00) | {"days_supply": 30}
     code = {"number": 1, "code": {"system": ICD_10, "code": "I10"}, "principal": True}
     return bill(stack, number) | {
-        "member_token": member_token("CN-ID", "990001196506150017", key=key, key_version="k1"),
+        "member_token": token(stack, document),
         "care_type": "CARE_TYPE_CHRONIC",
         "start_time": f"{day}T02:00:00Z",
         "end_time": f"{day}T02:30:00Z",
@@ -935,7 +962,9 @@ def test_a_book_s_renewal_hands_its_outcome_tiers_to_claims_which_pay_by_them_fr
     book = [{**row, "outcome_tier": None} for row in people(200)]
     book[7] |= {"policy_id": "p-40", "outcome_tier": "controlled"}
     folder = renewal_folder(tmp_path / "tariff", book)
-    assert lipei("pricing", "renew", "-f", folder).code == 0
+    renewed = lipei("pricing", "renew", "-f", folder)
+    assert renewed.code == 0, renewed.err
+    assert "or `lipei pricing renew hand-over NEXT-YEAR.yaml --certified DAY -f" in renewed.out
     unknown = NEXT_YEAR.replace("p-41", "p-43").replace("p-40", "p-42")
     faulty = NEXT_YEAR.replace("p-41", "p-44").replace("1965-06-15\n", "1965-02-30\n")
     new.write_text("policies:\n" + unknown + NEXT_YEAR + faulty)
@@ -951,3 +980,60 @@ def test_a_book_s_renewal_hands_its_outcome_tiers_to_claims_which_pay_by_them_fr
         decided = submitted(stack, tmp_path, drugs(stack, f"B-{day}", day))
         paid[day] = int(decided["decision"]["benefit"]["minor_units"])
     assert paid == {"2025-06-10": 136_80, "2026-06-10": 153_90}, "eight tenths, then nine"
+
+
+def test_one_policy_s_renewal_hands_the_tier_that_its_readings_earned_to_claims_in_one_step(
+    stack: Stack, tmp_path: Path
+) -> None:
+    plan = ROOT / "services" / "claims" / "plans" / "hypertension-tiers.yaml"
+    assert stack.lipei("plan", "publish", plan).code == 0
+    document = "990001196506150025"
+    next_year = NEXT_YEAR
+    names = {"p-41": "p-51", "p-40": "p-50", "m40": "m50", "990001196506150017": document}
+    for old, new in names.items():
+        next_year = next_year.replace(old, new)
+    expiring = next_year.replace("p-51", "p-50").replace("    previous_policy_id: p-50\n", "")
+    before = tmp_path / "old.yaml"
+    before.write_text("policies:\n" + expiring.replace("2026-", "2025-"))
+    assert stack.json("policies", "import", before)["created"] == 1
+    others = NEXT_YEAR.replace("p-41", "p-61").replace("p-40", "p-60")
+    file, readings = tmp_path / "new.yaml", tmp_path / "readings.jsonl"
+    file.write_text("policies:\n" + others + next_year)
+    mine = token(stack, document)
+    readings.write_text(
+        "".join(
+            MessageToJson(
+                reading(mine, f"{month}-{day}-{kind}", kind, value, f"{month}-{day} 07:00"),
+                indent=None,
+            )
+            + "\n"
+            for month in ("2025-03", "2025-04", "2025-05")
+            for day in ("03", "10", "17")
+            for kind, value in (("systolic", "124"), ("diastolic", "76"))
+        )
+    )
+    recorded = stack.lipei("readings", "record", readings)
+    assert recorded.code == 0, recorded.err
+    words: list[str | Path] = [
+        *("pricing", "renew", "policy", "p-50", "--start-date", "2026-01-01"),
+        *("--expiring-last-date", "2025-12-31", "--expiring-premium", "3500.00"),
+        *("--tariff", TARIFF, "--collar", "0.85,1.25,a test"),
+        *("--feature", "age=60", "--feature", "sex=F", "--feature", "condition=hypertension"),
+        *("--member", mine, "--programme", "hypertension-pressure", "--hand-over", file),
+    ]
+    for wrong in (["--certified", "soon"], [], ["--certified", "2025-12-20", "--json"]):
+        refused = stack.lipei(*words, *wrong)
+        assert refused.code == 2
+        assert "--certified" in refused.err
+    file.write_text("policies:\n" + others)
+    refused = stack.lipei(*words, "--certified", "2025-12-20")
+    assert refused.code == 2
+    assert "0 policies that renew p-50" in refused.err
+    file.write_text("policies:\n" + others + next_year)
+    done = stack.lipei(*words, "--certified", "2025-12-20")
+    assert done.code == 0, done.err
+    assert "outcome tier controlled" in done.out
+    told = "1 created, 0 revised, 0 unchanged; 1 with an outcome tier certified on 2025-12-20"
+    assert done.out.endswith(f"{told}; 0 refused\n"), "the file's other policy is left alone"
+    decided = submitted(stack, tmp_path, drugs(stack, "B-one-step", "2026-06-10", document))
+    assert int(decided["decision"]["benefit"]["minor_units"]) == 153_90, "nine tenths: controlled"

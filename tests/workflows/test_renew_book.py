@@ -186,6 +186,7 @@ def test_a_book_with_faults_is_refused_with_all_of_them(
     assert list(progress.last.refused) == refusal_lines(refused.value, made)
     assert len(progress.last.refused) == 3, "a heading, and a line for each kind of fault"
     assert "777" not in " ".join(progress.last.refused)
+    assert not made.held, "what was refused stands in no other renewal's way"
 
 
 def test_a_cancelled_renewal_ends_and_holds_its_work_no_longer(
@@ -214,15 +215,20 @@ def test_a_tariff_or_book_that_was_changed_meanwhile_is_refused(book: Path, tmp_
     own, tariff = tmp_path / "book.parquet", tmp_path / "tariff.json"
     own.write_bytes(book.read_bytes())
     tariff.write_bytes(TARIFF.read_bytes())
-    plan = plan_of(work(own, tmp_path), tariff).decode()
+    made = work(own, tmp_path)
+    plan = plan_of(made, tariff).decode()
     assert answered(Asked(plan=plan, step="deal")).rows == 1_000
+    hold(made)
     other = write_book(own, people(999))
     (said,) = answered(Asked(plan=plan, step="deal")).refused
     assert said.startswith(f"{other.name} is not the book that the renewal began with")
     tariff.write_bytes(b"{}")
     _loaded.cache_clear()  # another process would not have read it yet
+    assert made.held == [], "it is over"
+    hold(made)
     (said,) = answered(Asked(plan=plan, step="price")).refused
     assert said.startswith("tariff.json can no longer be read")
+    assert made.held == [], "also where there is no tariff any more"
 
 
 def test_a_step_of_work_that_was_removed_is_refused_and_a_finished_one_is_told_again(

@@ -14,7 +14,9 @@ from services.claims.core.adjudicate import adjudicate, allowed_lines
 from services.claims.core.claim import day_of_terms
 from services.claims.core.decision import Decision, Disposition, conservation_faults
 from services.claims.core.facts import (
+    BillFacts,
     LinePayment,
+    PolicySnapshot,
     PriorPayment,
     PriorPayments,
     usage_snapshot,
@@ -36,12 +38,17 @@ _NOTHING = Expected()
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """One decision of a case's event; `policy` is empty where the case has one."""
+    """One decision of a case's event, and what it was made of.
+
+    `policy` is empty where the case has one.
+    """
 
     event: str
     policy: str
     claim: str
     plan: Plan
+    insured: PolicySnapshot
+    bill: BillFacts
     decision: Decision
 
 
@@ -268,9 +275,10 @@ class _Run:
             book.claims[name] = replace(claim, waits_for=earlier)
             return
         services = services_of(claim.who, self._case.services, self._books.values(), name)
+        insured = book.insured[claim.who]
         decision = adjudicate(
             book.plan,
-            book.insured[claim.who],
+            insured,
             usage_snapshot(book.balances_of(claim.who), services),
             claim.bill,
             PriorPayments(payments=(*claim.prior.payments, *earlier)),
@@ -283,7 +291,9 @@ class _Run:
         book.claims[name] = replace(
             claim, decision=decision, paid=paid, allowed=allowed, waits_for=None
         )
-        self.made.append(Decided(self._event, book.name, name, book.plan, decision))
+        self.made.append(
+            Decided(self._event, book.name, name, book.plan, insured, claim.bill, decision)
+        )
 
     def _earlier(self, book: Book, name: str, claim: Standing) -> str | tuple[PriorPayment, ...]:
         """What policies before this one pay of the bill; or the one that has not decided yet."""

@@ -40,20 +40,21 @@ async def start_renewal(state: Path, key: str, work: RenewBookWork) -> None:
     )
 
 
+async def renewal_stands(state: Path, key: str) -> str:
+    """How the renewal stands, as one of the words above; asks no worker.
+
+    Raises: temporalio.service.RPCError when Temporal does not answer.
+    """
+    return await _stands(_handle(await connect(state), key))
+
+
 async def renewal_progress(state: Path, key: str) -> tuple[str, RenewBookProgress]:
     """How the renewal stands, as one of the words above, and how far it has come.
 
     Raises: temporalio.service.RPCError when Temporal or, while it runs, its worker does not answer.
     """
-    client = await connect(state)
-    handle = _handle(client, key)
-    try:
-        found = (await handle.describe()).status
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            return UNKNOWN, RenewBookProgress()
-        raise
-    stands = FAILED if found is None else _STATES.get(found, FAILED)
+    handle = _handle(await connect(state), key)
+    stands = await _stands(handle)
     if stands == RUNNING:
         return stands, await handle.query(
             names.RENEWAL_PROGRESS, result_type=RenewBookProgress, rpc_timeout=_ASKED_WITHIN
@@ -75,6 +76,16 @@ async def signal_renewal(state: Path, key: str, word: str) -> None:
 
 def _handle(client: Client, key: str) -> WorkflowHandle[object, RenewBookProgress]:
     return client.get_workflow_handle(names.renew_book_id(key), result_type=RenewBookProgress)
+
+
+async def _stands(handle: WorkflowHandle[object, RenewBookProgress]) -> str:
+    try:
+        found = (await handle.describe()).status
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return UNKNOWN
+        raise
+    return FAILED if found is None else _STATES.get(found, FAILED)
 
 
 async def _result(handle: WorkflowHandle[object, RenewBookProgress]) -> RenewBookProgress:

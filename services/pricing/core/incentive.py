@@ -170,6 +170,8 @@ def assess(  # noqa: PLR0913 - what is known, by which rule, for when: each is a
 
     With a `person` whose tariff says how its outcome features are made, also what the model
     gives; its window is whole, for a month that served a renewal still says how the year was.
+    A reading counts from the day after its receipt: what came in on the renewal's day or later, an
+    HbA1c that reaches back, was not known when the year began, whenever somebody asks.
     Flags are of the whole window; those that a person has cleared hold nothing. What the drugs that
     were taken earn stands beside the run, and the greater counts: neither lowers the other.
 
@@ -177,7 +179,7 @@ def assess(  # noqa: PLR0913 - what is known, by which rule, for when: each is a
     renewal's day.
     """
     window = window_of(renewal)
-    readings = list(readings)
+    readings = [one for one in readings if one.received.astimezone(zone).date() < renewal]
     whole = months_of(window, None)
     flags = flags_of(
         readings, programme, personal, whole, zone, renewal=renewal, cleared=beside.cleared

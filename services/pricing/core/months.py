@@ -1,9 +1,9 @@
 """Calendar months of one member, judged by readings: on target, off target, not enough.
 
 A month has four slots (days 1-7, 8-14, 15-21, 22-end), each counting its best provenance, then the
-earliest, then the smallest id. A laboratory HbA1c decides its own month and the two before; other
-months need three filled slots and are judged by each kind's mean. The order of the readings changes
-nothing. Knows no database and no wire.
+earliest, then the smallest id; three that the hospital fills stand alone. A laboratory HbA1c
+decides its own month and the two before; other months need three filled slots and are judged by
+each kind's mean. The order of the readings changes nothing. Knows no database and no wire.
 """
 
 from __future__ import annotations
@@ -89,6 +89,11 @@ class Candidate(msgspec.Struct, frozen=True):
     slot: int
     order: tuple[int, float, str]
     readings: tuple[tuple[Measure, Reading], ...]
+
+    @property
+    def through_his(self) -> bool:
+        """Whether it came through a hospital's information system."""
+        return self.readings[0][1].provenance.through_his
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -262,13 +267,18 @@ def _personal_on(
 
 
 def filled_slots(found: Iterable[Candidate]) -> dict[int, Candidate]:
-    """Each slot's counting candidate."""
+    """Each slot's counting candidate.
+
+    Where the hospital's readings alone fill three slots, those of the member do not count in the
+    others: leaving out a bad one would else lower the price.
+    """
     slots: dict[int, Candidate] = {}
     for candidate in found:
         slot = candidate.slot
         if slot not in slots or candidate.order < slots[slot].order:
             slots[slot] = candidate
-    return slots
+    hospital = {slot: one for slot, one in slots.items() if one.through_his}
+    return hospital if len(hospital) >= SLOTS_NEEDED else slots
 
 
 def candidates(

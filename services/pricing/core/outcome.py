@@ -17,7 +17,7 @@ from services.pricing.core.features import read
 from services.pricing.core.months import MonthAssessment, Result
 from services.pricing.core.programme import Measure
 from services.pricing.core.rates import Rates
-from services.pricing.core.readings import half_up, hba1c_of_glucose
+from services.pricing.core.readings import half_up, hba1c_of_glucose, places_of
 from services.pricing.core.tariff import (
     MILLION,
     Basis,
@@ -166,9 +166,15 @@ def _value_of(month: MonthAssessment, feature: NumericFeature) -> int | None:
 
 
 def _mean(month: MonthAssessment, measures: Sequence[Measure]) -> Fraction | None:
-    """The mean of a month's slots over kinds of one quantity."""
+    """The mean of a month's slots over kinds of one quantity.
+
+    A kind's mean is told to three places; its sum is a whole number of steps, and so exact again.
+    """
     judged = [entry for entry in month.measures if entry.measure in measures]
     count = sum(entry.readings for entry in judged)
     if not count:
         return None
-    return sum((Fraction(e.mean) * e.readings for e in judged), Fraction(0)) / count
+    steps = 10 ** places_of(judged[0].measure.quantity)
+    return Fraction(
+        sum(half_up(Fraction(e.mean) * e.readings * steps) for e in judged), count * steps
+    )

@@ -69,6 +69,8 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
     provenance: Provenance
     withdrawn: bool = False  # the hospital took it back: it counts no more
     release: int = 0  # grows with each release by the hospital; 0: it counts none
+    # Not said is not written: what was recorded before there were devices reads and compares alike.
+    device: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -96,6 +98,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     effective: datetime
     received: datetime
     recorder: str  # who handed it in, as an opaque name
+    device: str = ""  # what measured it, as an opaque id; "" where it is not known
 
 
 class _Scale(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from services.common.zones import zone_names
-from services.pricing.fitting.dictionary import TABLES
+from services.pricing.fitting.dictionary import TABLES, Table
 from services.pricing.fitting.section import Section, SectionKind
 
 TEMPLATE = """\
@@ -66,20 +66,21 @@ def read_book(section: Section) -> BookSettings:
         valuation_day=valuation_day,
         causes=section.texts("causes", ("inpatient", "outpatient", "injury")),
         rating_factors=section.texts("rating_factors", ("coinsurance_percent",)),
-        tables=_tables(section.section("tables")),
+        tables=read_sources(section.section("tables"), TABLES),
     )
 
 
-def _tables(section: Section) -> dict[str, TableSource]:
+def read_sources(section: Section, tables: Mapping[str, Table]) -> dict[str, TableSource]:
+    """Where each of these tables is and what it calls its columns; faults are noted there."""
     found = {}
     for name, below in section.sections():
-        if name not in TABLES:
-            section.fault(name, "UNKNOWN_TABLE", f"is no table; known are {', '.join(TABLES)}")
+        if name not in tables:
+            section.fault(name, "UNKNOWN_TABLE", f"is no table; known are {', '.join(tables)}")
             continue
         columns = below.mapping("columns")
-        known = {column.name for column in TABLES[name].columns}
+        known = {column.name for column in tables[name].columns}
         for ours in columns:
-            if ours not in known and not TABLES[name].further:
+            if ours not in known and not tables[name].further:
                 text = f"{name} has no column {ours}; known are {', '.join(sorted(known))}"
                 below.fault("columns", "UNKNOWN_COLUMN", text)
         values = below.section("values")

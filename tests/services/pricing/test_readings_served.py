@@ -255,10 +255,28 @@ def test_what_the_hospital_takes_back_counts_no_more(stub: Stub, token: str) -> 
     assert reasons(fault) == [("readings[0].withdrawn", "NOT_ALLOWED")]
 
 
+@pytest.mark.parametrize(("other", "flagged"), [("meter-2", True), ("meter-1", False)])
+def test_a_device_is_kept_and_another_one_is_another_source(
+    stub: Stub, token: str, other: str, flagged: bool
+) -> None:
+    told = [
+        reading(token, "a", "fasting", "9.6", "2025-03-10 07:00", device="meter-1"),
+        reading(token, "b", "fasting", "6.0", "2025-03-10 07:30", device=other),
+    ]
+    stub.RecordReadings(recording(f"device-{token[3:40]}", told), timeout=60)
+    request = pb.AssessMemberRequest(participation=part(token), renewal_date="2026-01-01")
+    codes = [pb.FlagCode.Name(one.code) for one in stub.assessed(token, request).flags]
+    assert ("FLAG_CODE_SOURCES_DISAGREE" in codes) == flagged
+    # A device's word is not changed, its own name is no exception.
+    changed = [reading(token, "a", "fasting", "9.6", "2025-03-10 07:00", device="meter-3")]
+    fault = refused(lambda: stub.RecordReadings(recording(f"other-{token[3:40]}", changed)))
+    assert fault.reason == "READING_DIFFERS"
+
+
 def test_every_fault_of_every_reading_is_named_and_nothing_is_kept(stub: Stub, token: str) -> None:
     at = "2025-03-10 09:00"
     good = reading(token, "good", "hba1c", "6.0", at)
-    off = reading(token, "bad name", "fasting", "123.7", at, by="TYPED")
+    off = reading(token, "bad name", "fasting", "123.7", at, by="TYPED", device="Li's meter")
     off.member_token, off.fasting_status = "k1." + "0" * 64, rb.FASTING_STATUS_NON_FASTING
     early = reading(token, "early", "glucose", "6.0", at, receive_time=stamp("2025-03-10 08:54"))
     future = reading(token, "future", "glucose", "6.0", "2999-01-01 00:00")
@@ -270,6 +288,8 @@ def test_every_fault_of_every_reading_is_named_and_nothing_is_kept(stub: Stub, t
     assert reasons(fault) == [
         ("request_id", "MALFORMED"),
         ("readings[1].name", "NOT_A_NAME"),
+        ("readings[1].device", "NOT_A_NAME"),
+        ("readings[1].device", "NOT_ALLOWED"),
         ("readings[1].fasting_status", "CONTRADICTS"),
         ("readings[1].value", "OUT_OF_BOUNDS"),
         ("readings[1].receive_time", "NOT_ALLOWED"),

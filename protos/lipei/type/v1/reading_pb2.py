@@ -27,7 +27,7 @@ from lipei.type.v1 import access_pb2 as lipei_dot_type_dot_v1_dot_access__pb2
 from lipei.type.v1 import coding_pb2 as lipei_dot_type_dot_v1_dot_coding__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blipei/type/v1/reading.proto\x12\rlipei.type.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alipei/type/v1/access.proto\x1a\x1alipei/type/v1/coding.proto\"\xbe\x03\n\x07Reading\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x1a\n\x0cmember_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12)\n\x04\x63ode\x18\x03 \x01(\x0b\x32\x15.lipei.type.v1.CodingB\x04\xf0\xd1\x18\x03\x12\x13\n\x05value\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x12\n\x04unit\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x38\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x03\x12:\n\nprovenance\x18\x07 \x01(\x0e\x32 .lipei.type.v1.ReadingProvenanceB\x04\xf0\xd1\x18\x03\x12\x36\n\x0creceive_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x03\x12:\n\x0e\x66\x61sting_status\x18\t \x01(\x0e\x32\x1c.lipei.type.v1.FastingStatusB\x04\xf0\xd1\x18\x03\x12\x17\n\twithdrawn\x18\n \x01(\x08\x42\x04\xf0\xd1\x18\x03\x12\x15\n\x07release\x18\x0b \x01(\x03\x42\x04\xf0\xd1\x18\x02\x12\x15\n\x07\x63onsent\x18\x0c \x01(\tB\x04\xf0\xd1\x18\x02*k\n\rFastingStatus\x12\x1e\n\x1a\x46\x41STING_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x41STING_STATUS_FASTING\x10\x01\x12\x1e\n\x1a\x46\x41STING_STATUS_NON_FASTING\x10\x02*\xb6\x01\n\x11ReadingProvenance\x12\"\n\x1eREADING_PROVENANCE_UNSPECIFIED\x10\x00\x12!\n\x1dREADING_PROVENANCE_LABORATORY\x10\x01\x12\x1d\n\x19READING_PROVENANCE_DEVICE\x10\x02\x12\x1c\n\x18READING_PROVENANCE_TYPED\x10\x03\x12\x1d\n\x19READING_PROVENANCE_CLINIC\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1blipei/type/v1/reading.proto\x12\rlipei.type.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1alipei/type/v1/access.proto\x1a\x1alipei/type/v1/coding.proto\"\xd4\x03\n\x07Reading\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x1a\n\x0cmember_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x03\x12)\n\x04\x63ode\x18\x03 \x01(\x0b\x32\x15.lipei.type.v1.CodingB\x04\xf0\xd1\x18\x03\x12\x13\n\x05value\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x12\n\x04unit\x18\x05 \x01(\tB\x04\xf0\xd1\x18\x03\x12\x38\n\x0e\x65\x66\x66\x65\x63tive_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x03\x12:\n\nprovenance\x18\x07 \x01(\x0e\x32 .lipei.type.v1.ReadingProvenanceB\x04\xf0\xd1\x18\x03\x12\x36\n\x0creceive_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x03\x12:\n\x0e\x66\x61sting_status\x18\t \x01(\x0e\x32\x1c.lipei.type.v1.FastingStatusB\x04\xf0\xd1\x18\x03\x12\x17\n\twithdrawn\x18\n \x01(\x08\x42\x04\xf0\xd1\x18\x03\x12\x15\n\x07release\x18\x0b \x01(\x03\x42\x04\xf0\xd1\x18\x02\x12\x15\n\x07\x63onsent\x18\x0c \x01(\tB\x04\xf0\xd1\x18\x02\x12\x14\n\x06\x64\x65vice\x18\r \x01(\tB\x04\xf0\xd1\x18\x03*k\n\rFastingStatus\x12\x1e\n\x1a\x46\x41STING_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x41STING_STATUS_FASTING\x10\x01\x12\x1e\n\x1a\x46\x41STING_STATUS_NON_FASTING\x10\x02*\xb6\x01\n\x11ReadingProvenance\x12\"\n\x1eREADING_PROVENANCE_UNSPECIFIED\x10\x00\x12!\n\x1dREADING_PROVENANCE_LABORATORY\x10\x01\x12\x1d\n\x19READING_PROVENANCE_DEVICE\x10\x02\x12\x1c\n\x18READING_PROVENANCE_TYPED\x10\x03\x12\x1d\n\x19READING_PROVENANCE_CLINIC\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -58,10 +58,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READING'].fields_by_name['release']._serialized_options = b'\360\321\030\002'
   _globals['_READING'].fields_by_name['consent']._loaded_options = None
   _globals['_READING'].fields_by_name['consent']._serialized_options = b'\360\321\030\002'
-  _globals['_FASTINGSTATUS']._serialized_start=584
-  _globals['_FASTINGSTATUS']._serialized_end=691
-  _globals['_READINGPROVENANCE']._serialized_start=694
-  _globals['_READINGPROVENANCE']._serialized_end=876
+  _globals['_READING'].fields_by_name['device']._loaded_options = None
+  _globals['_READING'].fields_by_name['device']._serialized_options = b'\360\321\030\003'
+  _globals['_FASTINGSTATUS']._serialized_start=606
+  _globals['_FASTINGSTATUS']._serialized_end=713
+  _globals['_READINGPROVENANCE']._serialized_start=716
+  _globals['_READINGPROVENANCE']._serialized_end=898
   _globals['_READING']._serialized_start=136
-  _globals['_READING']._serialized_end=582
+  _globals['_READING']._serialized_end=604
 # @@protoc_insertion_point(module_scope)

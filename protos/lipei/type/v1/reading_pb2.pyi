@@ -93,6 +93,7 @@ class Reading(_message.Message):
     WITHDRAWN_FIELD_NUMBER: _builtins.int
     RELEASE_FIELD_NUMBER: _builtins.int
     CONSENT_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name "members/{member}/readings/{reading}"; the member is the token at the hospital."""
     member_token: _builtins.str
@@ -117,6 +118,10 @@ class Reading(_message.Message):
     consent: _builtins.str
     """The consent under which it left, "hospitals/{hospital}/consents/{consent}"; empty for what did not come through a
     hospital's information system, and for what is taken back.
+    """
+    device: _builtins.str
+    """The device that measured it, by an id that its platform or the hospital made up: 1 to 64 of A-Z a-z 0-9 . _ ~ -, no
+    serial number. Two devices of one recorder are two sources. Empty where it is not known, and of a typed reading.
     """
     @_builtins.property
     def code(self) -> _coding_pb2.Coding:
@@ -147,10 +152,11 @@ class Reading(_message.Message):
         withdrawn: _builtins.bool = ...,
         release: _builtins.int = ...,
         consent: _builtins.str = ...,
+        device: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "effective_time", b"effective_time", "receive_time", b"receive_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "consent", b"consent", "effective_time", b"effective_time", "fasting_status", b"fasting_status", "member_token", b"member_token", "name", b"name", "provenance", b"provenance", "receive_time", b"receive_time", "release", b"release", "unit", b"unit", "value", b"value", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "consent", b"consent", "device", b"device", "effective_time", b"effective_time", "fasting_status", b"fasting_status", "member_token", b"member_token", "name", b"name", "provenance", b"provenance", "receive_time", b"receive_time", "release", b"release", "unit", b"unit", "value", b"value", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -308,7 +308,8 @@ def _clashes(table: Table, read: _Read) -> str:
     return f"""(
         SELECT person_id, quantity, CAST(effective_time AS DATE) AS day
         FROM ({_measured(rows)}) GROUP BY ALL
-        HAVING max(steps) - min(steps) > {DISAGREE} AND min(provenance) <> max(provenance)
+        HAVING max(steps) - min(steps) > {DISAGREE}
+            AND (min(provenance) <> max(provenance) OR coalesce(min(device) <> max(device), false))
     )"""  # nosec B608 # names of ours
 
 

@@ -80,15 +80,20 @@ WITH pressure AS (
     UNION ALL
     SELECT 'systolic', pid, month, slot, rank, effective_time, reading_id, steps FROM pressure
 ), counted AS (
-    SELECT outcome, pid, month, slot, steps FROM candidate
+    SELECT outcome, pid, month, slot, steps, rank FROM candidate
     QUALIFY row_number() OVER (
         PARTITION BY outcome, pid, month, slot
         ORDER BY rank, effective_time, reading_id, steps) = 1
+), standing AS (
+    -- Where the hospital's alone fill three slots, those that the member controls do not count.
+    SELECT * FROM counted
+    QUALIFY rank = 0
+        OR count_if(rank = 0) OVER (PARTITION BY outcome, pid, month) < {SLOTS_NEEDED}
 )
 SELECT outcome, pid, month, CAST(round(CASE outcome
     WHEN 'hba1c' THEN (sum(steps) / count(*) / 10 + 2.59) / 1.59 * {MILLION}
     ELSE sum(steps) / count(*) * {MILLION} END) AS BIGINT) AS value
-FROM counted GROUP BY outcome, pid, month HAVING count(*) >= {SLOTS_NEEDED}
+FROM standing GROUP BY outcome, pid, month HAVING count(*) >= {SLOTS_NEEDED}
 """  # nosec B608 # names of ours
 _LABORATORY = f"""
 CREATE OR REPLACE TEMP TABLE laboratory AS

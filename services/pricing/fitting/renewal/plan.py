@@ -13,7 +13,7 @@ import msgspec
 from services.pricing.fitting import run_card
 from services.pricing.fitting.renewal.settings import RenewalSettings
 from services.pricing.fitting.renewal.terms import Terms
-from services.pricing.fitting.renewal.work import HELD, Work, write
+from services.pricing.fitting.renewal.work import HELD, Work, let_go, work_name, write
 from services.pricing.tariffs.loader import TariffRefused, load_tariff
 
 
@@ -50,6 +50,13 @@ def plan_of(work: Work, tariff: Path) -> bytes:
 def hold(work: Work) -> None:
     """Keep the unfinished work from being cleared away behind another renewal of this folder."""
     write(work.unfinished / HELD, b"")
+
+
+def give_up(content: bytes) -> None:
+    """Hold the work of a plan no longer: it was refused, also where its tariff cannot be read."""
+    plan = msgspec.json.decode(content, type=Plan)
+    named = work_name(plan.book_sha256, plan.tariff_version, plan.settings, plan.terms)
+    let_go(Path(plan.folder), named)
 
 
 def work_of(content: bytes) -> Work:

@@ -16,7 +16,7 @@ import msgspec
 
 from services.pricing.fitting.renewal.dislocation import dislocation
 from services.pricing.fitting.renewal.grid import Grid
-from services.pricing.fitting.renewal.plan import PlanBroken, prove_book, work_of
+from services.pricing.fitting.renewal.plan import PlanBroken, give_up, prove_book, work_of
 from services.pricing.fitting.renewal.pricing_shards import Tally
 from services.pricing.fitting.renewal.refusal import REFUSALS, refusal_lines
 from services.pricing.fitting.renewal.renew import (
@@ -27,7 +27,7 @@ from services.pricing.fitting.renewal.renew import (
     rows_of,
 )
 from services.pricing.fitting.renewal.result import MANIFEST, Manifest, finish, write_shard
-from services.pricing.fitting.renewal.work import HELD, Work
+from services.pricing.fitting.renewal.work import Work
 from services.pricing.fitting.renewal.workbook import write_workbook
 
 # What is loaded weighs 150 MB and a second of importing: kept while shards follow one another.
@@ -54,7 +54,17 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 def answered(asked: Asked) -> Answered:
-    """Make the step. A refusal of the book is an answer; anything else is raised."""
+    """Make the step. A refusal of the book is an answer; anything else is raised.
+
+    What is refused is held no longer: it has ended, and another renewal may be started.
+    """
+    found = _answered(asked)
+    if found.refused:
+        give_up(asked.plan.encode())
+    return found
+
+
+def _answered(asked: Asked) -> Answered:
     try:
         work, grid = _loaded(asked.plan)
     except PlanBroken as broken:
@@ -75,7 +85,7 @@ def _loaded(plan: str) -> tuple[Work, Grid]:
 
 def _made(asked: Asked, work: Work, grid: Grid) -> Answered:
     if asked.step == "let_go":
-        (work.unfinished / HELD).unlink(missing_ok=True)
+        give_up(asked.plan.encode())
         return Answered()
     if asked.step == "deal":
         prove_book(work)

@@ -29,6 +29,7 @@ FORMAT = 2
 _THREADS = 8
 BUILDING = ".building"  # how the names of files end that are not whole
 GONE = ".gone"  # and of folders of work that is over
+WORK = "work"  # the folder of all unfinished work of a renewal folder
 HELD = "held"  # there while somebody who is not this process means to go on
 Progress = Callable[[str, int, int], None]  # what is being done, how much is done, of how much
 
@@ -47,14 +48,13 @@ class Work:
     @property
     def unfinished(self) -> Path:
         """Where work lies until the result is whole; named by all that the result depends on."""
-        said = (self.book_sha256, self.rates.version, self.settings, self.terms, FORMAT)
-        named = hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
-        return self.folder / "work" / named[:16]
+        named = work_name(self.book_sha256, self.rates.version, self.settings, self.terms)
+        return self.folder / WORK / named
 
     @property
     def held(self) -> list[str]:
         """Unfinished renewals of this folder, this or others, that somebody means to go on with."""
-        return sorted(path.parent.name for path in (self.folder / "work").glob(f"*/{HELD}"))
+        return sorted(path.parent.name for path in (self.folder / WORK).glob(f"*/{HELD}"))
 
     @property
     def result(self) -> Path:
@@ -90,6 +90,19 @@ class Work:
     def sums(self, number: int) -> Path:
         """The file of one shard's totals, there once its renewals are."""
         return self.unfinished / "sums" / f"{number:04d}.json"
+
+
+def work_name(
+    book_sha256: str, tariff_version: str, settings: RenewalSettings, terms: Terms
+) -> str:
+    """The name of a renewal's unfinished work: of all that its result depends on."""
+    said = (book_sha256, tariff_version, settings, terms, FORMAT)
+    return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()[:16]
+
+
+def let_go(folder: Path, name: str) -> None:
+    """Nobody means to go on with this unfinished work any more; what was done stays."""
+    (folder / WORK / name / HELD).unlink(missing_ok=True)
 
 
 class FolderBusy(Exception):

@@ -521,6 +521,63 @@ def test_what_waits_is_told_as_nobody_s_yet() -> None:
     assert any(line.startswith("        nobody bears yet 100.00: fact_missing") for line in said)
 
 
+def test_a_tier_that_came_too_late_is_told_with_the_day_that_it_missed() -> None:
+    (told,) = _of_tiers("2025-01-02", "2025-03-10")
+    assert told == (
+        "      outcome tier in-control of 2025-01-02 came too late and does not count:"
+        " it takes one certified by 2025-01-01, the first day of the policy year"
+        " (clause 4.1 Day of the outcome tier)"
+    )
+    # The plan looks at the last day of the stay in 2026, at its first in 2027.
+    assert "by 2026-03-10, the last day of the stay" in _of_tiers("2026-03-11", "2026-03-10")[0]
+    assert "by 2027-03-09, the first day of the stay" in _of_tiers("2027-03-10", "2027-03-10")[0]
+    in_time = ("2025-01-01", "2025-03-10"), ("2026-03-10",) * 2, ("2027-03-09", "2027-03-10")
+    for certified, last_day in in_time:
+        assert not _of_tiers(certified, last_day)
+
+
+def test_of_several_tiers_those_are_told_that_came_too_late() -> None:
+    told = _of_tiers(
+        "2025-01-01}, {tier: in-control, certified: 2025-02-03}, "
+        "{tier: in-control, certified: 2025-02-01",
+        "2025-03-10",
+    )
+    assert [line.split()[4] for line in told] == ["2025-02-01", "2025-02-03"]
+
+
+def _of_tiers(certified: str, last_day: str) -> list[str]:
+    """What a case that differs says of the tiers of a stay of two days, 2025 to 2027."""
+    first_day = f"{last_day[:-2]}{int(last_day[-2:]) - 1:02}"
+    yaml = f"""
+plan: conventions-options
+given:
+  codes: demo-yibao
+  member: {{born: 1980-06-15, outcome_tiers: [{{tier: in-control, certified: {certified}}}]}}
+  policy: {{first_day: {last_day[:4]}-01-01, last_day: {last_day[:4]}-12-31}}
+  providers: {{PRICED: {{}}}}
+cases:
+  - case: Differs
+    events:
+      - claim: B1
+        provider: PRICED
+        care: outpatient
+        from: {first_day}
+        to: {last_day}
+        lines: [{{code: P1, price: 80}}]
+        expect: {{paid_by: {{insurer: 1, patient: 79}}}}
+"""
+    report = run_cases(plan_named("conventions-options"), yaml, "case.yaml")
+    return [line for line in report.lines() if line.startswith("      outcome tier ")]
+
+
+def test_a_plan_that_reads_no_tier_tells_of_none() -> None:
+    late = "born: 1980-06-15, outcome_tier: {tier: any, certified: 2025-12-31}"
+    differs = ONE.replace('insurer: "48.00"', 'insurer: "50.00"')
+    with_tier = differs.replace("born: 1980-06-15", late)
+    assert with_tier != differs
+    assert list(_run(with_tier).lines()) == list(_run(differs).lines())
+
+
 def test_two_claims_received_at_one_place_are_refused() -> None:
     line = "lines: [{code: V1, price: 1}]"
     claims = [

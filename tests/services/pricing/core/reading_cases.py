@@ -70,6 +70,7 @@ def reading(
     by: str = "typed",
     received: datetime | None = None,
     recorder: str = RECORDER,
+    device: str = "",
 ) -> Reading:
     measured = measure(written(kind, value, by))
     assert isinstance(measured, Measured), measured
@@ -80,6 +81,7 @@ def reading(
         effective=effective,
         received=received or effective,
         recorder=recorder,
+        device=device,
     )
 
 
@@ -97,7 +99,7 @@ def readings_of(case: Mapping[str, Any]) -> list[Reading]:
     zone = zone_of(case)
     found = []
     for entry in case["readings"]:
-        kinds = [key for key in entry if key not in ("id", "at", "by", "received", "of")]
+        kinds = [key for key in entry if key not in ("id", "at", "by", "received", "of", "with")]
         assert len(kinds) == 1, entry
         kind = kinds[0]
         parts = [(entry["id"], kind, entry[kind])]
@@ -110,8 +112,10 @@ def readings_of(case: Mapping[str, Any]) -> list[Reading]:
         at = moment(entry["at"], zone)
         received = moment(entry["received"], zone) if "received" in entry else None
         by = entry.get("by", "typed")
-        of = entry.get("of", RECORDER)
-        found += [reading(name, what, value, at, by, received, of) for name, what, value in parts]
+        source = (entry.get("of", RECORDER), entry.get("with", ""))
+        found += [
+            reading(name, what, value, at, by, received, *source) for name, what, value in parts
+        ]
     return found
 
 

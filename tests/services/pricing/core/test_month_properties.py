@@ -11,10 +11,12 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from services.pricing.core.incentive import Incentive, assess
-from services.pricing.core.months import PersonalTarget, last_day_of, month_of, month_text
+from services.pricing.core.months import PersonalTarget, month_of
+from services.pricing.core.outcome import Person
 from services.pricing.core.programme import Measure, Target
 from services.pricing.core.readings import Measured, Provenance, Quantity, Reading
 from tests.services.pricing.core.reading_cases import programmes, weekly
+from tests.services.pricing.core.test_sequences import PERSON
 
 DAY_ZERO = datetime(2025, 1, 1, tzinfo=UTC)
 HIS = {Provenance.LABORATORY, Provenance.CLINIC}
@@ -49,7 +51,10 @@ which = st.sampled_from(["diabetes-glucose", "hypertension-pressure"])
 
 
 def earned(
-    readings: Iterable[Reading], programme: str, personal: Sequence[PersonalTarget] = ()
+    readings: Iterable[Reading],
+    programme: str,
+    personal: Sequence[PersonalTarget] = (),
+    person: Person | None = None,
 ) -> Incentive:
     return assess(
         readings,
@@ -59,6 +64,7 @@ def earned(
         expiring_start=None,
         zone=UTC,
         cap=None,
+        person=person,
     )
 
 
@@ -161,31 +167,42 @@ def test_a_later_reading_of_the_same_or_lesser_provenance_changes_nothing(
     assert msgspec.structs.replace(after, flags=before.flags) == before  # it may be conspicuous
 
 
+HOSPITALS = weekly("2025-03", "6.9", by="laboratory")
+OWN = msgspec.structs.replace(
+    HOSPITALS[0],
+    name="own",
+    provenance=Provenance.TYPED,
+    measured=Measured(Quantity.GLUCOSE, 99, True),
+    effective=datetime(2025, 3, 25, tzinfo=UTC),
+    received=datetime(2025, 3, 25, tzinfo=UTC),
+)
+
+
 @given(many, which)
 @example(weekly("2025-03", "6.0"), "diabetes-glucose")
-def test_leaving_out_a_months_own_readings_earns_no_more(
+@example([*HOSPITALS, OWN], "diabetes-glucose")
+def test_leaving_out_a_months_own_readings_never_lowers_the_price(
     readings: list[Reading], programme: str
 ) -> None:
-    """Unless the hospital's readings alone fill three slots: then the month stands without them."""
-    share = earned(readings, programme).share_millionths
-    for month, own in by_month(readings).items():
+    """Neither by the run nor by the year's mean."""
+    before = earned(readings, programme, person=PERSON)
+    for own in by_month(readings).values():
         left = [r for r in readings if not (r in own and r.provenance not in HIS)]
-        if hospital_slots(left, programme, month) < 3:
-            assert earned(left, programme).share_millionths <= share
+        after = earned(left, programme, person=PERSON)
+        assert after.share_millionths <= before.share_millionths
+        assert after.model_millionths <= before.model_millionths
 
 
-def test_where_the_hospital_fills_three_slots_a_fourth_of_ones_own_counts() -> None:
-    hospital = weekly("2025-03", "6.9", by="laboratory")
-    own = msgspec.structs.replace(
-        hospital[0],
-        name="own",
-        provenance=Provenance.TYPED,
-        measured=Measured(Quantity.GLUCOSE, 99, True),
-        effective=datetime(2025, 3, 25, tzinfo=UTC),
-        received=datetime(2025, 3, 25, tzinfo=UTC),
-    )
-    assert earned(hospital, "diabetes-glucose").run_months == 1
-    assert earned([*hospital, own], "diabetes-glucose").run_months == 0
+def test_three_slots_of_the_hospital_stand_alone() -> None:
+    for value in (99, 45):
+        own = msgspec.structs.replace(OWN, measured=Measured(Quantity.GLUCOSE, value, True))
+        done = earned([*HOSPITALS, own], "diabetes-glucose")
+        assert done == earned(HOSPITALS, "diabetes-glucose")
+        assert done.run_months == 1
+    # Control: beside two of the hospital's, one's own third one counts.
+    third = msgspec.structs.replace(OWN, measured=Measured(Quantity.GLUCOSE, 60, True))
+    assert earned(HOSPITALS[:2], "diabetes-glucose").run_months == 0
+    assert earned([*HOSPITALS[:2], third], "diabetes-glucose").run_months == 1
 
 
 @given(many, which)
@@ -209,11 +226,3 @@ def by_month(readings: Sequence[Reading]) -> dict[date, list[Reading]]:
     for reading in readings:
         found[month_of(reading.effective.date())].append(reading)
     return found
-
-
-def hospital_slots(readings: Sequence[Reading], programme: str, month: date) -> int:
-    for assessed in earned(readings, programme).months:
-        if assessed.month == month_text(month):
-            return assessed.slots_filled
-    assert last_day_of(month) > date(2025, 6, 17)  # outside the window it earns nothing anyway
-    return 0

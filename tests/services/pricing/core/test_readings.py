@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.pricing.core.incentive import assess
@@ -148,3 +149,14 @@ def test_the_last_value_that_a_meter_shows_is_plausible_and_the_next_is_not() ->
     for kind, last, beyond in (("hba1c", "20.0", "20.1"), ("systolic", "300", "301")):
         assert isinstance(measure(written(kind, last)), Measured)
         assert not isinstance(measure(written(kind, beyond)), Measured)
+
+
+def test_a_reading_without_a_device_is_written_as_before_there_were_devices() -> None:
+    """What was sealed and fingerprinted then must read and compare alike."""
+    said = written("hba1c", "7.0")
+    assert b"device" not in msgspec.json.encode(said)
+    assert msgspec.json.decode(msgspec.json.encode(said), type=Written) == said
+    of_a_device = msgspec.structs.replace(said, device="meter-1")
+    kept = msgspec.json.decode(msgspec.json.encode(of_a_device), type=Written)
+    assert kept == of_a_device
+    assert kept != said

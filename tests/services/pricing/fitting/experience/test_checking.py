@@ -30,6 +30,12 @@ def again(**other: Any) -> Break:
     return lambda listed: listed.append(listed[0] | other)
 
 
+def two_devices(listed: Rows) -> None:
+    """Of one provenance, told apart by the device alone."""
+    listed[0] |= {"device": "m1"}
+    listed.append(listed[0] | {"reading_id": "r8", "value": 8.6, "device": "m2"})
+
+
 # Table, kind, column, what is broken; where a fault has others in its wake, only it is looked for.
 CASES: list[tuple[str, str, str, Break]] = [
     ("people", "EMPTY", "birth_date", cell("birth_date", None)),
@@ -83,6 +89,7 @@ CASES: list[tuple[str, str, str, Break]] = [
     ("readings", "AFTER_VALUATION", "", cell("receive_time", pd.Timestamp("2026-01-01T00:00+08"))),
     ("readings", "REPEATED", "", again(reading_id="r9")),
     ("readings", "SOURCES_DISAGREE", "", again(reading_id="r9", value=8.6, provenance="TYPED")),
+    ("readings", "SOURCES_DISAGREE", "", two_devices),
     ("readings", "UNKNOWN_WORD", "provenance", cell("provenance", "neighbour")),
     ("readings", "UNKNOWN_WORD", "fasting", cell("fasting", "MAYBE")),
     ("readings", "NOT_READ", "effective_time", cell("effective_time", "yesterday")),

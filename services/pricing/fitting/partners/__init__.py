@@ -1,0 +1,1 @@
+"""Control and readmission of health-management partners, from files of months and stays."""
