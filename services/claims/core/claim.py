@@ -205,9 +205,14 @@ class Claim:
 
     @property
     def social_insurance_used(self) -> bool | None:
-        """Whether the bill was settled through social insurance; None is unknown."""
+        """Whether the bill was settled through social insurance; None is unknown.
+
+        Its funds pay nothing outside a settlement, so money of theirs says it as well.
+        """
         stated = self.bill.social_insurance
-        return stated.used if stated is not None else None
+        if stated is not None and (stated.used is not None or stated.fund_paid):
+            return stated.used is not False
+        return any(line.fund_paid for line in self.bill.lines) or None
 
 
 def open_claim(

@@ -16,7 +16,7 @@ from services.claims.core.facts import Coding, Scope
 from services.claims.core.reasons import Reason
 
 # Raised whenever the same inputs may give another output.
-ENGINE_VERSION = "4"
+ENGINE_VERSION = "5"
 
 
 class Bearer(enum.StrEnum):

@@ -148,9 +148,15 @@ def read_coding(term: Mapping, system: str, context: Context) -> Coding:
 
 def _condition(term: Mapping) -> DisclosedCondition:
     terms, share = term.maybe("terms"), term.maybe("share")
+    agreed = None if terms is None else terms.choice(PreExistingTerms)
+    if share is not None and agreed is None:
+        agreed = PreExistingTerms.AT_SHARE
+    if (agreed is PreExistingTerms.AT_SHARE) != (share is not None):
+        text = "a share goes with at_share, and at_share with a share"
+        term.fault("CONTRADICTION", text, "terms")
     return DisclosedCondition(
         code_prefix=term.get("diagnosis").text(),
-        terms=None if terms is None else terms.choice(PreExistingTerms),
+        terms=agreed,
         share=None if share is None else share.share(),
     )
 

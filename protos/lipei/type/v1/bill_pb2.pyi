@@ -469,7 +469,9 @@ class SocialInsurance(_message.Message):
     FUND_PAID_FIELD_NUMBER: _builtins.int
     ACCOUNT_PAID_FIELD_NUMBER: _builtins.int
     used: _builtins.bool
-    """Whether the bill was settled through social insurance, be it at 0. Absent: unknown."""
+    """Whether the bill was settled through social insurance, be it at 0. Absent: unknown, unless its
+    funds paid anything.
+    """
     @_builtins.property
     def fund_paid(self) -> _money_pb2.Money:
         """What its funds paid for the whole bill; the sum of the lines' amounts when those are given."""

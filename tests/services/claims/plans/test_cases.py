@@ -351,6 +351,16 @@ BAD = [
         "IMPOSSIBLE_DATE",
     ),
     ("        day: 2025-03-10\n", "        day: 9999-12-31\n", "IMPOSSIBLE_DATE"),
+    (
+        "codes: demo-yibao\n    member: {born",
+        "codes: demo-yibao\n    member: {disclosed: [{diagnosis: J45, terms: at_share}], born",
+        "CONTRADICTION",
+    ),
+    (
+        "member: {born",
+        "member: {disclosed: [{diagnosis: J45, terms: covered, share: 1}], born",
+        "CONTRADICTION",
+    ),
     ("events:", "event:", "NO_EVENTS"),
     ("decision: auto_approved", "decisions: auto_approved", "UNKNOWN_KEY"),
     ("    policy:", "    workings: 1 + 1\n    policy:", "UNKNOWN_KEY"),
