@@ -7,12 +7,13 @@ table of a book.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 from pathlib import Path
 from typing import TypeVar
@@ -51,21 +52,33 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 class StudyParts:
-    """A folder of parts, for its owner only."""
+    """A folder of parts, for its owner only; `folders` in it are what is made of them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, folders: Collection[str] = ()) -> None:
         self.folder = folder
+        self._folders = frozenset(folders)
 
     def begin(self, study: str, before: date) -> tuple[str, date]:
         """The study that the folder holds, begun as told when it holds none.
 
-        Raises: PartsLost when it cannot be told which.
+        What is there without a study is left of one that was dropped, or of a beginning that was
+        cut short: it goes.
+
+        Raises: PartsLost when it cannot be told which, or something else is there; OSError.
         """
+        if self.folder.is_symlink():
+            raise OSError(errno.ELOOP, "is a link; make it a folder", str(self.folder))
         self.folder.mkdir(mode=0o700, exist_ok=True)
+        self.folder.chmod(0o700)
+        if self.folder.stat().st_dev != self.folder.parent.stat().st_dev:
+            # No book could be put in place from there, once all is fetched.
+            raise OSError(errno.EXDEV, "lies on another file system", str(self.folder))
         about = self.folder / _ABOUT
         if not about.exists():
-            if any(self.folder.iterdir()):
+            if not all(map(self._is_ours, self.folder.iterdir())):
                 raise PartsLost
+            self.drop()
+            self.folder.mkdir(mode=0o700)
             told = {"study": study, "before": before.isoformat()}
             write_private(about, json.dumps(told).encode(), durable=True)
         try:
@@ -74,9 +87,8 @@ class StudyParts:
         except (ValueError, TypeError, KeyError):
             raise PartsLost from None
 
-    def is_begun(self) -> bool:
-        """Whether the folder holds a study that was not finished."""
-        return (self.folder / _ABOUT).exists()
+    def _is_ours(self, one: Path) -> bool:
+        return one.name in self._folders or one.suffix in {".new", ".pb"}
 
     def keep(self, kind: str, part: Message) -> None:
         """One more part of a kind."""
@@ -95,8 +107,13 @@ class StudyParts:
             yield _read(file, of)
 
     def drop(self) -> None:
-        """Forget the study and all its parts."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Forget the study and all its parts; interrupted, what is left is of no study.
+
+        Raises: OSError when something stays.
+        """
+        (self.folder / _ABOUT).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self.folder)
 
     def _files(self, kind: str) -> list[Path]:
         """Raises: PartsLost when one between two others is not there."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import shutil
 import signal
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
 from functools import cache, partial
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -32,11 +34,11 @@ _URLS = ("database_url", "shared_url", "stocked_url")
 # find the mistakes that tests/fault/mutation.py makes on purpose. With Hypothesis' own "ci", which
 # differs in nothing but its hundred examples, all properties are a part of `make fault`.
 settings.register_profile("short", settings.get_profile("ci"), max_examples=25)
-# Begun last, they would end last and alone: whole stacks of processes, then whole books of people.
-_BEGIN_WITH = (
+# Whole stacks of processes, which are waited for. Begun last, they would end last and alone; all at
+# the same time, nobody would reckon meanwhile: so many other files come after each of them.
+_WAITING = (
     "fault/test_kills_small.py",
     "bench",
-    "services/pricing/fitting",
     "canary",
     "demo",
     "e2e",
@@ -44,6 +46,9 @@ _BEGIN_WITH = (
     "stack",
     "workflows",
 )
+_OTHERS_AFTER_EACH = 3
+# Of the others, whole books of people take longest.
+_FIRST_OF_OTHERS = "services/pricing/fitting"
 # Tests keep much and leave few cycles: Python's own 700 has all of it searched every few seconds.
 _OBJECTS_BEFORE_A_SEARCH = (5_000, 20, 20)
 
@@ -106,15 +111,28 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files come first; the order of the others, and within a file, stays."""
+    """The longest files come first, and not all those that wait at once; within one all stays."""
+    place = {path: at for at, path in enumerate(_turns(dict.fromkeys(i.path for i in items)))}
+    items.sort(key=lambda item: place[item.path])
+
+
+def _turns(paths: Iterable[Path]) -> Iterator[Path]:
     here = Path(__file__).parent
-
-    @cache
-    def place(path: Path) -> int:
-        under = [path.relative_to(here).is_relative_to(first) for first in _BEGIN_WITH]
-        return under.index(True) if any(under) else len(under)
-
-    items.sort(key=lambda item: place(item.path))
+    waiting: list[tuple[int, Path]] = []
+    others: list[tuple[bool, Path]] = []
+    for path in paths:
+        within = path.relative_to(here)
+        under = [within.is_relative_to(first) for first in _WAITING]
+        if any(under):
+            waiting.append((under.index(True), path))
+        else:
+            others.append((not within.is_relative_to(_FIRST_OF_OTHERS), path))
+    # The sort is stable: otherwise they stay in the order in which they came.
+    rest = (path for _, path in sorted(others, key=itemgetter(0)))
+    for _, path in sorted(waiting, key=itemgetter(0)):
+        yield path
+        yield from islice(rest, _OTHERS_AFTER_EACH)
+    yield from rest
 
 
 @pytest.fixture(scope="session", autouse=True)

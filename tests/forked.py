@@ -33,16 +33,14 @@ def imports(modules):
     imported.update(modules)
     gc.collect()
     gc.freeze()
-imports(sys.argv[1:])
-sys.argv[1:] = []
 for line in sys.stdin:
     asked = json.loads(line)
     if "wait" in asked:
         print(os.waitstatus_to_exitcode(os.waitpid(asked["wait"], 0)[1]), flush=True)
         continue
     module = asked["module"]
-    if module not in imported:
-        imports([module])
+    if missing := {module, *asked["imported"]} - imported:
+        imports(sorted(missing))
     child = os.fork()
     if not child:
         for number, path in enumerate((os.devnull, *asked["files"])):
@@ -78,14 +76,18 @@ class Forked:
         err: Path,
         cwd: Path = _ROOT,
         imported: tuple[str, ...] = (),
+        alone: bool = False,
     ) -> None:
-        """`imported` is what else was imported before: what the process will fork itself."""
-        # Those that fork the same share what they were forked off.
-        self._asked = partial(_asked, imported or (module,))
+        """`imported` is what else was imported before: what the process will fork itself.
+
+        `alone`: nothing else was, for what looks at what is imported.
+        """
+        self._asked = partial(_asked, module if alone else "")
         self._module = module
         self.returncode: int | None = None
         self.pid = self._asked(
             module=module,
+            imported=imported,
             words=words,
             environ=dict(environ),
             files=[str(out.absolute()), str(err.absolute())],
@@ -137,11 +139,13 @@ class Ended:
     err: str
 
 
-def run_forked(module: str, *words: str, environ: Mapping[str, str], cwd: Path = _ROOT) -> Ended:
+def run_forked(
+    module: str, *words: str, environ: Mapping[str, str], cwd: Path = _ROOT, alone: bool = False
+) -> Ended:
     """Run a module to its end; one that goes on instead is killed."""
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
-        process = Forked(module, *words, environ=environ, out=out, err=err, cwd=cwd)
+        process = Forked(module, *words, environ=environ, out=out, err=err, cwd=cwd, alone=alone)
         try:
             code = process.wait()
         finally:
@@ -149,9 +153,9 @@ def run_forked(module: str, *words: str, environ: Mapping[str, str], cwd: Path =
         return Ended(code, out.read_text("utf-8"), err.read_text("utf-8"))
 
 
-def _asked(imported: tuple[str, ...], /, **request: Any) -> int:
+def _asked(of: str, /, **request: Any) -> int:
     with _ONE_ASKS:
-        interpreter = _interpreter(*imported)
+        interpreter = _interpreter(of)
         assert interpreter.stdin is not None
         assert interpreter.stdout is not None
         interpreter.stdin.write(f"{json.dumps(request)}\n")
@@ -160,10 +164,11 @@ def _asked(imported: tuple[str, ...], /, **request: Any) -> int:
 
 
 @cache
-def _interpreter(*modules: str) -> subprocess.Popen[str]:
+def _interpreter(_of: str) -> subprocess.Popen[str]:
+    """One for all that is not alone: most of what one of our programs imports another does too."""
     ours = {n: v for n, v in os.environ.items() if not n.startswith(("LIPEI_", "TEMPORAL_"))}
     started = subprocess.Popen(
-        [sys.executable, "-c", _INTERPRETER, *modules],
+        [sys.executable, "-c", _INTERPRETER],
         env={**ours, "PYTHONPATH": f"{_ROOT}{os.pathsep}{_ROOT / 'protos'}"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

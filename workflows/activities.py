@@ -1,138 +1,23 @@
-"""The steps of the workflows: each one gRPC call, a refusal becoming a retry or a final failure.
-
-Failure messages carry stable reasons only; they stay in Temporal's history.
-"""
+"""The steps of a claim's workflows and of run_payouts: each one call to SettlementService."""
 
 from __future__ import annotations
 
-import asyncio
-import copy
-import hashlib
-import re
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import timedelta
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 import grpc
-from google.protobuf.message import Message
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
 
-from lipei.claims.v1 import (
-    claims_pb2,
-    claims_pb2_grpc,
-    settlement_pb2_grpc,
-    study_pb2,
-    study_pb2_grpc,
-)
 from lipei.claims.v1 import settlement_pb2 as pb
-from lipei.his_bridge.v1 import (
-    consent_pb2,
-    consent_pb2_grpc,
-    his_bridge_pb2,
-    his_bridge_pb2_grpc,
-    work_pb2,
-)
-from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
-from lipei.type.v1 import bill_pb2
-from services.common.grpc_edge import RpcFault, error_of
-from services.common.temporal.recovery import HEARTBEAT_EVERY
+from lipei.claims.v1 import settlement_pb2_grpc
+from workflows.calls import CALL_TIMEOUT_S, call
 
-Q = TypeVar("Q")
-A = TypeVar("A")
-
-# Shorter than the steps' start_to_close_timeout: the call fails before the step is given up.
-CALL_TIMEOUT_S = 4.5
+# Shorter than the bank steps' start_to_close_timeout.
 BANK_CALL_TIMEOUT_S = 19.0
-PULL_CALL_TIMEOUT_S = 55.0
-BILLS_PER_PAGE = 100
-READINGS_PER_PAGE = 500
-WITHDRAWALS_PER_PAGE = CONSENTS_PER_CALL = 100
-CONSENT_WITHDRAWN = "CONSENT_WITHDRAWN"
-BILL_OF_ANOTHER = "BILL_OF_ANOTHER"
-SHORTEST_PAUSE_S = 1.0
-_READING_PATH = re.compile(r"readings\[([0-9]{1,4})\]\.", re.ASCII)
-# A service that is down is most often one that was killed, and back within seconds: it is looked
-# for once a second, so many times, and only then ever more rarely. (Measured: pauses that grow by
-# 1.7 from the start found claims 9.4 s after its kill, though it was ready after 4.6 s.)
-ABSENT_PAUSE_S, ABSENT_TRIES = 1.0, 20
-LONGEST_ABSENT_PAUSE_S = 30.0
-# The steps' own pauses (workflows.steps.STEP_RETRY) stay below a second so many times.
-LOCAL_TRIES = 7
-# Repeating the same call cannot help with these. Who calls, and by what right, is no fault of the
-# request's: a certificate is renewed and a role given, and no bill is lost meanwhile.
-_FINAL = {
-    grpc.StatusCode.INVALID_ARGUMENT,
-    grpc.StatusCode.NOT_FOUND,
-    grpc.StatusCode.ALREADY_EXISTS,
-    grpc.StatusCode.FAILED_PRECONDITION,
-    grpc.StatusCode.UNIMPLEMENTED,
-    grpc.StatusCode.DATA_LOSS,
-}
-
-
-async def _call(rpc: Callable[..., Awaitable[A]], request: Any, timeout_s: float) -> A:
-    try:
-        return await rpc(request, timeout=timeout_s)
-    except grpc.RpcError as error:
-        fault = error_of(error)
-        raise _failure(fault) from None
-
-
-def _failure(fault: RpcFault) -> ApplicationError:
-    # A short pause is left to the steps' own growing one, so that a long wait cannot poll for ever.
-    pause = fault.retry_after_s
-    if pause is not None and pause < SHORTEST_PAUSE_S:
-        pause = None
-    if pause is None and fault.code is grpc.StatusCode.UNAVAILABLE:
-        pause = absent_pause_s(activity.info().attempt, local=activity.info().is_local)
-    return ApplicationError(
-        f"{fault.code.name} {fault.reason}",
-        type=fault.reason,
-        non_retryable=fault.code in _FINAL,
-        next_retry_delay=None if pause is None else timedelta(seconds=pause),
-    )
-
-
-@asynccontextmanager
-async def _heard_of(*done: Message) -> AsyncIterator[None]:
-    """Show signs of life while the block runs: without them a kill is noticed at the time-out only.
-
-    (Measured: a pull whose worker was killed went on 60 s later.) Each carries a copy of what is
-    done by then: it is encoded later, and must not run ahead.
-    """
-
-    async def beat() -> None:
-        while True:
-            activity.heartbeat(*map(copy.deepcopy, done))
-            await asyncio.sleep(HEARTBEAT_EVERY.total_seconds())
-
-    beating = asyncio.create_task(beat())
-    try:
-        yield
-    finally:
-        beating.cancel()
-        await asyncio.gather(beating, return_exceptions=True)
-
-
-def absent_pause_s(attempt: int, *, local: bool) -> float | None:
-    """Seconds until a service that is down is called again; None leaves it to the step's own pause.
-
-    That one is shorter at first for a local activity, which repeats within milliseconds.
-
-    >>> [absent_pause_s(attempt, local=False) for attempt in (1, 20, 21, 99)]
-    [1.0, 1.0, 1.7, 30.0]
-    """
-    if local and attempt < LOCAL_TRIES:
-        return None
-    growing: float = ABSENT_PAUSE_S * 1.7 ** min(max(0, attempt - ABSENT_TRIES), 20)
-    return min(growing, LONGEST_ABSENT_PAUSE_S)
 
 
 class SettlementSteps:
-    """Steps of settle_claim and run_payouts, towards claims."""
+    """Towards SettlementService. A refusal becomes a retry or a final failure."""
 
     def __init__(self, claims: grpc.aio.Channel) -> None:
         self._settlement = settlement_pb2_grpc.SettlementServiceStub(claims)
@@ -140,50 +25,50 @@ class SettlementSteps:
     @activity.defn(name="RegisterClaim")
     async def register_claim(self, request: pb.RegisterClaimRequest) -> pb.RegisterClaimResponse:
         """Give the claim its place in the member's order."""
-        return await _call(self._settlement.RegisterClaim, request, CALL_TIMEOUT_S)
+        return await call(self._settlement.RegisterClaim, request, CALL_TIMEOUT_S)
 
     @activity.defn(name="AdjudicateClaim")
     async def adjudicate_claim(
         self, request: pb.AdjudicateClaimRequest
     ) -> pb.AdjudicateClaimResponse:
         """Decide the claim; waits its turn by being retried."""
-        return await _call(self._settlement.AdjudicateClaim, request, CALL_TIMEOUT_S)
+        return await call(self._settlement.AdjudicateClaim, request, CALL_TIMEOUT_S)
 
     @activity.defn(name="ReleasePayment")
     async def release_payment(self, request: pb.ReleasePaymentRequest) -> pb.ReleasePaymentResponse:
         """Move a decided claim on to payable or closed."""
-        return await _call(self._settlement.ReleasePayment, request, CALL_TIMEOUT_S)
+        return await call(self._settlement.ReleasePayment, request, CALL_TIMEOUT_S)
 
     @activity.defn(name="GiveUpWaiting")
     async def give_up_waiting(self, request: pb.GiveUpWaitingRequest) -> pb.GiveUpWaitingResponse:
         """Close a claim whose papers did not come in time."""
-        return await _call(self._settlement.GiveUpWaiting, request, CALL_TIMEOUT_S)
+        return await call(self._settlement.GiveUpWaiting, request, CALL_TIMEOUT_S)
 
     @activity.defn(name="ApplyCorrection")
     async def apply_correction(
         self, request: pb.ApplyCorrectionRequest
     ) -> pb.ApplyCorrectionResponse:
         """Decide the claim anew by its corrected bill; waits its turn by being retried."""
-        return await _call(self._settlement.ApplyCorrection, request, CALL_TIMEOUT_S)
+        return await call(self._settlement.ApplyCorrection, request, CALL_TIMEOUT_S)
 
     @activity.defn(name="GatherPayouts")
     async def gather_payouts(self, request: pb.GatherPayoutsRequest) -> pb.GatherPayoutsResponse:
         """Make a payment file of what is payable."""
-        return await _call(self._settlement.GatherPayouts, request, CALL_TIMEOUT_S)
+        return await call(self._settlement.GatherPayouts, request, CALL_TIMEOUT_S)
 
     @activity.defn(name="SendPaymentFile")
     async def send_payment_file(
         self, request: pb.SendPaymentFileRequest
     ) -> pb.SendPaymentFileResponse:
         """Hand the file to the bank, or ask what became of it."""
-        return await _call(self._settlement.SendPaymentFile, request, BANK_CALL_TIMEOUT_S)
+        return await call(self._settlement.SendPaymentFile, request, BANK_CALL_TIMEOUT_S)
 
     @activity.defn(name="ReadBankAnswers")
     async def read_bank_answers(
         self, request: pb.ReadBankAnswersRequest
     ) -> pb.ReadBankAnswersResponse:
         """Book what the bank has confirmed or refused."""
-        return await _call(self._settlement.ReadBankAnswers, request, CALL_TIMEOUT_S)
+        return await call(self._settlement.ReadBankAnswers, request, CALL_TIMEOUT_S)
 
     def all(self) -> list[Callable[..., Any]]:
         """What the worker registers."""
@@ -197,294 +82,3 @@ class SettlementSteps:
             self.send_payment_file,
             self.read_bank_answers,
         ]
-
-
-class HospitalSteps:
-    """Steps of the pulls, inside the hospital: to its bridge, and out to claims and pricing."""
-
-    def __init__(
-        self, bridge: grpc.aio.Channel, claims: grpc.aio.Channel, pricing: grpc.aio.Channel
-    ) -> None:
-        self._bridge = his_bridge_pb2_grpc.HisBridgeServiceStub(bridge)
-        self._register = consent_pb2_grpc.ConsentServiceStub(bridge)
-        self._claims = claims_pb2_grpc.ClaimsServiceStub(claims)
-        self._studies = study_pb2_grpc.StudyServiceStub(claims)
-        self._pricing = pricing_pb2_grpc.PricingServiceStub(pricing)
-
-    @activity.defn(name="PullBills")
-    async def pull_bills(
-        self, request: his_bridge_pb2.PullBillsRequest
-    ) -> his_bridge_pb2.PullBillsResponse:
-        """Let the bridge fetch what is new."""
-        async with _heard_of():
-            return await _call(self._bridge.PullBills, request, PULL_CALL_TIMEOUT_S)
-
-    @activity.defn(name="SubmitReleasedBills")
-    async def submit_released_bills(
-        self, work: work_pb2.PullBillsWork
-    ) -> work_pb2.SubmitReleasedBillsResult:
-        """Hand every released bill to claims, in the order of release, and record its answer.
-
-        Waits for no decision. A killed activity repeats at most one page, which claims answers
-        with the claims that exist.
-        """
-        async with _heard_of():
-            return await self._hand_over(work)
-
-    async def _hand_over(self, work: work_pb2.PullBillsWork) -> work_pb2.SubmitReleasedBillsResult:
-        result = work_pb2.SubmitReleasedBillsResult()
-        left: set[str] = set()
-        while True:
-            listing = his_bridge_pb2.ListBillsRequest(
-                parent=work.hospital,
-                page_size=BILLS_PER_PAGE,
-                delivery_state=his_bridge_pb2.DELIVERY_STATE_PENDING,
-            )
-            page = await _call(self._bridge.ListBills, listing, CALL_TIMEOUT_S)
-            if not page.bills:
-                return result
-            answers = [await self._submit(released.bill, left) for released in page.bills]
-            told = [answer for answer in answers if answer is not None]
-            if not told:
-                continue
-            acknowledge = his_bridge_pb2.AcknowledgeBillsRequest(
-                parent=work.hospital, acknowledgements=told, request_id=_digest(told)
-            )
-            await _call(self._bridge.AcknowledgeBills, acknowledge, CALL_TIMEOUT_S)
-            for entry in told:
-                if entry.delivery.state == his_bridge_pb2.DELIVERY_STATE_TAKEN:
-                    result.taken += 1
-                else:
-                    result.refused += 1
-
-    async def _submit(self, bill: Any, left: set[str]) -> his_bridge_pb2.Acknowledgement | None:
-        """What claims made of a bill; None when its consent was withdrawn on the way.
-
-        The bridge hands such a bill out no more, and again when a new consent covers it. One that
-        it hands out all the same, though it was `left` before, is refused as any other.
-
-        A correction that names another person, as after accounts were merged, first takes back what
-        stands under its number; then it is a new statement, whose claims are that person's.
-        """
-        body = bill.SerializeToString(deterministic=True)
-        request = claims_pb2.SubmitClaimRequest(
-            request_id=hashlib.sha256(body).hexdigest(), bill=bill
-        )
-        told = his_bridge_pb2.Acknowledgement(bill=bill.name)
-        taken_back = False
-        while True:
-            try:
-                answer = await self._claims.SubmitClaim(request, timeout=CALL_TIMEOUT_S)
-            except grpc.RpcError as error:
-                fault = error_of(error)
-                if fault.code is grpc.StatusCode.RESOURCE_EXHAUSTED and fault.retry_after_s:
-                    await asyncio.sleep(fault.retry_after_s)
-                    continue
-                if fault.code not in _FINAL:
-                    raise _failure(fault) from None
-                if fault.reason == CONSENT_WITHDRAWN and bill.name not in left:
-                    left.add(bill.name)
-                    return None
-                if fault.reason == BILL_OF_ANOTHER and not taken_back:
-                    taken_back = True
-                    cannot = await self._take_back(bill)
-                    if cannot is None:
-                        continue
-                    fault = cannot
-                reasons = [v.reason for v in fault.violations] or [fault.reason]
-                told.delivery.state = his_bridge_pb2.DELIVERY_STATE_REFUSED
-                told.delivery.refusal_reasons.extend(dict.fromkeys(reasons))
-                return told
-            told.delivery.state = his_bridge_pb2.DELIVERY_STATE_TAKEN
-            told.delivery.claims.extend(claim.name for claim in answer.claims)
-            return told
-
-    async def _take_back(self, bill: Any) -> RpcFault | None:
-        """Take back every claim that rests on a bill's number; why that cannot be, or None."""
-        reversal = bill_pb2.Bill()
-        reversal.CopyFrom(bill)
-        reversal.kind = bill_pb2.BILL_KIND_REVERSAL
-        body = reversal.SerializeToString(deterministic=True)
-        request = claims_pb2.SubmitClaimRequest(
-            request_id=hashlib.sha256(body).hexdigest(), bill=reversal
-        )
-        try:
-            await self._claims.SubmitClaim(request, timeout=CALL_TIMEOUT_S)
-        except grpc.RpcError as error:
-            fault = error_of(error)
-            if fault.code not in _FINAL:
-                raise _failure(fault) from None
-            return fault
-        return None
-
-    @activity.defn(name="PullReadings")
-    async def pull_readings(
-        self, request: his_bridge_pb2.PullReadingsRequest
-    ) -> his_bridge_pb2.PullReadingsResponse:
-        """Let the bridge fetch what is new."""
-        async with _heard_of():
-            return await _call(self._bridge.PullReadings, request, PULL_CALL_TIMEOUT_S)
-
-    @activity.defn(name="RecordReleasedReadings")
-    async def record_released_readings(
-        self, work: work_pb2.PullReadingsWork
-    ) -> work_pb2.RecordReleasedReadingsResult:
-        """Hand every reading released since the work's token to pricing, page by page.
-
-        A reading that pricing refuses for good is counted by its reason and holds up no other. A
-        killed activity goes on at its last heartbeat; what is handed over twice, pricing knows.
-        """
-        result = work_pb2.RecordReleasedReadingsResult(resume_token=work.resume_token)
-        if activity.info().heartbeat_details:
-            result = activity.info().heartbeat_details[0]
-        async with _heard_of(result):
-            while True:
-                page = await self._released_after(work.hospital, result.resume_token)
-                await self._record(list(page.readings), result)
-                result.resume_token = page.resume_token
-                if not page.next_page_token:
-                    return result
-
-    async def _released_after(
-        self, hospital: str, token: str
-    ) -> his_bridge_pb2.ListReadingsResponse:
-        listing = his_bridge_pb2.ListReadingsRequest(
-            parent="members/-", hospital=hospital, page_size=READINGS_PER_PAGE, page_token=token
-        )
-        try:
-            return await self._bridge.ListReadings(listing, timeout=CALL_TIMEOUT_S)
-        except grpc.RpcError as error:
-            fault = error_of(error)
-            # The bridge's database was made anew since: begin again, which repeats and loses none.
-            if token and any(v.reason == "FOREIGN_PAGE_TOKEN" for v in fault.violations):
-                return await self._released_after(hospital, "")
-            raise _failure(fault) from None
-
-    async def _record(
-        self, readings: list[Any], result: work_pb2.RecordReleasedReadingsResult
-    ) -> None:
-        while readings:
-            # A new request each time: a hospital may come back to what it said before, and the same
-            # content would be answered from before. What is handed over twice, names tell.
-            request = pricing_pb2.RecordReadingsRequest(
-                request_id=uuid.uuid4().hex, readings=readings
-            )
-            try:
-                answer = await self._pricing.RecordReadings(request, timeout=CALL_TIMEOUT_S)
-            except grpc.RpcError as error:
-                fault = error_of(error)
-                refused = _refused_readings(fault)
-                if not refused:
-                    raise _failure(fault) from None
-                for reasons in refused.values():
-                    result.refused += 1
-                    for reason in reasons:
-                        result.refusal_reasons[reason] += 1
-                readings = [r for place, r in enumerate(readings) if place not in refused]
-                continue
-            result.recorded += answer.recorded_count
-            result.known += answer.known_count
-            return
-
-    @activity.defn(name="RelayWithdrawals")
-    async def relay_withdrawals(
-        self, work: work_pb2.RelayWithdrawalsWork
-    ) -> work_pb2.RelayWithdrawalsResult:
-        """Tell claims and pricing of each withdrawal, then the bridge that they know.
-
-        A killed activity tells some a second time, which changes nothing.
-        """
-        result = work_pb2.RelayWithdrawalsResult()
-        async with _heard_of():
-            while True:
-                listing = consent_pb2.ListWithdrawalsRequest(
-                    parent=work.hospital, page_size=WITHDRAWALS_PER_PAGE
-                )
-                page = await _call(self._register.ListWithdrawals, listing, CALL_TIMEOUT_S)
-                if not page.withdrawals:
-                    return result
-                for withdrawal in page.withdrawals:
-                    await self._relay(work.hospital, withdrawal, result)
-                acknowledge = consent_pb2.AcknowledgeWithdrawalsRequest(
-                    parent=work.hospital,
-                    consents=[withdrawal.consent for withdrawal in page.withdrawals],
-                    request_id=_digest(page.withdrawals),
-                )
-                await _call(self._register.AcknowledgeWithdrawals, acknowledge, CALL_TIMEOUT_S)
-                result.relayed += len(page.withdrawals)
-
-    async def _relay(
-        self,
-        hospital: str,
-        withdrawal: consent_pb2.Withdrawal,
-        result: work_pb2.RelayWithdrawalsResult,
-    ) -> None:
-        if withdrawal.purpose == consent_pb2.CONSENT_PURPOSE_HEALTH_PROGRAMME:
-            result.readings_withdrawn += await self._take_back_readings(hospital, withdrawal)
-        ended = list(withdrawal.ended_consents)
-        if withdrawal.purpose == consent_pb2.CONSENT_PURPOSE_DEIDENTIFIED_STUDY and ended:
-            leaving = study_pb2.LeaveOutMembersRequest(
-                request_id=hashlib.sha256(f"studies {withdrawal.consent}".encode()).hexdigest(),
-                members=[f"members/{withdrawal.member_token}"],
-            )
-            await _call(self._studies.LeaveOutMembers, leaving, CALL_TIMEOUT_S)
-        if withdrawal.purpose != consent_pb2.CONSENT_PURPOSE_CLAIM_SETTLEMENT:
-            return
-        if not ended:  # another stands in; what is read from now on must not rest on this one
-            request = claims_pb2.WithdrawClaimsRequest(
-                request_id=hashlib.sha256(f"replaced {withdrawal.consent}".encode()).hexdigest(),
-                replaced_consents=[withdrawal.consent],
-            )
-            await _call(self._claims.WithdrawClaims, request, CALL_TIMEOUT_S)
-        for start in range(0, len(ended), CONSENTS_PER_CALL):
-            some = ended[start : start + CONSENTS_PER_CALL]
-            request = claims_pb2.WithdrawClaimsRequest(
-                request_id=hashlib.sha256("\n".join(some).encode()).hexdigest(), consents=some
-            )
-            answer = await _call(self._claims.WithdrawClaims, request, CALL_TIMEOUT_S)
-            result.claims_withdrawn += len(answer.withdrawn_claims)
-
-    async def _take_back_readings(self, hospital: str, withdrawal: consent_pb2.Withdrawal) -> int:
-        """What no consent covers any more, the bridge lists as withdrawn; pricing hears it now."""
-        told = work_pb2.RecordReleasedReadingsResult()
-        token = ""
-        while True:
-            listing = his_bridge_pb2.ListReadingsRequest(
-                parent=f"members/{withdrawal.member_token}",
-                hospital=hospital,
-                page_size=READINGS_PER_PAGE,
-                page_token=token,
-            )
-            page = await _call(self._bridge.ListReadings, listing, CALL_TIMEOUT_S)
-            await self._record([one for one in page.readings if one.withdrawn], told)
-            token = page.next_page_token
-            if not token:
-                return told.recorded
-
-    def all(self) -> list[Callable[..., Any]]:
-        """What the worker registers."""
-        return [
-            self.relay_withdrawals,
-            self.pull_bills,
-            self.submit_released_bills,
-            self.pull_readings,
-            self.record_released_readings,
-        ]
-
-
-def _refused_readings(fault: RpcFault) -> dict[int, set[str]]:
-    """Places and reasons of the readings that are at fault; empty when anything else is."""
-    found: dict[int, set[str]] = {}
-    for violation in fault.violations:
-        named = _READING_PATH.match(violation.field)
-        if named is None or fault.code not in _FINAL:
-            return {}
-        found.setdefault(int(named[1]), set()).add(violation.reason)
-    return found
-
-
-def _digest(told: Sequence[Message]) -> str:
-    whole = hashlib.sha256()
-    for entry in told:
-        whole.update(entry.SerializeToString(deterministic=True))
-    return whole.hexdigest()

@@ -1,4 +1,7 @@
-"""One hospital's new bills: pulled into the bridge, released, handed to the insurer."""
+"""One hospital's new bills: pulled into the bridge, released, handed to the insurer.
+
+Sees counts only: bills go from the bridge to claims within a step.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from lipei.his_bridge.v1 import his_bridge_pb2, work_pb2
     from services.common.temporal import names
     from services.common.temporal.recovery import HEARTBEAT_TIMEOUT
-    from workflows.activities import HospitalSteps
+    from workflows.hospital_steps import HospitalSteps
 
 # Records of one pull: a few pages, so that progress is seen and a killed worker repeats little.
 RECORDS_PER_PULL = 500

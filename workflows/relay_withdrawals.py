@@ -8,7 +8,7 @@ with workflow.unsafe.imports_passed_through():
     from lipei.his_bridge.v1 import work_pb2
     from services.common.temporal import names
     from services.common.temporal.recovery import HEARTBEAT_TIMEOUT
-    from workflows.activities import HospitalSteps
+    from workflows.hospital_steps import HospitalSteps
     from workflows.pull_bills import HAND_OVER_TIMEOUT, RETRY
 
 

@@ -33,9 +33,10 @@ from services.common.transport.certificates import load_identity
 from services.common.transport.credentials import CertificateRenewed, until_renewed
 from services.common.transport.names import integration_uri, service_uri
 from services.common.transport.standing import Standing
-from workflows.activities import HospitalSteps, SettlementSteps
+from workflows.activities import SettlementSteps
 from workflows.adjust_claim import AdjustClaim
 from workflows.await_papers import AwaitPapers
+from workflows.hospital_steps import HospitalSteps
 from workflows.pull_bills import PullBills
 from workflows.pull_readings import PullReadings
 from workflows.relay_withdrawals import RelayWithdrawals

@@ -11,12 +11,12 @@ from typing import Any
 from sqlalchemy import Row
 
 from services.claims import owing
-from services.claims.at_hand import Desk
 from services.claims.core.canonical import Inputs
 from services.claims.core.decision import Decision, Disposition
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.deciding import decide, take_effect
+from services.claims.desk import Desk
 from services.claims.storage import claims as store
 from services.claims.storage import corrections, decisions, sealed
 from services.common.dated import NoTermsInForce

@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 import msgspec
-from sqlalchemy import Connection, Row
+from sqlalchemy import Row
 
 from lipei.type.v1 import bill_pb2
 from services.claims.bill_intake import bill_facts, day_received, end_day, start_day
@@ -34,8 +34,8 @@ from services.claims.core.facts import (
 from services.claims.core.life_cycle import TAKEN_BACK, ClaimState
 from services.claims.core.plan import Plan, reads_family_size
 from services.claims.core.repeats import Reach, services_that_matter
+from services.claims.desk import Desk
 from services.claims.papers import unstated, with_facts
-from services.claims.plan_shelf import PlanShelf
 from services.claims.plans.price_list import ProviderPrices
 from services.claims.storage import acts, corrections, decisions, periods, sealed
 from services.claims.storage import claims as store
@@ -44,22 +44,11 @@ from services.claims.storage.policies import Terms
 from services.claims.storage.usage import EarlierServices, Used
 from services.claims.terms import PolicyTerms
 from services.common.refusals import Refused
-from services.common.sealing import Sealer
 
 # A pended claim of an earlier policy waits for a person; each look costs the workflow's history.
 PENDED_RETRY_S = 600.0
 # What somebody else decides within moments.
 TURN_RETRY_S = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """One transaction in which claims are decided."""
-
-    connection: Connection
-    sealer: Sealer
-    plans: PlanShelf
-    at_us: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -54,12 +54,6 @@ class AnswersRead(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[str, ...]
 
 
-class _Done(msgspec.Struct):
-    paid: int = 0
-    failed: int = 0
-    faults: list[str] = msgspec.field(default_factory=list)
-
-
 async def read_answers(
     database: Database,
     bank: Bank,
@@ -76,116 +70,144 @@ async def read_answers(
 
     Raises: BankUnreachable; what was taken in before stays and is read next time.
     """
-    done = _Done()
+    reader = _Reader(database, keys, move_claim, at_us)
     while True:
         after = await database.run(_cursor, database, paying_account)
         files = [(answer.id, answer.data) for answer in await bank.answers(after)]
         if not files:
             break
-        await database.run(_take_in, database, keys, paying_account, files, at_us)
-    await database.run(_read_all, database, keys, move_claim, at_us, done)
+        await database.run(reader.take_in, paying_account, files)
+    await database.run(reader.read_all)
     for message_id in await database.run(_in_doubt, database, paying_account):
         report = [("", await bank.report(message_id))]
-        await database.run(_take_in, database, keys, paying_account, report, at_us)
-    await database.run(_read_all, database, keys, move_claim, at_us, done)
+        await database.run(reader.take_in, paying_account, report)
+    await database.run(reader.read_all)
     still_open = await database.run(_open, database, paying_account)
     return AnswersRead(
-        paid=done.paid, failed=done.failed, open=still_open, faults=tuple(done.faults)
+        paid=reader.paid, failed=reader.failed, open=still_open, faults=tuple(reader.faults)
     )
 
 
-def _take_in(
-    database: Database,
-    keys: SubjectKeys,
-    paying_account: str,
-    files: Sequence[tuple[str, bytes]],
-    at_us: int,
-) -> None:
-    """Keep files and move the cursor in one transaction, before anybody looks into them.
+class _Reader:
+    """Takes files in and reads them; tells what they did, and what could not be used of them."""
 
-    A file that was asked for has no place in the stream (an empty id) and moves no cursor.
-    """
-    with database.writing() as connection:
-        sealer = keys.sealer(connection)
-        for answer_id, data in files:
-            sha256 = hashlib.sha256(data).hexdigest()
-            stored.store_answer(
-                connection,
-                sha256=sha256,
-                paying_account=paying_account,
-                answer_id=answer_id,
-                sealed=sealer.seal(data, **_place(sha256, paying_account)),
-                at_us=at_us,
-            )
-        if files[-1][0]:
-            stored.move_cursor(connection, paying_account, files[-1][0])
+    def __init__(
+        self, database: Database, keys: SubjectKeys, move_claim: MoveClaim, at_us: int
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._move_claim = move_claim
+        self._at_us = at_us
+        self.paid = self.failed = 0
+        self.faults: list[str] = []
 
+    def take_in(self, paying_account: str, files: Sequence[tuple[str, bytes]]) -> None:
+        """Keep files and move the cursor in one transaction, before anybody looks into them.
 
-def _read_all(
-    database: Database, keys: SubjectKeys, move_claim: MoveClaim, at_us: int, done: _Done
-) -> None:
-    while True:
-        with database.reading() as connection:
-            waiting = stored.unread_answers(connection, _ANSWERS_AT_ONCE)
-        for answer in waiting:
-            _read(database, keys, answer, move_claim, at_us, done)
-        if not waiting:
-            return
+        A file that was asked for has no place in the stream (an empty id) and moves no cursor.
+        """
+        with self._database.writing() as connection:
+            sealer = self._keys.sealer(connection)
+            for answer_id, data in files:
+                sha256 = hashlib.sha256(data).hexdigest()
+                stored.store_answer(
+                    connection,
+                    sha256=sha256,
+                    paying_account=paying_account,
+                    answer_id=answer_id,
+                    sealed=sealer.seal(data, **_place(sha256, paying_account)),
+                    at_us=self._at_us,
+                )
+            if files[-1][0]:
+                stored.move_cursor(connection, paying_account, files[-1][0])
 
+    def read_all(self) -> None:
+        """Let every file that nobody has read do what it says."""
+        while True:
+            with self._database.reading() as connection:
+                waiting = stored.unread_answers(connection, _ANSWERS_AT_ONCE)
+            for answer in waiting:
+                self._read(answer)
+            if not waiting:
+                return
 
-def _read(
-    database: Database,
-    keys: SubjectKeys,
-    answer: StoredAnswer,
-    move_claim: MoveClaim,
-    at_us: int,
-    done: _Done,
-) -> None:
-    faults: list[str] = []
-    try:
-        with database.reading() as connection:
-            place = _place(answer.sha256, answer.paying_account)
-            data = keys.sealer(connection).open(answer.sealed, **place)
-        report = iso20022.read_report(data)
-    except CannotOpen:
-        faults.append(f"CANNOT_OPEN answer {answer.seq}")
-    except iso20022.InvalidDocument as error:
-        faults += [f"{each.reason} answer {answer.seq}: {each.path}" for each in error.faults]
-    else:
-        _apply_all(database, report, move_claim, at_us, done, faults)
-    with database.writing() as connection:
-        stored.finish_answer(connection, answer.seq, faults, at_us)
-    done.faults += faults
+    def _read(self, answer: StoredAnswer) -> None:
+        try:
+            with self._database.reading() as connection:
+                place = _place(answer.sha256, answer.paying_account)
+                data = self._keys.sealer(connection).open(answer.sealed, **place)
+            report = iso20022.read_report(data)
+        except CannotOpen:
+            faults = [f"CANNOT_OPEN answer {answer.seq}"]
+        except iso20022.InvalidDocument as error:
+            faults = [f"{each.reason} answer {answer.seq}: {each.path}" for each in error.faults]
+        else:
+            faults = self._apply_all(report)
+        with self._database.writing() as connection:
+            stored.finish_answer(connection, answer.seq, faults, self._at_us)
+        self.faults += faults
 
+    def _apply_all(self, report: StatusReport) -> list[str]:
+        """Let the report do what it says; what could not be used of it."""
+        with self._database.reading() as connection:
+            on_file = stored.payouts_of_file(connection, report.order_id)
+        faults = [] if on_file else [f"UNKNOWN_ORDER {_printable(report.order_id)}"]
+        said = list(_every_payment(report, on_file))
+        for start in range(0, len(said), _PAYMENTS_A_TRANSACTION):
+            part = said[start : start + _PAYMENTS_A_TRANSACTION]
+            with self._database.writing() as connection:
+                ids = [status.end_to_end_id for status in part]
+                known = stored.payouts_by_end_to_end(connection, ids)
+                for status in part:
+                    payout = known.get(status.end_to_end_id)
+                    fault = _mismatch(payout, status, report)
+                    if payout is None or fault:
+                        faults.append(f"{fault} {_printable(status.end_to_end_id)}")
+                    elif fault := self._apply(connection, payout, status):
+                        faults.append(f"{fault} {payout.end_to_end_id}")
+        if on_file:
+            with self._database.writing() as connection:
+                stored.note_answered(connection, report.order_id, self._at_us)
+        return faults
 
-def _apply_all(
-    database: Database,
-    report: StatusReport,
-    move_claim: MoveClaim,
-    at_us: int,
-    done: _Done,
-    faults: list[str],
-) -> None:
-    with database.reading() as connection:
-        on_file = stored.payouts_of_file(connection, report.order_id)
-    if not on_file:
-        faults.append(f"UNKNOWN_ORDER {_printable(report.order_id)}")
-    said = list(_every_payment(report, on_file))
-    for start in range(0, len(said), _PAYMENTS_A_TRANSACTION):
-        part = said[start : start + _PAYMENTS_A_TRANSACTION]
-        with database.writing() as connection:
-            ids = [status.end_to_end_id for status in part]
-            known = stored.payouts_by_end_to_end(connection, ids)
-            for status in part:
-                payout = known.get(status.end_to_end_id)
-                fault = _mismatch(payout, status, report)
-                if payout is None or fault:
-                    faults.append(f"{fault} {_printable(status.end_to_end_id)}")
-                    continue
-                _apply(connection, payout, status, move_claim, at_us, done, faults)
-    if on_file:
-        with database.writing() as connection:
-            stored.note_answered(connection, report.order_id, at_us)
+    def _apply(self, connection: Connection, payout: Payout, status: PaymentStatus) -> str:
+        """Let one word about a payout take effect; what of it a person must look at, or ""."""
+        duplicate = [reason for reason in status.reasons if reason in iso20022.DUPLICATE_REASONS]
+        rejected = status.status == iso20022.REJECTED
+        reason = ",".join(status.reasons)[:80]
+        if status.status in _ON_THE_WAY or (rejected and duplicate):
+            reason = duplicate[0] if duplicate else reason
+            stored.note_status(connection, payout.id, status.status, reason)
+            return ""
+        if status.status == iso20022.SETTLED:
+            outcome, kind, event = PayoutState.PAID, Kind.POST, Event.CONFIRM_PAYMENT
+        elif rejected:
+            outcome, kind, event = PayoutState.FAILED, Kind.VOID, Event.REFUSE_PAYMENT
+        else:
+            # A cancellation, a hold or a code from later years.
+            stored.note_status(connection, payout.id, status.status, reason)
+            return f"UNKNOWN_STATUS {_printable(status.status)}"
+        if not stored.close_payout(
+            connection, payout.id, outcome, status.status, reason, self._at_us
+        ):
+            contradicts = payout.state is not outcome
+            return f"CONTRADICTION {payout.state} {status.status}" if contradicts else ""
+        resolve(
+            connection,
+            payout.pending_transfer_id,
+            kind,
+            transfer_id=uuid.uuid4().hex,
+            at_us=self._at_us,
+        )
+        self.paid += outcome is PayoutState.PAID
+        self.failed += outcome is PayoutState.FAILED
+        try:
+            # The books follow the bank even where the claim cannot: the money has moved.
+            with connection.begin_nested():
+                self._move_claim(connection, payout, event, self._at_us)
+        except IllegalMove as error:
+            return f"ILLEGAL_MOVE {error.state} {error.event}"
+        return ""
 
 
 def _every_payment(report: StatusReport, on_file: Sequence[Payout]) -> Iterator[PaymentStatus]:
@@ -218,53 +240,6 @@ def _mismatch(payout: Payout | None, status: PaymentStatus, report: StatusReport
         if (status.amount, status.currency) != (amount, payout.currency):
             return "OTHER_AMOUNT"
     return ""
-
-
-def _apply(
-    connection: Connection,
-    payout: Payout,
-    status: PaymentStatus,
-    move_claim: MoveClaim,
-    at_us: int,
-    done: _Done,
-    faults: list[str],
-) -> None:
-    duplicate = [reason for reason in status.reasons if reason in iso20022.DUPLICATE_REASONS]
-    rejected = status.status == iso20022.REJECTED
-    reason = ",".join(status.reasons)[:80]
-    if status.status in _ON_THE_WAY or (rejected and duplicate):
-        reason = duplicate[0] if duplicate else reason
-        stored.note_status(connection, payout.id, status.status, reason)
-        return
-    if status.status == iso20022.SETTLED:
-        outcome, kind, event = PayoutState.PAID, Kind.POST, Event.CONFIRM_PAYMENT
-    elif rejected:
-        outcome, kind, event = PayoutState.FAILED, Kind.VOID, Event.REFUSE_PAYMENT
-    else:
-        # A cancellation, a hold or a code from later years: a person must look.
-        stored.note_status(connection, payout.id, status.status, reason)
-        faults.append(f"UNKNOWN_STATUS {_printable(status.status)} {payout.end_to_end_id}")
-        return
-    if not stored.close_payout(connection, payout.id, outcome, status.status, reason, at_us):
-        if payout.state is not outcome:
-            fault = f"CONTRADICTION {payout.state} {status.status} {payout.end_to_end_id}"
-            faults.append(fault)
-        return
-    resolve(
-        connection,
-        payout.pending_transfer_id,
-        kind,
-        transfer_id=uuid.uuid4().hex,
-        at_us=at_us,
-    )
-    done.paid += outcome is PayoutState.PAID
-    done.failed += outcome is PayoutState.FAILED
-    try:
-        # The books follow the bank even where the claim cannot: the money has moved.
-        with connection.begin_nested():
-            move_claim(connection, payout, event, at_us)
-    except IllegalMove as error:
-        faults.append(f"ILLEGAL_MOVE {error.state} {error.event} {payout.end_to_end_id}")
 
 
 def _cursor(database: Database, paying_account: str) -> str:

@@ -9,12 +9,13 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Row
 
 from lipei.type.v1 import bill_pb2
-from services.claims.at_hand import AtHand, Desk, Question
+from services.claims.at_hand import AtHand, Question
 from services.claims.core import canonical, clocks
 from services.claims.core.decision import Decision, Disposition, UsageChange
 from services.claims.core.facts import AppealFacts, Review
 from services.claims.core.ledger import Transfer
 from services.claims.core.life_cycle import ClaimState, Event
+from services.claims.desk import Desk
 from services.claims.owing import debt, to_provider
 from services.claims.storage import claims as store
 from services.claims.storage import decisions

@@ -13,13 +13,13 @@ from sqlalchemy import Row
 from lipei.claims.v1 import reason_pb2
 from lipei.claims.v1 import review_pb2 as pb
 from services.claims.adjusting import redecide
-from services.claims.at_hand import Desk
 from services.claims.core.canonical import Inputs
 from services.claims.core.decision import Decision, Disposition
 from services.claims.core.facts import Review, ReviewedLine
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.core.reasons import Reason
 from services.claims.deciding import decide, take_effect
+from services.claims.desk import Desk
 from services.claims.owing import takes_from_one_for_another
 from services.claims.storage import claims as store
 from services.claims.storage.acts import (

@@ -9,22 +9,29 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from sqlalchemy import Connection, Row
+from sqlalchemy import Row
 
 from lipei.claims.v1 import claims_pb2
 from lipei.type.v1 import bill_pb2
 from services.claims.bill_intake import bill_faults, core_faults, future_faults
 from services.claims.core.life_cycle import ClaimState
-from services.claims.covering import answering_of, check_codes, in_currency, newly_answering
+from services.claims.covering import (
+    Answering,
+    answering_of,
+    check_codes,
+    in_currency,
+    newly_answering,
+)
+from services.claims.desk import Desk
 from services.claims.messages import claim_name
-from services.claims.plan_shelf import PlanShelf
+from services.claims.serving import answered, remember
 from services.claims.storage import claims as store
-from services.claims.storage import coordination, corrections, policies, request_log, withdrawals
+from services.claims.storage import coordination, corrections, policies, withdrawals
+from services.claims.storage.request_log import RequestKey
 from services.claims.taking_back import take_back
 from services.common.access.tenant import Tenant
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.request_id import request_id_faults
-from services.common.sealing import Sealer
 
 METHOD = "SubmitClaim"
 _KINDS = (
@@ -90,13 +97,7 @@ def hospital_of(bill: bill_pb2.Bill) -> str | None:
 
 
 def take_in(
-    connection: Connection,
-    sealer: Sealer,
-    tenant: Tenant,
-    plans: PlanShelf,
-    request: claims_pb2.SubmitClaimRequest,
-    bill_hash: str,
-    at_us: int,
+    desk: Desk, tenant: Tenant, request: claims_pb2.SubmitClaimRequest, bill_hash: str
 ) -> Taken:
     """Open one claim per policy in force, in coordination order; or find those that exist.
 
@@ -113,95 +114,68 @@ def take_in(
     Raises: Refused for other content under a known id, a withdrawn consent, a day to come, an
     unknown member or another currency.
     """
-    known = _known(connection, sealer, tenant, request, bill_hash)
+    key = RequestKey(METHOD, request.request_id, bill_hash)
+    known = answered(desk, key, "another bill")
     if known is not None:
-        return known
-    bill = request.bill
+        return Taken(tuple(map(_named, known.decode().split("\n"))))
+    handed = _HandedIn(
+        desk=desk,
+        tenant=tenant,
+        request_id=request.request_id,
+        bill=request.bill,
+        bill_hash=bill_hash,
+    )
+    taken = _taken(handed)
+    remember(desk, key, "\n".join(claim_name(*claim) for claim in taken.claims).encode())
+    return taken
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _HandedIn:
+    """A bill that nobody has handed in by this request before: in which transaction, by whom."""
+
+    desk: Desk
+    tenant: Tenant
+    request_id: str
+    bill: bill_pb2.Bill
+    bill_hash: str
+
+
+def _taken(handed: _HandedIn) -> Taken:
+    desk, tenant, bill = handed.desk, handed.tenant, handed.bill
     if bill.kind == bill_pb2.BILL_KIND_REVERSAL:
-        ended = tuple(take_back(connection, sealer, tenant, bill, at_us))
-        _remember(connection, sealer, tenant, request, bill_hash, ended, at_us)
-        return Taken(ended)
-    if bill.consent and withdrawals.is_withdrawn(connection, bill.consent):
+        return Taken(tuple(take_back(desk.connection, desk.sealer, tenant, bill, desk.at_us)))
+    if bill.consent and withdrawals.is_withdrawn(desk.connection, bill.consent):
         text = "the consent under which this bill left the hospital is withdrawn; stop"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "CONSENT_WITHDRAWN", text)
-    early = future_faults(bill, at_us)
+    early = future_faults(bill, desk.at_us)
     if early or tenant.hospital is not None:  # first what does not depend on whom anybody insures
-        rows, _ = _same_bill(connection, sealer, tenant, bill, bill_hash)
-        _refuse_early(connection, sealer, rows, bill, bill_hash, early)
+        rows, _ = _same_bill(handed)
+        _refuse_early(handed, rows, early)
         if tenant.hospital is not None and bill.kind == bill_pb2.BILL_KIND_CORRECTION:
-            person_id = policies.find_person(connection, sealer, bill.member_token)
-            _refuse_anothers(rows, person_id, bill)
-    person_id, insured = _insured(connection, sealer, tenant, bill)
-    found = answering_of(connection, sealer, plans, bill, insured)
-    try:
-        answering = in_currency(connection, plans, bill, found)
-        check_codes(connection, plans, bill, answering)
-    except Refused:
-        if tenant.hospital is None:
-            raise
-        raise _nobody_answers(tenant) from None
-    rows, taken_over = _same_bill(connection, sealer, tenant, bill, bill_hash)
-    _refuse_early(connection, sealer, rows, bill, bill_hash, early)
+            person = policies.find_person(desk.connection, desk.sealer, bill.member_token)
+            _refuse_anothers(rows, person, bill)
+    person_id, insured = _insured(handed)
+    answering = _answering(handed, insured)
+    rows, taken_over = _same_bill(handed)
+    _refuse_early(handed, rows, early)
     if early:
         answering = []
     if taken_over:
-        coordination.give_way(connection, [row.id for row in taken_over])
+        coordination.give_way(desk.connection, [row.id for row in taken_over])
     if tenant.hospital is not None:
-        coordination.adopt(connection, [row.id for row in rows], tenant.hospital)
+        coordination.adopt(desk.connection, [row.id for row in rows], tenant.hospital)
     if bill.kind == bill_pb2.BILL_KIND_CORRECTION and rows:
-        _correct(connection, sealer, rows, person_id, bill, bill_hash, at_us)
+        _correct(handed, rows, person_id)
         answering = newly_answering(answering, bill, rows)
     else:
         have_claims = {row.insurer for row in rows}
         answering = [entry for entry in answering if entry.insurer not in have_claims]
-    fresh = tuple(
-        (
-            entry.policy_id,
-            store.open_claim(
-                connection,
-                sealer,
-                store.NewClaim(
-                    insurer=entry.insurer,
-                    hospital=hospital_of(bill),
-                    policy_id=entry.policy_id,
-                    person_id=person_id,
-                    member_id=entry.member.member_id,
-                    request_id=request.request_id,
-                    provider_id=bill.provider_id,
-                    bill_number=bill.bill_number,
-                    bill_hash=bill_hash,
-                    bill=bill.SerializeToString(deterministic=True),
-                    currency=bill.total.currency_code,
-                    consent=bill.consent or None,
-                    time_zone=bill.time_zone,
-                ),
-                at_us,
-            ),
-        )
-        for entry in answering
-    )
-    opened = (*((row.policy_id, row.id) for row in rows), *fresh)
-    _remember(connection, sealer, tenant, request, bill_hash, opened, at_us)
-    return Taken(opened, fresh)
+    fresh = tuple((one.policy_id, _open(handed, one, person_id)) for one in answering)
+    return Taken((*((row.policy_id, row.id) for row in rows), *fresh), fresh)
 
 
-def _remember(
-    connection: Connection,
-    sealer: Sealer,
-    tenant: Tenant,
-    request: claims_pb2.SubmitClaimRequest,
-    bill_hash: str,
-    claims: Sequence[tuple[str, str]],
-    at_us: int,
-) -> None:
-    names = "\n".join(claim_name(*claim) for claim in claims).encode()
-    key = (METHOD, request.request_id, bill_hash)
-    request_log.remember_answer(connection, sealer, tenant, *key, names, at_us)
-
-
-def _insured(
-    connection: Connection, sealer: Sealer, tenant: Tenant, bill: bill_pb2.Bill
-) -> tuple[str, list[policies.Insured]]:
+def _insured(handed: _HandedIn) -> tuple[str, list[policies.Insured]]:
     """The person, and the policies under which the tenant may open claims; nobody else moves them.
 
     They are locked before anything of the person is opened: an erasure locks them before it
@@ -209,10 +183,11 @@ def _insured(
 
     Raises: Refused for a member whom no policy of the tenant's insures.
     """
-    person_id = policies.find_person(connection, sealer, bill.member_token)
+    connection, sealer, tenant = handed.desk.connection, handed.desk.sealer, handed.tenant
+    person_id = policies.find_person(connection, sealer, handed.bill.member_token)
     insured = policies.policies_of(connection, sealer, person_id, tenant) if person_id else []
     if person_id and store.lock(connection, (one.policy_id for one in insured), [person_id]):
-        person_id = policies.find_person(connection, sealer, bill.member_token)
+        person_id = policies.find_person(connection, sealer, handed.bill.member_token)
     if person_id is None or not insured:
         raise _nobody_answers(tenant)
     return person_id, insured
@@ -228,40 +203,61 @@ def _nobody_answers(tenant: Tenant) -> Refused:
     return Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_MEMBER", text)
 
 
-def _known(
-    connection: Connection,
-    sealer: Sealer,
-    tenant: Tenant,
-    request: claims_pb2.SubmitClaimRequest,
-    bill_hash: str,
-) -> Taken | None:
+def _answering(handed: _HandedIn, insured: Sequence[policies.Insured]) -> Sequence[Answering]:
+    """The policies that answer for the bill, in coordination order.
+
+    Raises: Refused when a plan does not fit the bill's currency or codes.
+    """
+    desk, tenant, bill = handed.desk, handed.tenant, handed.bill
+    found = answering_of(desk.connection, desk.sealer, desk.plans, bill, insured)
     try:
-        answer = request_log.answered(
-            connection, sealer, tenant, METHOD, request.request_id, bill_hash
-        )
-    except request_log.OtherContent:
-        text = "this request_id was used with another bill; make a new one"
-        raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
-    if answer is None:
-        return None
-    claims = []
-    for name in answer.decode().split("\n"):
-        _, policy_id, _, claim_id = name.split("/")
-        claims.append((policy_id, claim_id))
-    return Taken(tuple(claims))
+        answering = in_currency(desk.connection, desk.plans, bill, found)
+        check_codes(desk.connection, desk.plans, bill, answering)
+    except Refused:
+        if tenant.hospital is None:
+            raise
+        raise _nobody_answers(tenant) from None
+    return answering
 
 
-def _same_bill(
-    connection: Connection,
-    sealer: Sealer,
-    tenant: Tenant,
-    bill: bill_pb2.Bill,
-    bill_hash: str,
-) -> tuple[Sequence[Row[Any]], Sequence[Row[Any]]]:
+def _open(handed: _HandedIn, entry: Answering, person_id: str) -> str:
+    """Open the claim of one policy; its id."""
+    desk, bill = handed.desk, handed.bill
+    return store.open_claim(
+        desk.connection,
+        desk.sealer,
+        store.NewClaim(
+            insurer=entry.insurer,
+            hospital=hospital_of(bill),
+            policy_id=entry.policy_id,
+            person_id=person_id,
+            member_id=entry.member.member_id,
+            request_id=handed.request_id,
+            provider_id=bill.provider_id,
+            bill_number=bill.bill_number,
+            bill_hash=handed.bill_hash,
+            bill=bill.SerializeToString(deterministic=True),
+            currency=bill.total.currency_code,
+            consent=bill.consent or None,
+            time_zone=bill.time_zone,
+        ),
+        desk.at_us,
+    )
+
+
+def _named(name: str) -> tuple[str, str]:
+    """Policy and claim of a claim's name."""
+    _, policy_id, _, claim_id = name.split("/")
+    return policy_id, claim_id
+
+
+def _same_bill(handed: _HandedIn) -> tuple[Sequence[Row[Any]], Sequence[Row[Any]]]:
     """The claims that rest on the bill; and those of an earlier statement, which it takes over.
 
     Raises: Refused when it is another hospital's, or another bill than the one that stands.
     """
+    connection, sealer = handed.desk.connection, handed.desk.sealer
+    tenant, bill = handed.tenant, handed.bill
     rows = coordination.claims_of_bill(
         connection, sealer, bill.provider_id, bill.bill_number, tenant.insurer
     )
@@ -274,7 +270,9 @@ def _same_bill(
         known = coordination.hospitals_of(connection, bill.provider_id)
         anothers = anothers or known != {tenant.hospital}
     corrects = bill.kind == bill_pb2.BILL_KIND_CORRECTION
-    same = {row.id: corrections.is_content(connection, sealer, row, bill_hash) for row in rows}
+    same = {
+        row.id: corrections.is_content(connection, sealer, row, handed.bill_hash) for row in rows
+    }
     stand = {row.insurer for row in rows if row.reversed_us is None}
     # A bill that was taken back may be stated anew: by its hospital with any content. Somebody else
     # who brings what it said before has an old copy, unless they call it a correction.
@@ -287,27 +285,26 @@ def _same_bill(
     return rows, ended
 
 
-def _refuse_early(
-    connection: Connection,
-    sealer: Sealer,
-    rows: Sequence[Row[Any]],
-    bill: bill_pb2.Bill,
-    bill_hash: str,
-    early: Sequence[Violation],
-) -> None:
+def _refuse_early(handed: _HandedIn, rows: Sequence[Row[Any]], early: Sequence[Violation]) -> None:
     """A day that has not begun refuses what would open a claim or change one, and no known bill.
 
     Raises: Refused with these faults of the bill's days, unless the claims rest on it as it is.
     """
     if not early:
         return
-    if not rows or (
-        bill.kind == bill_pb2.BILL_KIND_CORRECTION
-        and not all(
-            corrections.says_nothing_new(connection, sealer, row, bill_hash) for row in rows
-        )
-    ):
+    corrects = handed.bill.kind == bill_pb2.BILL_KIND_CORRECTION
+    if not rows or (corrects and _with_news(handed, rows)):
         raise invalid(early)
+
+
+def _with_news(handed: _HandedIn, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """The claims whose newest bill says something else than what is handed in."""
+    connection, sealer = handed.desk.connection, handed.desk.sealer
+    return [
+        row
+        for row in rows
+        if not corrections.says_nothing_new(connection, sealer, row, handed.bill_hash)
+    ]
 
 
 def _refuse_anothers(rows: Sequence[Row[Any]], person_id: str | None, bill: bill_pb2.Bill) -> None:
@@ -320,27 +317,17 @@ def _refuse_anothers(rows: Sequence[Row[Any]], person_id: str | None, bill: bill
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "BILL_OF_ANOTHER", text)
 
 
-def _correct(
-    connection: Connection,
-    sealer: Sealer,
-    rows: Sequence[Row[Any]],
-    person_id: str,
-    bill: bill_pb2.Bill,
-    bill_hash: str,
-    at_us: int,
-) -> None:
+def _correct(handed: _HandedIn, rows: Sequence[Row[Any]], person_id: str) -> None:
     """Keep a corrected bill for every claim of it; each is decided anew as soon as it can be.
 
     Raises: Refused when the bill is another person's or in another currency now, or when a claim
     is closed for good: what it says then is for people to settle.
     """
-    _refuse_anothers(rows, person_id, bill)
-    news = [
-        row for row in rows if not corrections.says_nothing_new(connection, sealer, row, bill_hash)
-    ]
+    _refuse_anothers(rows, person_id, handed.bill)
+    news = _with_news(handed, rows)
     if any(ClaimState(row.state) in corrections.TOO_LATE for row in news):
         text = "a claim of this bill is closed for good, or its money is being recovered; ask"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "CORRECTION_TOO_LATE", text)
+    desk, content = handed.desk, handed.bill.SerializeToString(deterministic=True)
     for row in news:
-        content = bill.SerializeToString(deterministic=True)
-        corrections.take(connection, sealer, row, content, bill_hash, at_us)
+        corrections.take(desk.connection, desk.sealer, row, content, handed.bill_hash, desk.at_us)

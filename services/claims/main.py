@@ -1,14 +1,11 @@
-"""The claims process: wires storage, Temporal and bank to the edge, and sweeps what was left."""
+"""The claims process: wires storage, Temporal, bank and the sweeper to the edge by hand."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 
 from lipei.claims.v1 import (
     claims_pb2_grpc,
@@ -19,7 +16,6 @@ from lipei.claims.v1 import (
     study_pb2_grpc,
 )
 from services.claims.in_flight import InFlight
-from services.claims.messages import claim_name
 from services.claims.paying import Payments
 from services.claims.payout_steps import PayingAccount
 from services.claims.payouts.bank import Bank
@@ -31,13 +27,12 @@ from services.claims.reviewing import ReviewServicer
 from services.claims.servicer import ClaimsServicer
 from services.claims.serving import ClaimsParts
 from services.claims.settlement import SettlementServicer
-from services.claims.storage import corrections, sweeping
 from services.claims.storage.about import records_about
 from services.claims.storage.counted import SEALED
 from services.claims.storage.tables import evidence, metadata, person
 from services.claims.study_servicer import FULL_NAME as STUDIES
 from services.claims.study_servicer import StudyServicer
-from services.common import log
+from services.claims.sweeper import Sweeper
 from services.common.access.guarding import service_guard
 from services.common.access.read_tally import counting
 from services.common.database import DATABASE_FAULTS, Database, UnknownSchema, migrate
@@ -63,19 +58,6 @@ from services.common.temporal.settling import ClaimWorkflows
 from services.common.transport.certificates import load_identity
 from services.common.transport.names import service_uri
 
-SWEEP_EVERY_S = 1.0
-PAYOUTS_EVERY_S = 0.5
-# A claim stored this long ago without a started workflow was left by a killed process. What was
-# stored before this process began needs no such proof, and waiting would be the longest part of
-# its recovery (measured: 5.8 s to the decision with it, 3.9 s without). Starting twice is harmless.
-UNSTARTED_AFTER_S = 5.0
-# A started claim still undecided after this long is started again under the same id: harmless if
-# its workflow lives, and what saves it if Temporal's database was lost.
-STALE_AFTER_S = 120.0
-SWEEP_AT_ONCE = 50
-# A claim this young whose earlier policy has just decided has its workflow under way.
-FREED_AFTER_S = 2.0
-
 
 class ClaimsSettings(LipeiSettings):
     """What claims reads besides the common settings."""
@@ -89,95 +71,6 @@ class ClaimsSettings(LipeiSettings):
     claims_debtor_account: str = "6222000000000001"
     claims_debtor_bank: str = "104100000004"
     bank_url: str = ""
-
-
-class Sweeper:
-    """Starts what nobody started; any number of replicas may sweep the same rows."""
-
-    def __init__(
-        self,
-        database: Database,
-        workflows: ClaimWorkflows,
-        payments: Payments,
-        account: str,
-        *,
-        settle_freed: Callable[..., int],
-    ) -> None:
-        self._database = database
-        self._workflows = workflows
-        self._payments = payments
-        self._account = account
-        self._settle_freed = settle_freed
-        self._born_us = now_us()
-
-    async def sweep_claims(self) -> None:
-        """Start claims whose workflow was never started, or may be lost."""
-        while True:
-            await asyncio.sleep(SWEEP_EVERY_S)
-            try:
-                left = await self._database.run(self._left)
-                for policy_id, claim_id in left:
-                    await self._workflows.start(claim_name(policy_id, claim_id), claim_id)
-                await self._time_papers()
-                await self._adjust()
-                await self._database.run(self._go_on)
-                if left:
-                    await self._database.run(self._mark, [claim_id for _, claim_id in left])
-                    log.logger().info("swept", count=len(left))
-            except Exception as fault:  # noqa: BLE001 - Temporal may be away; the next round comes
-                log.logger().warning("sweep_failed", fault=type(fault).__name__)
-
-    def _left(self) -> list[tuple[str, str]]:
-        now = now_us()
-        with self._database.reading() as connection:
-            return sweeping.not_started(
-                connection,
-                unstarted_since_us=max(self._born_us, now - int(UNSTARTED_AFTER_S * 1e6)),
-                stale_since_us=now - int(STALE_AFTER_S * 1e6),
-                most=SWEEP_AT_ONCE,
-            )
-
-    async def _adjust(self) -> None:
-        """Start what decides claims anew whose bills were corrected, once it can take effect."""
-        for policy_id, claim_id, number in await self._database.run(self._corrected):
-            await self._workflows.adjust(claim_name(policy_id, claim_id), claim_id, number)
-
-    def _corrected(self) -> Sequence[tuple[str, str, int]]:
-        with self._database.reading() as connection:
-            return corrections.to_adjust(connection, SWEEP_AT_ONCE)
-
-    def _go_on(self) -> None:
-        """Settle what has waited under a later policy; their workflows ask every ten minutes."""
-        self._settle_freed(older_than_s=FREED_AFTER_S)
-
-    async def _time_papers(self) -> None:
-        """Start the timers of papers that were asked for since the last round."""
-        for row in await self._database.run(self._untimed):
-            name = claim_name(row.policy_id, row.id)
-            await self._workflows.await_papers(name, row.id, row.papers_asked, row.papers_due_us)
-            await self._database.run(self._mark_timed, row.id, row.papers_asked)
-
-    def _untimed(self) -> Sequence[Row[Any]]:
-        with self._database.reading() as connection:
-            return sweeping.papers_untimed(connection, now_us(), SWEEP_AT_ONCE)
-
-    def _mark_timed(self, claim_id: str, number: int) -> None:
-        with self._database.writing() as connection:
-            sweeping.mark_papers_timed(connection, claim_id, number)
-
-    def _mark(self, claim_ids: list[str]) -> None:
-        with self._database.writing() as connection:
-            sweeping.mark_started(connection, claim_ids, now_us())
-
-    async def start_payouts(self) -> None:
-        """Start the payout run whenever something is payable, unsent or unanswered."""
-        while True:
-            await asyncio.sleep(PAYOUTS_EVERY_S)
-            try:
-                if await self._payments.work_left():
-                    await self._workflows.run_payouts(self._account)
-            except Exception as fault:  # noqa: BLE001 - Temporal may be away; the next round comes
-                log.logger().warning("payouts_not_started", fault=type(fault).__name__)
 
 
 def now_us() -> int:
@@ -225,8 +118,8 @@ async def _serve(
         payments,
         settings.claims_paying_account,
         settle_freed=settlement.settle_freed,
+        now_us=now_us,
     )
-    in_flight = InFlight(settings.claims_max_in_flight)
     proof = service_evidence(
         "claims",
         database,
@@ -241,40 +134,7 @@ async def _serve(
     )
     await serve(
         [
-            Serving(
-                claims_pb2_grpc.add_ClaimsServiceServicer_to_server,
-                ClaimsServicer(parts, in_flight),
-                "lipei.claims.v1.ClaimsService",
-            ),
-            Serving(
-                review_pb2_grpc.add_ReviewServiceServicer_to_server,
-                ReviewServicer(
-                    parts,
-                    paying_account=settings.claims_paying_account,
-                    settle_freed=settlement.settle_freed,
-                ),
-                "lipei.claims.v1.ReviewService",
-            ),
-            Serving(
-                provider_pb2_grpc.add_ProviderServiceServicer_to_server,
-                ProviderServicer(parts),
-                "lipei.claims.v1.ProviderService",
-            ),
-            Serving(
-                recompute_pb2_grpc.add_RecomputeServiceServicer_to_server,
-                RecomputeServicer(parts),
-                "lipei.claims.v1.RecomputeService",
-            ),
-            Serving(
-                settlement_pb2_grpc.add_SettlementServiceServicer_to_server,
-                settlement,
-                "lipei.claims.v1.SettlementService",
-            ),
-            Serving(
-                study_pb2_grpc.add_StudyServiceServicer_to_server,
-                StudyServicer(parts, load_or_make_key(study_pseudonym_key_file(state))),
-                STUDIES,
-            ),
+            *_services(settings, state, parts, settlement),
             proof.serving,
             serving(database, keys),
         ],
@@ -288,6 +148,47 @@ async def _serve(
         background=[sweeper.sweep_claims, sweeper.start_payouts, proof.keep_signing],
         ready=readiness(database, keys),
     )
+
+
+def _services(
+    settings: ClaimsSettings, state: Path, parts: ClaimsParts, settlement: SettlementServicer
+) -> list[Serving]:
+    return [
+        Serving(
+            claims_pb2_grpc.add_ClaimsServiceServicer_to_server,
+            ClaimsServicer(parts, InFlight(settings.claims_max_in_flight)),
+            "lipei.claims.v1.ClaimsService",
+        ),
+        Serving(
+            review_pb2_grpc.add_ReviewServiceServicer_to_server,
+            ReviewServicer(
+                parts,
+                paying_account=settings.claims_paying_account,
+                settle_freed=settlement.settle_freed,
+            ),
+            "lipei.claims.v1.ReviewService",
+        ),
+        Serving(
+            provider_pb2_grpc.add_ProviderServiceServicer_to_server,
+            ProviderServicer(parts),
+            "lipei.claims.v1.ProviderService",
+        ),
+        Serving(
+            recompute_pb2_grpc.add_RecomputeServiceServicer_to_server,
+            RecomputeServicer(parts),
+            "lipei.claims.v1.RecomputeService",
+        ),
+        Serving(
+            settlement_pb2_grpc.add_SettlementServiceServicer_to_server,
+            settlement,
+            "lipei.claims.v1.SettlementService",
+        ),
+        Serving(
+            study_pb2_grpc.add_StudyServiceServicer_to_server,
+            StudyServicer(parts, load_or_make_key(study_pseudonym_key_file(state))),
+            STUDIES,
+        ),
+    ]
 
 
 def _payments(

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from lipei.claims.v1 import claims_pb2, policy_pb2
+from services.claims.desk import Desk
 from services.claims.messages import timestamp
 from services.claims.payouts.iso20022 import Party
 from services.claims.plan_shelf import PlanShelf
@@ -31,14 +32,11 @@ class DryRun(Exception):
 
 
 def import_policies(
-    connection: Connection,
+    desk: Desk,
     request: claims_pb2.ImportPoliciesRequest,
     *,
     insurer: str,
-    plans: PlanShelf,
     token: Callable[[str, str], str],
-    sealer: Sealer,
-    at_us: int,
 ) -> claims_pb2.ImportPoliciesResponse:
     """Store every policy of the insurer's that is new or newly revised.
 
@@ -48,10 +46,11 @@ def import_policies(
     Raises: DryRun, carrying the answer, for a dry run or when any policy has a fault; the caller's
     transaction is to be rolled back then.
     """
+    connection, sealer = desk.connection, desk.sealer
     take_turns(connection, "policies and plans")
     answer = claims_pb2.ImportPoliciesResponse()
     known = Known(
-        plan=lambda plan: _published(connection, plans, plan, insurer),
+        plan=lambda plan: _published(connection, desk.plans, plan, insurer),
         policy_exists=lambda policy_id: (
             policies.newest_revision(connection, policy_id, insurer=insurer) is not None
         ),
@@ -65,7 +64,7 @@ def import_policies(
         if isinstance(found, list):
             answer.faults.extend(found)
             continue
-        for field, reason, text in _store(connection, sealer, insurer, found, at_us, answer):
+        for field, reason, text in _store(connection, sealer, insurer, found, desk.at_us, answer):
             answer.faults.append(
                 policy_pb2.PolicyFault(
                     index=index, field=f"policies[{index}].{field}", reason=reason, text=text

@@ -256,29 +256,9 @@ def _member(
         faults.add(f"{path}.relationship", "MISSING", "say how the person is related")
     if member.sex not in _SEX:
         faults.add(f"{path}.sex", "UNKNOWN_VALUE", "is not a value that this version knows")
-    first, end = start, last
-    if member.cover_start_date:
-        first = faults.day(member.cover_start_date, f"{path}.cover_start_date")
-    if member.cover_last_date:
-        end = faults.day(member.cover_last_date, f"{path}.cover_last_date")
-    if first and end and start and last:
-        if end < first:
-            text = "must not lie before the cover's start"
-            faults.add(f"{path}.cover_last_date", "ENDS_BEFORE_START", text)
-        if first < start or end > last:
-            faults.add(f"{path}.cover_start_date", "OUTSIDE_POLICY", "cover exceeds the policy")
-        if birth and birth > end:
-            faults.add(f"{path}.birth_date", "IMPOSSIBLE_DATE", "lies after the cover's end")
+    first, end = _cover_days(member, path, start, last, birth, faults)
     disclosed = _disclosed(member, path, faults)
-    tier = None
-    if member.outcome_tier.tier:
-        if not _TIER.fullmatch(member.outcome_tier.tier):
-            text = "must be the plan's id of the tier"
-            faults.add(f"{path}.outcome_tier.tier", "MALFORMED_ID", text)
-        certified = faults.day(
-            member.outcome_tier.certified_date, f"{path}.outcome_tier.certified_date"
-        )
-        tier = OutcomeTier(tier=member.outcome_tier.tier, certified=certified or _NO_DAY)
+    tier = _outcome_tier(member.outcome_tier, f"{path}.outcome_tier", faults)
     benefits = benefit_facts(member, path, currency, faults)
     if len(faults.found) > before or not (first and end and birth and relationship):
         return None
@@ -296,6 +276,40 @@ def _member(
         family_doctor=benefits.doctor,
         authorisations=benefits.authorisations,
     )
+
+
+def _cover_days(
+    member: pb.InsuredMember,
+    path: str,
+    start: date | None,
+    last: date | None,
+    birth: date | None,
+    faults: _Faults,
+) -> tuple[date | None, date | None]:
+    """First and last day of a member's cover; the policy's own where the member states none."""
+    first, end = start, last
+    if member.cover_start_date:
+        first = faults.day(member.cover_start_date, f"{path}.cover_start_date")
+    if member.cover_last_date:
+        end = faults.day(member.cover_last_date, f"{path}.cover_last_date")
+    if first and end and start and last:
+        if end < first:
+            text = "must not lie before the cover's start"
+            faults.add(f"{path}.cover_last_date", "ENDS_BEFORE_START", text)
+        if first < start or end > last:
+            faults.add(f"{path}.cover_start_date", "OUTSIDE_POLICY", "cover exceeds the policy")
+        if birth and birth > end:
+            faults.add(f"{path}.birth_date", "IMPOSSIBLE_DATE", "lies after the cover's end")
+    return first, end
+
+
+def _outcome_tier(said: pb.OutcomeTier, path: str, faults: _Faults) -> OutcomeTier | None:
+    if not said.tier:
+        return None
+    if not _TIER.fullmatch(said.tier):
+        faults.add(f"{path}.tier", "MALFORMED_ID", "must be the plan's id of the tier")
+    certified = faults.day(said.certified_date, f"{path}.certified_date")
+    return OutcomeTier(tier=said.tier, certified=certified or _NO_DAY)
 
 
 def _disclosed(

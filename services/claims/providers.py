@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Any
 
 import grpc
 import msgspec
-from sqlalchemy import Connection, Row
+from sqlalchemy import Row
 
 from lipei.claims.v1 import provider_pb2 as pb
 from lipei.claims.v1 import provider_pb2_grpc
+from services.claims.desk import Desk
 from services.claims.messages import timestamp
 from services.claims.payouts.iso20022 import Party, party_faults
 from services.claims.plans.price_list import (
@@ -21,8 +21,9 @@ from services.claims.plans.price_list import (
     price_list_hash,
 )
 from services.claims.policy_intake import POSSIBLE_DAYS, possible_day
-from services.claims.serving import ClaimsParts, Context, once
+from services.claims.serving import ClaimsParts, Context, key_of, once
 from services.claims.storage import providers as store
+from services.claims.storage.request_log import RequestKey
 from services.claims.storage.sweeping import retry_provider
 from services.common.access.caller import current_caller
 from services.common.access.tenant import current_tenant
@@ -32,16 +33,16 @@ from services.common.grpc_edge import (
     Violation,
     invalid,
     not_found,
-    page_token,
-    parse_page_token,
 )
+from services.common.page_tokens import number_in, page_token
 from services.common.request_id import request_id_faults
 from services.common.strict_yaml import MAX_BYTES, StrictYamlError
 
 DEFAULT_PAGE, LARGEST_PAGE = 100, 500
 _PROVIDER = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?", re.ASCII)
 _NAME = re.compile(r"providerAccounts/([0-9a-f]{32})", re.ASCII)
-_POSITION = re.compile(r"[0-9]{1,18}", re.ASCII)
+# Beyond every account's number.
+_NEWEST = 10**18 - 1
 _STATES = {
     None: pb.PROVIDER_ACCOUNT_STATE_PROPOSED,
     1: pb.PROVIDER_ACCOUNT_STATE_CONFIRMED,
@@ -85,25 +86,23 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
         )
         if request.dry_run:
             return answer
-        at_us = self._parts.now_us()
 
-        def work(connection: Connection) -> pb.ImportPriceListResponse:
-            take_turns(connection, f"price list {insurer} {made.provider_id}")
+        def work(desk: Desk) -> pb.ImportPriceListResponse:
+            take_turns(desk.connection, f"price list {insurer} {made.provider_id}")
             store.store_price_list(
-                connection,
+                desk.connection,
                 insurer=insurer,
                 provider_id=made.provider_id,
                 currency=made.currency,
                 digest=digest,
                 content=price_list_bytes(made),
-                at_us=at_us,
+                at_us=desk.at_us,
             )
             return answer
 
-        with self._database.writing() as connection:
-            sealer = self._parts.keys.sealer(connection)
-            key = ("ImportPriceList", request.request_id, digest, at_us)
-            return once(connection, sealer, key, work, pb.ImportPriceListResponse)
+        key = RequestKey("ImportPriceList", request.request_id, digest)
+        with self._parts.writing() as desk:
+            return once(desk, key, work, pb.ImportPriceListResponse)
 
     async def ProposeProviderAccount(
         self, request: pb.ProposeProviderAccountRequest, context: Context
@@ -124,29 +123,27 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
     def _propose(
         self, request: pb.ProposeProviderAccountRequest
     ) -> pb.ProposeProviderAccountResponse:
-        at_us, insurer = self._parts.now_us(), current_tenant().required_insurer()
+        insurer = current_tenant().required_insurer()
         valid_from = possible_day(request.account.valid_from)
         assert valid_from is not None  # noqa: S101 - it was checked before
 
-        def work(connection: Connection) -> pb.ProposeProviderAccountResponse:
+        def work(desk: Desk) -> pb.ProposeProviderAccountResponse:
             account_id = store.propose_account(
-                connection,
-                sealer,
+                desk.connection,
+                desk.sealer,
                 insurer=insurer,
                 provider_id=request.provider_id,
                 valid_from=valid_from,
                 plain=msgspec.json.encode(_party(request)),
                 actor=current_caller().subject,
-                at_us=at_us,
+                at_us=desk.at_us,
             )
-            row = store.find_account(connection, insurer, account_id)
+            row = store.find_account(desk.connection, insurer, account_id)
             return pb.ProposeProviderAccountResponse(account=_message(row))
 
-        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-        with self._database.writing() as connection:
-            sealer = self._parts.keys.sealer(connection)
-            key = ("ProposeProviderAccount", request.request_id, body, at_us)
-            return once(connection, sealer, key, work, pb.ProposeProviderAccountResponse)
+        key = key_of("ProposeProviderAccount", request)
+        with self._parts.writing() as desk:
+            return once(desk, key, work, pb.ProposeProviderAccountResponse)
 
     async def ConfirmProviderAccount(
         self, request: pb.ConfirmProviderAccountRequest, context: Context
@@ -162,10 +159,11 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
     def _confirm(
         self, request: pb.ConfirmProviderAccountRequest
     ) -> pb.ConfirmProviderAccountResponse:
-        at_us, insurer = self._parts.now_us(), current_tenant().required_insurer()
+        insurer = current_tenant().required_insurer()
         account_id, person = request.name.removeprefix(_PREFIX), current_caller().subject
 
-        def work(connection: Connection) -> pb.ConfirmProviderAccountResponse:
+        def work(desk: Desk) -> pb.ConfirmProviderAccountResponse:
+            connection, at_us = desk.connection, desk.at_us
             take_turns(connection, request.name)
             found = store.find_account(connection, insurer, account_id)
             if found is None:
@@ -182,11 +180,9 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
             row = store.find_account(connection, insurer, account_id)
             return pb.ConfirmProviderAccountResponse(account=_message(row))
 
-        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-        with self._database.writing() as connection:
-            sealer = self._parts.keys.sealer(connection)
-            key = ("ConfirmProviderAccount", request.request_id, body, at_us)
-            return once(connection, sealer, key, work, pb.ConfirmProviderAccountResponse)
+        key = key_of("ConfirmProviderAccount", request)
+        with self._parts.writing() as desk:
+            return once(desk, key, work, pb.ConfirmProviderAccountResponse)
 
     async def ListProviderAccounts(
         self, request: pb.ListProviderAccountsRequest, context: Context
@@ -196,11 +192,8 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
             raise invalid([Violation("page_size", "NEGATIVE", "must not be negative")])
         most = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
         kind = f"provider accounts {current_tenant().key} {request.provider_id}"
-        before = parse_page_token(request.page_token, kind) or str(10**18 - 1)
-        if not _POSITION.fullmatch(before):
-            text = "not a page token of this list; start again without one"
-            raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
-        rows = await self._database.run(self._list, request.provider_id, int(before), most)
+        before = number_in(request.page_token, kind, first=_NEWEST)
+        rows = await self._database.run(self._list, request.provider_id, before, most)
         answer = pb.ListProviderAccountsResponse(accounts=map(_message, rows))
         if len(rows) == most:
             answer.next_page_token = page_token(kind, str(rows[-1].seq))

@@ -28,13 +28,11 @@ from services.common.grpc_edge import (
     Refused,
     Violation,
     invalid,
-    page_token,
-    parse_page_token,
 )
+from services.common.page_tokens import number_in, page_token
 from services.common.strict_yaml import StrictYamlError
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
-_POSITION = re.compile(r"[0-9]{1,18}", re.ASCII)
 _RETRY_S = 30.0
 # So few claims are decided before a process has started.
 FEW = 400
@@ -114,21 +112,16 @@ class RecomputeServicer(recompute_pb2_grpc.RecomputeServiceServicer):
         if request.page_size < 0:
             raise invalid([Violation("page_size", "NEGATIVE", "must not be negative")])
         kind = f"replays {current_tenant().key}"
-        after = parse_page_token(request.page_token, kind) or "0"
-        if not _POSITION.fullmatch(after):
-            text = "not a page token of this list; start again without one"
-            raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
+        after = number_in(request.page_token, kind)
         most = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
-        answer, last = await self._parts.database.run(self._replay, int(after), most)
+        answer, last = await self._parts.database.run(self._replay, after, most)
         if last is not None:
             answer.next_page_token = page_token(kind, str(last))
         return answer
 
     def _replay(self, after: int, most: int) -> tuple[pb.ReplayClaimsResponse, int | None]:
-        with self._parts.database.reading() as connection:
-            sealer = self._parts.keys.sealer(connection)
-            tenant = current_tenant()
-            return replay_page(connection, sealer, self._parts.plans, tenant, after, most)
+        with self._parts.reading() as desk:
+            return replay_page(desk, current_tenant(), after, most)
 
 
 class _Telling:

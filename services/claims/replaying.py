@@ -15,6 +15,7 @@ from services.claims.core.adjudicate import decide_again
 from services.claims.core.decision import ENGINE_VERSION, Decision
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.plan import Plan
+from services.claims.desk import Desk
 from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import replays, sealed
@@ -112,14 +113,10 @@ def _amounts(of: Any, lines: int) -> tuple[object, ...]:
 
 
 def replay_page(
-    connection: Connection,
-    sealer: Sealer,
-    plans: PlanShelf,
-    tenant: Tenant,
-    after: int,
-    most: int,
+    desk: Desk, tenant: Tenant, after: int, most: int
 ) -> tuple[pb.ReplayClaimsResponse, int | None]:
     """Every decision of the tenant's next claims made again; where the next page begins, if any."""
+    connection, sealer = desk.connection, desk.sealer
     claims = replays.claims_after(connection, sealer, tenant, after, most)
     answer = pb.ReplayClaimsResponse(
         recomputed_by=ENGINE_VERSION,
@@ -130,7 +127,7 @@ def replay_page(
     sealer.load(subjects)
     for row in claims:
         for stored in decisions.get(row.id, ()):
-            _add(answer, row, stored, lambda one: replay(connection, sealer, plans, one))
+            _add(answer, row, stored, lambda one: replay(connection, sealer, desk.plans, one))
     last = claims[-1].seq if claims else after
     answer.done, answer.total = replays.progress(connection, sealer, tenant, last)
     return answer, last if len(claims) == most else None

@@ -6,7 +6,6 @@ the claim: if it has changed since, they are told so, and nothing is done.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,13 +17,22 @@ from sqlalchemy import Row
 from lipei.claims.v1 import claims_pb2, review_pb2_grpc
 from lipei.claims.v1 import review_pb2 as pb
 from services.claims import appealing, confirming, findings, recovering, supplying
-from services.claims.at_hand import Desk
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState
+from services.claims.desk import Desk
 from services.claims.findings import Doing
 from services.claims.messages import STATES, claim_name, seen_by_hospital
-from services.claims.serving import ClaimsParts, Context, alone, find, messages_of
-from services.claims.storage import request_log
+from services.claims.serving import (
+    ClaimsParts,
+    Context,
+    Write,
+    alone,
+    answered,
+    find,
+    key_of,
+    messages_of,
+    remember,
+)
 from services.common.access.caller import current_caller
 from services.common.access.tenant import Kind, current_tenant
 from services.common.dated import NoTermsInForce
@@ -36,15 +44,11 @@ MOST_NOTE = 2_000
 _REVIEW = "review."  # where the engine names a fault of a review
 
 
-class Request(Protocol):
+class Request(Write, Protocol):
     """What every request of the service has."""
 
     name: str
-    request_id: str
     revision: int
-
-    def SerializeToString(self, *, deterministic: bool = ...) -> bytes:
-        """The whole request, for telling a repeat from another one."""
 
 
 R = TypeVar("R", bound=Request)
@@ -166,8 +170,8 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
 
     def _done(self, step: _Step, request: Request) -> claims_pb2.Claim:
         try:
-            with self._database.writing() as connection:
-                self._act(Desk(connection, self._sealer(connection), *self._about()), step, request)
+            with self._parts.writing() as desk:
+                _act(desk, step, request)
         except Erased:
             text = "the person's data was erased; stop"
             raise _precondition("ERASED", text) from None
@@ -178,35 +182,20 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
             raise _precondition("UNDECIDABLE", text) from None
         # What has waited for this claim is settled at once, in a transaction of its own.
         self._settle_freed()
-        with self._database.reading() as connection:
-            sealer = self._sealer(connection)
-            row = find(connection, sealer, request.name)
-            (claim,) = messages_of(connection, sealer, [row], self._parts.now_us())
+        with self._parts.reading() as desk:
+            (claim,) = messages_of(desk, [find(desk, request.name)])
             return claim
 
-    def _sealer(self, connection: Any) -> Any:
-        return self._parts.keys.sealer(connection)
 
-    def _about(self) -> tuple[Any, int]:
-        return self._parts.plans, self._parts.now_us()
-
-    def _act(self, desk: Desk, step: _Step, request: Request) -> None:
-        connection, sealer, tenant = desk.connection, desk.sealer, current_tenant()
-        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-        key = (step.method, request.request_id, body)
-        try:
-            known = request_log.answered(connection, sealer, tenant, *key)
-        except request_log.OtherContent:
-            text = "this request_id was used with other content; make a new one"
-            raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
-        if known is not None:
-            return
-        row = alone(connection, sealer, request.name)
-        _check(row, step, request.revision)
-        doing = Doing(desk, row, current_caller().subject, _actor())
-        step.work(doing, request)
-        name = claim_name(row.policy_id, row.id).encode()
-        request_log.remember_answer(connection, sealer, tenant, *key, name, desk.at_us)
+def _act(desk: Desk, step: _Step, request: Request) -> None:
+    """Do it, unless the same request has done it before."""
+    key = key_of(step.method, request)
+    if answered(desk, key) is not None:
+        return
+    row = alone(desk, request.name)
+    _check(row, step, request.revision)
+    step.work(Doing(desk, row, current_caller().subject, _actor()), request)
+    remember(desk, key, claim_name(row.policy_id, row.id).encode())
 
 
 def _check(row: Row[Any], step: _Step, revision: int) -> None:

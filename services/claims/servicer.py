@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import hashlib
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import grpc
-from sqlalchemy import ColumnElement, Connection, Row, or_
+from sqlalchemy import Row
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import claims_pb2_grpc
@@ -19,6 +18,7 @@ from services.claims.bill_intake import CONSENT, bill_name_faults
 from services.claims.core.decision import ENGINE_VERSION
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import Plan
+from services.claims.desk import Desk
 from services.claims.documents import Documents, check_request
 from services.claims.erasure import erase_member
 from services.claims.explained.told import ToldClaim
@@ -38,17 +38,20 @@ from services.claims.messages import (
 from services.claims.plans.loader import load_plan
 from services.claims.policy_import import DryRun, import_policies
 from services.claims.replaying import replay
-from services.claims.serving import ClaimsParts, Context, find, messages_of, note_reads, once
-from services.claims.storage import (
-    acts,
-    coordination,
-    corrections,
-    decisions,
-    policies,
-    sealed,
+from services.claims.serving import (
+    ClaimsParts,
+    Context,
+    find,
+    key_of,
+    messages_of,
+    note_reads,
+    once,
 )
 from services.claims.storage import claims as store
+from services.claims.storage import coordination, decisions, policies, sealed
 from services.claims.storage.books import read_books
+from services.claims.storage.listing import Wanted, list_claims
+from services.claims.storage.request_log import RequestKey
 from services.claims.storage.withdrawals import withdraw
 from services.claims.unpayable import unpayable_terms
 from services.common.access.tenant import Kind, current_tenant
@@ -58,12 +61,10 @@ from services.common.grpc_edge import (
     Violation,
     invalid,
     not_found,
-    page_token,
-    parse_page_token,
     remaining_s,
 )
+from services.common.page_tokens import number_in, page_token
 from services.common.request_id import request_id_faults
-from services.common.sealing import Sealer
 from services.common.strict_yaml import StrictYamlError
 
 # The answer leaves this long before the caller's deadline, so that it arrives in time.
@@ -71,7 +72,6 @@ DEADLINE_MARGIN_S = 0.2
 LONGEST_WAIT_S = 60.0
 DEFAULT_PAGE, LARGEST_PAGE = 100, 500
 _POLICY_NAME = re.compile(r"policies/(?P<policy>-|[a-z0-9-]{1,64})")
-_POSITION = re.compile(r"[0-9]{1,18}", re.ASCII)
 MOST_POLICIES = 1_000
 MOST_CONSENTS = 100
 
@@ -109,16 +109,8 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         return pb.SubmitClaimResponse(claims=claims)
 
     def _take_in(self, request: pb.SubmitClaimRequest, bill_hash: str) -> intake.Taken:
-        with self._database.writing() as connection:
-            return intake.take_in(
-                connection,
-                self._parts.keys.sealer(connection),
-                current_tenant(),
-                self._parts.plans,
-                request,
-                bill_hash,
-                self._parts.now_us(),
-            )
+        with self._parts.writing() as desk:
+            return intake.take_in(desk, current_tenant(), request, bill_hash)
 
     async def _decided(self, taken: intake.Taken, update_id: str) -> None:
         waiting: Sequence[tuple[str, str]] = taken.fresh
@@ -131,21 +123,13 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         await asyncio.gather(*started)
 
     def _undecided(self, claims: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-        with self._database.reading() as connection:
-            sealer, tenant = self._parts.keys.sealer(connection), current_tenant()
-            rows = [store.find_claim(connection, sealer, tenant, *claim) for claim in claims]
-        return [
-            (row.policy_id, row.id)
-            for row in rows
-            if row is not None and ClaimState(row.state) in store.UNDECIDED
-        ]
+        with self._parts.reading() as desk:
+            rows = _mine_of(desk, claims)
+        return [(row.policy_id, row.id) for row in rows if ClaimState(row.state) in store.UNDECIDED]
 
     def _claims(self, claims: Sequence[tuple[str, str]]) -> list[pb.Claim]:
-        with self._database.reading() as connection:
-            sealer, tenant = self._parts.keys.sealer(connection), current_tenant()
-            rows = [store.find_claim(connection, sealer, tenant, *claim) for claim in claims]
-            known = [row for row in rows if row is not None]
-            return messages_of(connection, sealer, known, self._parts.now_us())
+        with self._parts.reading() as desk:
+            return messages_of(desk, _mine_of(desk, claims))
 
     async def SubmitBill(
         self, request: pb.SubmitBillRequest, context: Context
@@ -166,30 +150,25 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         return pb.SubmitBillResponse(fetching=True)
 
     def _of_bill(self, request: pb.SubmitBillRequest) -> tuple[list[pb.Claim], set[str]]:
-        with self._database.reading() as connection:
-            sealer, tenant = self._parts.keys.sealer(connection), current_tenant()
+        with self._parts.reading() as desk:
             bill = request.provider_id, request.bill_number
-            rows = [
-                store.find_claim(connection, sealer, tenant, row.policy_id, row.id)
-                for row in coordination.claims_of_bill(connection, sealer, *bill, None)
-            ]
-            mine = [row for row in rows if row is not None]
-            claims = messages_of(connection, sealer, mine, self._parts.now_us())
-            return claims, coordination.hospitals_of(connection, request.provider_id)
+            rest_on_it = coordination.claims_of_bill(desk.connection, desk.sealer, *bill, None)
+            mine = _mine_of(desk, [(row.policy_id, row.id) for row in rest_on_it])
+            hospitals = coordination.hospitals_of(desk.connection, request.provider_id)
+            return messages_of(desk, mine), hospitals
 
     async def GetClaim(self, request: pb.GetClaimRequest, context: Context) -> pb.GetClaimResponse:
         """One claim with its decision and history."""
         return await self._database.run(self._get, request.name)
 
     def _get(self, name: str) -> pb.GetClaimResponse:
-        with self._database.reading() as connection:
-            sealer = self._parts.keys.sealer(connection)
-            row = find(connection, sealer, name)
-            (claim,) = messages_of(connection, sealer, [row], self._parts.now_us())
-            claim.moves.extend(map(move_message, store.moves_of(connection, row.id)))
+        with self._parts.reading() as desk:
+            row = find(desk, name)
+            (claim,) = messages_of(desk, [row])
+            claim.moves.extend(map(move_message, store.moves_of(desk.connection, row.id)))
             if not claim.decision.lines:
                 return pb.GetClaimResponse(claim=claim)
-            plan = self._parts.plans.plan(connection, claim.decision.plan_version)
+            plan = desk.plans.plan(desk.connection, claim.decision.plan_version)
         return pb.GetClaimResponse(claim=claim, sections=section_messages(plan, claim))
 
     async def ListClaims(
@@ -199,7 +178,9 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         parent = _POLICY_NAME.fullmatch(request.parent)
         faults = []
         if parent is None:
-            faults.append(Violation("parent", "MALFORMED", 'must be "policies/{policy}" or "-"'))
+            faults.append(
+                Violation("parent", "MALFORMED", 'must be "policies/{policy}" or "policies/-"')
+            )
         if request.page_size < 0:
             faults.append(Violation("page_size", "NEGATIVE", "must not be negative"))
         if request.state and request.state not in STATE_OF:
@@ -208,54 +189,31 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             raise invalid(faults)
         most = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
         kind = f"claims {current_tenant().key} {request.parent} {request.state} {request.pended}"
-        after = parse_page_token(request.page_token, kind) or "0"
-        if not _POSITION.fullmatch(after):
-            text = "not a page token of this list; start again without one"
-            raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
-        policy_id = None if parent["policy"] == "-" else parent["policy"]
-        states = [STATE_OF[request.state]] if request.state else []
-        or_else = None
-        if request.pended and not states:
-            or_else = or_(corrections.held(), acts.proposed())
-        if request.pended:
-            states = [one for one in store.PENDED if not states or one in states]
-        answer, last = await self._database.run(
-            self._list, policy_id, states, int(after), most, or_else
+        after = number_in(request.page_token, kind)
+        wanted = Wanted(
+            policy_id=None if parent["policy"] == "-" else parent["policy"],
+            state=STATE_OF[request.state] if request.state else None,
+            pended=request.pended,
         )
+        answer, last = await self._database.run(self._list, wanted, after, most)
         if last is not None:
             answer.next_page_token = page_token(kind, str(last))
         return answer
 
     def _list(
-        self,
-        policy_id: str | None,
-        states: Sequence[ClaimState],
-        after: int,
-        most: int,
-        or_else: ColumnElement[bool] | None,
+        self, wanted: Wanted, after: int, most: int
     ) -> tuple[pb.ListClaimsResponse, int | None]:
-        tenant = current_tenant()
-        with self._database.reading() as connection:
-            sealer = self._parts.keys.sealer(connection)
+        tenant, policy_id = current_tenant(), wanted.policy_id
+        with self._parts.reading() as desk:
             # A person or a hospital has no policies, and is told of none whether it exists.
             if (
                 policy_id is not None
                 and tenant.kind in {Kind.INSURER, Kind.INSTALLATION}
-                and not policies.exists(connection, policy_id, tenant)
+                and not policies.exists(desk.connection, policy_id, tenant)
             ):
                 raise not_found("policy", f"policies/{policy_id}")
-            rows = store.list_claims(
-                connection,
-                sealer,
-                tenant,
-                policy_id=policy_id,
-                states=states,
-                after=after,
-                most=most,
-                or_else=or_else,
-            )
-            now_us = self._parts.now_us()
-            answer = pb.ListClaimsResponse(claims=messages_of(connection, sealer, rows, now_us))
+            rows = list_claims(desk.connection, desk.sealer, tenant, wanted, after=after, most=most)
+            answer = pb.ListClaimsResponse(claims=messages_of(desk, rows))
         return answer, rows[-1].seq if len(rows) == most else None
 
     async def ExplainClaim(
@@ -270,13 +228,12 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         return answer
 
     def _explain(self, name: str) -> tuple[pb.ExplainClaimResponse, ToldClaim]:
-        with self._database.reading() as connection:
-            sealer = self._parts.keys.sealer(connection)
-            row, stored = _decided_row(connection, sealer, name)
-            told = told_claim(connection, sealer, self._parts.plans, row, stored)
-            opened = sealed.opened(sealer, row, stored)
+        with self._parts.reading() as desk:
+            row, stored = _decided_row(desk, name)
+            told = told_claim(desk.connection, desk.sealer, desk.plans, row, stored)
+            opened = sealed.opened(desk.sealer, row, stored)
             claim = claim_message(opened, recovered=told.recovered)
-            note_reads(connection, [row])
+            note_reads(desk.connection, [row])
         answer = pb.ExplainClaimResponse(
             claim=claim,
             text_zh="\n".join(told.text.zh),
@@ -294,10 +251,9 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         return await self._database.run(self._replay, request.name)
 
     def _replay(self, name: str) -> pb.ReplayClaimResponse:
-        with self._database.reading() as connection:
-            sealer = self._parts.keys.sealer(connection)
-            _, stored = _decided_row(connection, sealer, name)
-            found = replay(connection, sealer, self._parts.plans, stored)
+        with self._parts.reading() as desk:
+            _, stored = _decided_row(desk, name)
+            found = replay(desk.connection, desk.sealer, desk.plans, stored)
         again = found.again
         if again is None or found.differs:
             raise Refused(
@@ -328,25 +284,15 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         return await self._database.run(self._import, request)
 
     def _import(self, request: pb.ImportPoliciesRequest) -> pb.ImportPoliciesResponse:
-        body = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
-        work = functools.partial(
-            import_policies,
-            request=request,
-            insurer=current_tenant().required_insurer(),
-            plans=self._parts.plans,
-            token=self._parts.token,
-            at_us=self._parts.now_us(),
-        )
+        insurer = current_tenant().required_insurer()
+
+        def work(desk: Desk) -> pb.ImportPoliciesResponse:
+            return import_policies(desk, request, insurer=insurer, token=self._parts.token)
+
+        key = key_of("ImportPolicies", request)
         try:
-            with self._database.writing() as connection:
-                sealer = self._parts.keys.sealer(connection)
-                return once(
-                    connection,
-                    sealer,
-                    ("ImportPolicies", request.request_id, body, self._parts.now_us()),
-                    functools.partial(work, sealer=sealer),
-                    pb.ImportPoliciesResponse,
-                )
+            with self._parts.writing() as desk:
+                return once(desk, key, work, pb.ImportPoliciesResponse)
         except DryRun as found:
             if not request.dry_run:
                 raise _import_refused(found.answer) from None
@@ -368,19 +314,18 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         return await self._database.run(self._publish, request, plan)
 
     def _publish(self, request: pb.PublishPlanRequest, plan: Plan) -> pb.PublishPlanResponse:
-        at_us = self._parts.now_us()
-
-        def work(connection: Connection) -> pb.PublishPlanResponse:
-            take_turns(connection, "policies and plans")
+        def work(desk: Desk) -> pb.PublishPlanResponse:
+            take_turns(desk.connection, "policies and plans")
             insurer = current_tenant().required_insurer()
-            version = policies.store_plan(connection, plan, request.yaml, at_us, insurer=insurer)
+            version = policies.store_plan(
+                desk.connection, plan, request.yaml, desk.at_us, insurer=insurer
+            )
             return pb.PublishPlanResponse(plan_version=version)
 
         body = hashlib.sha256(request.yaml).hexdigest()
-        with self._database.writing() as connection:
-            sealer = self._parts.keys.sealer(connection)
-            key = ("PublishPlan", request.request_id, body, at_us)
-            return once(connection, sealer, key, work, pb.PublishPlanResponse)
+        key = RequestKey("PublishPlan", request.request_id, body)
+        with self._parts.writing() as desk:
+            return once(desk, key, work, pb.PublishPlanResponse)
 
     async def WithdrawClaims(
         self, request: pb.WithdrawClaimsRequest, context: Context
@@ -406,10 +351,14 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         return await self._database.run(self._withdraw, request)
 
     def _withdraw(self, request: pb.WithdrawClaimsRequest) -> pb.WithdrawClaimsResponse:
-        at_us = self._parts.now_us()
-
-        def work(connection: Connection) -> pb.WithdrawClaimsResponse:
-            rows = withdraw(connection, sealer, request.consents, at_us, request.replaced_consents)
+        def work(desk: Desk) -> pb.WithdrawClaimsResponse:
+            rows = withdraw(
+                desk.connection,
+                desk.sealer,
+                request.consents,
+                desk.at_us,
+                request.replaced_consents,
+            )
             gone = [row for row in rows if ClaimState(row.state) is ClaimState.WITHDRAWN]
             return pb.WithdrawClaimsResponse(
                 withdrawn_claims=[claim_name(row.policy_id, row.id) for row in gone],
@@ -418,16 +367,20 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
         told = [*request.consents, *(f"replaced {name}" for name in request.replaced_consents)]
         body = hashlib.sha256("\n".join(told).encode()).hexdigest()
-        with self._database.writing() as connection:
-            sealer = self._parts.keys.sealer(connection)
-            key = ("WithdrawClaims", request.request_id, body, at_us)
-            return once(connection, sealer, key, work, pb.WithdrawClaimsResponse)
+        key = RequestKey("WithdrawClaims", request.request_id, body)
+        with self._parts.writing() as desk:
+            return once(desk, key, work, pb.WithdrawClaimsResponse)
 
     async def CheckBooks(
         self, request: pb.CheckBooksRequest, context: Context
     ) -> pb.CheckBooksResponse:
         """Trial balance, conservation, payouts against claims."""
         return await self._database.run(self._check_books)
+
+    def _check_books(self) -> pb.CheckBooksResponse:
+        with self._parts.reading() as desk:
+            found = read_books(desk.connection, desk.sealer, current_tenant())
+        return books_message(found)
 
     async def EraseMember(
         self, request: pb.EraseMemberRequest, context: Context
@@ -442,19 +395,20 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             self._parts.now_us(),
         )
 
-    def _check_books(self) -> pb.CheckBooksResponse:
-        with self._database.reading() as connection:
-            sealer = self._parts.keys.sealer(connection)
-            found = read_books(connection, sealer, current_tenant())
-        return books_message(found)
+
+def _mine_of(desk: Desk, claims: Sequence[tuple[str, str]]) -> list[Row[Any]]:
+    """Those of some (policy, claim) that are the caller's tenant's."""
+    tenant = current_tenant()
+    rows = [store.find_claim(desk.connection, desk.sealer, tenant, *claim) for claim in claims]
+    return [row for row in rows if row is not None]
 
 
-def _decided_row(connection: Connection, sealer: Sealer, name: str) -> tuple[Row[Any], Row[Any]]:
-    row = find(connection, sealer, name)
+def _decided_row(desk: Desk, name: str) -> tuple[Row[Any], Row[Any]]:
+    row = find(desk, name)
     if row.decision_id is None:
         text = "the claim is not decided yet; wait"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NOT_DECIDED", text)
-    return row, decisions.decision_of(connection, row.decision_id)
+    return row, decisions.decision_of(desk.connection, row.decision_id)
 
 
 def _patience_s(request: pb.SubmitClaimRequest, context: Context) -> float:

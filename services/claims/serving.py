@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -13,36 +15,23 @@ from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import claims_pb2 as pb
 from services.claims.core.clocks import days_left
-from services.claims.messages import (
-    claim_message,
-    claim_name,
-)
+from services.claims.desk import Desk
+from services.claims.messages import claim_message, claim_name
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import claims as store
-from services.claims.storage import (
-    decisions,
-    request_log,
-    sealed,
-)
+from services.claims.storage import decisions, request_log, sealed
 from services.claims.storage.ledger import recovered_of
 from services.claims.storage.periods import PeriodClaim
+from services.claims.storage.request_log import RequestKey
 from services.claims.storage.withdrawals import withdrawn_among
 from services.common.access.caller import note_consent, note_owner
 from services.common.access.tenant import Kind, Tenant, current_tenant
 from services.common.database import Database
-from services.common.grpc_edge import (
-    Refused,
-    Violation,
-    invalid,
-    not_found,
-)
-from services.common.sealing import Sealer, SubjectKeys
+from services.common.grpc_edge import Refused, Violation, invalid, not_found
+from services.common.sealing import SubjectKeys
 
 Answer = TypeVar("Answer", bound=Message)
-
-
 Context = grpc.aio.ServicerContext[Any, Any]
-
 
 _CLAIM_NAME = re.compile(r"policies/(?P<policy>[a-z0-9-]{1,64})/claims/(?P<claim>[a-z0-9]{1,32})")
 
@@ -57,6 +46,15 @@ class Workflows(Protocol):
         """Start the claim's workflow if need be; return once it has decided."""
 
 
+class Write(Protocol):
+    """What every request that writes has."""
+
+    request_id: str
+
+    def SerializeToString(self, *, deterministic: bool = ...) -> bytes:  # noqa: N802 - protobuf's own name
+        """The whole request, for telling a repeat from another one."""
+
+
 @dataclass(frozen=True)
 class ClaimsParts:
     """What main.py wires into both servicers."""
@@ -68,27 +66,42 @@ class ClaimsParts:
     token: Callable[[str, str], str]
     now_us: Callable[[], int]
 
+    @contextmanager
+    def reading(self) -> Iterator[Desk]:
+        """A transaction that sees one state and changes nothing."""
+        with self.database.reading() as connection:
+            yield self._desk(connection)
 
-def find(connection: Connection, sealer: Sealer, name: str) -> Row[Any]:
+    @contextmanager
+    def writing(self) -> Iterator[Desk]:
+        """A transaction that takes effect whole at its end, or not at all."""
+        with self.database.writing() as connection:
+            yield self._desk(connection)
+
+    def _desk(self, connection: Connection) -> Desk:
+        return Desk(connection, self.keys.sealer(connection), self.plans, self.now_us)
+
+
+def find(desk: Desk, name: str) -> Row[Any]:
     """The claim of a resource name.
 
     Raises: Refused when the name is malformed, or no claim of the caller's tenant has it.
     """
     policy_id, claim_id = _named(name)
-    row = store.find_claim(connection, sealer, current_tenant(), policy_id, claim_id)
+    row = store.find_claim(desk.connection, desk.sealer, current_tenant(), policy_id, claim_id)
     if row is None:
         raise not_found("claim", name)
     return row
 
 
-def find_all(connection: Connection, sealer: Sealer, names: Sequence[str]) -> list[Row[Any]]:
+def find_all(desk: Desk, names: Sequence[str]) -> list[Row[Any]]:
     """The claims of several resource names, in their order.
 
     Raises: as `find`, for the first name that is none.
     """
     named = [_named(name) for name in names]
     ids = [claim_id for _, claim_id in named]
-    found = store.find_claims(connection, sealer, current_tenant(), ids)
+    found = store.find_claims(desk.connection, desk.sealer, current_tenant(), ids)
     for name, (policy_id, claim_id) in zip(names, named, strict=True):
         if claim_id not in found or found[claim_id].policy_id != policy_id:
             raise not_found("claim", name)
@@ -103,19 +116,18 @@ def _named(name: str) -> tuple[str, str]:
     return named["policy"], named["claim"]
 
 
-def alone(connection: Connection, sealer: Sealer, name: str) -> Row[Any]:
+def alone(desk: Desk, name: str) -> Row[Any]:
     """The claim as it stands now that nobody else can move it.
 
     Raises: as `find`.
     """
-    store.lock_claim(connection, sealer, current_tenant(), *_named(name))
-    return find(connection, sealer, name)
+    store.lock_claim(desk.connection, desk.sealer, current_tenant(), *_named(name))
+    return find(desk, name)
 
 
-def messages_of(
-    connection: Connection, sealer: Sealer, rows: Sequence[Row[Any]], now_us: int
-) -> list[pb.Claim]:
+def messages_of(desk: Desk, rows: Sequence[Row[Any]]) -> list[pb.Claim]:
     """Claims with their decisions in force, without history."""
+    connection, sealer = desk.connection, desk.sealer
     ids = [row.decision_id for row in rows if row.decision_id]
     stored = decisions.decisions_of(connection, ids)
     sealer.load(sealed.person_subject(row.person_id) for row in rows)
@@ -129,7 +141,7 @@ def messages_of(
     ]
     note_reads(connection, rows)
     for row, claim in zip(rows, claims, strict=True):
-        left = days_left(clocks[row.id], store.today(row, now_us)) if row.id in clocks else None
+        left = days_left(clocks[row.id], store.today(row, desk.at_us)) if row.id in clocks else None
         if left is not None:
             claim.days_left = left
     return claims
@@ -149,31 +161,45 @@ def note_reads(connection: Connection, rows: Sequence[Row[Any] | PeriodClaim]) -
             note_consent(name, row.consent)
 
 
+def key_of(method: str, request: Write) -> RequestKey:
+    """By what a repeat of a request is known in which everything counts."""
+    content = request.SerializeToString(deterministic=True)
+    return RequestKey(method, request.request_id, hashlib.sha256(content).hexdigest())
+
+
+def answered(desk: Desk, key: RequestKey, other: str = "other content") -> bytes | None:
+    """The stored answer of a repeated request; None for a new one.
+
+    Raises: Refused, saying of what, for the same request_id with `other` content.
+    """
+    try:
+        return request_log.answered(desk.connection, desk.sealer, current_tenant(), key)
+    except request_log.OtherContent:
+        text = f"this request_id was used with {other}; make a new one"
+        raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+
+
+def remember(desk: Desk, key: RequestKey, answer: bytes) -> None:
+    """Keep the answer of a request for ever: names and counts, nothing about a person."""
+    tenant = current_tenant()
+    request_log.remember_answer(desk.connection, desk.sealer, tenant, key, answer, desk.at_us)
+
+
 def once(
-    connection: Connection,
-    sealer: Sealer,
-    key: tuple[str, str, str, int],
-    work: Callable[[Connection], Answer],
+    desk: Desk,
+    key: RequestKey,
+    work: Callable[[Desk], Answer],
     answer_type: type[Answer],
 ) -> Answer:
     """The stored answer of a repeated request; else what the work answers, kept for ever.
 
-    `key` is the method, the request's id, the hash of its content, and now.
-
     Raises: Refused for the same id with other content.
     """
-    method, request_id, body, at_us = key
-    tenant = current_tenant()
-    try:
-        stored = request_log.answered(connection, sealer, tenant, method, request_id, body)
-    except request_log.OtherContent:
-        text = "this request_id was used with other content; make a new one"
-        raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+    stored = answered(desk, key)
     if stored is not None:
         known = answer_type()
         known.ParseFromString(stored)
         return known
-    answer = work(connection)
-    said = answer.SerializeToString()
-    request_log.remember_answer(connection, sealer, tenant, method, request_id, body, said, at_us)
+    answer = work(desk)
+    remember(desk, key, answer.SerializeToString())
     return answer

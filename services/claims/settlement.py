@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
-
-from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import settlement_pb2 as pb
 from lipei.claims.v1 import settlement_pb2_grpc
 from services.claims import adjusting
-from services.claims.at_hand import Desk
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.messages import STATES, money, timestamp
 from services.claims.paying import Payments
@@ -39,16 +35,13 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         return pb.RegisterClaimResponse(state=STATES[state])
 
     def _register(self, name: str) -> ClaimState:
-        with self._database.writing() as connection:
-            row = self._alone(connection, name)
+        with self._parts.writing() as desk:
+            row = alone(desk, name)
             state = ClaimState(row.state)
             if state is not ClaimState.RECEIVED:
                 return state
-            now_us = self._parts.now_us()
-            return store.move_on(connection, row.id, state, [Event.REGISTER], ENGINE, now_us)
-
-    def _alone(self, connection: Connection, name: str) -> Row[Any]:
-        return alone(connection, self._parts.keys.sealer(connection), name)
+            moves = [Event.REGISTER]
+            return store.move_on(desk.connection, row.id, state, moves, ENGINE, desk.at_us)
 
     async def AdjudicateClaim(
         self, request: pb.AdjudicateClaimRequest, context: Context
@@ -57,17 +50,13 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         return await self._database.run(self._adjudicate, request.name)
 
     def _adjudicate(self, name: str) -> pb.AdjudicateClaimResponse:
-        with self._database.writing() as connection:
-            row = self._alone(connection, name)
-            now = settle(self._desk(connection), row)
+        with self._parts.writing() as desk:
+            row = alone(desk, name)
+            now = settle(desk, row)
         return pb.AdjudicateClaimResponse(
             state=STATES[now.state],
             benefit=money(now.benefit, row.currency),
         )
-
-    def _desk(self, connection: Connection) -> Desk:
-        sealer = self._parts.keys.sealer(connection)
-        return Desk(connection, sealer, self._parts.plans, self._parts.now_us())
 
     async def GiveUpWaiting(
         self, request: pb.GiveUpWaitingRequest, context: Context
@@ -80,20 +69,20 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         return answer
 
     def _give_up(self, name: str) -> tuple[ClaimState, int | None]:
-        with self._database.writing() as connection:
-            row, at_us = self._alone(connection, name), self._parts.now_us()
+        with self._parts.writing() as desk:
+            row = alone(desk, name)
             state = ClaimState(row.state)
-            if state is not ClaimState.PENDED_INFO or row.papers_due_us > at_us:
+            if state is not ClaimState.PENDED_INFO or row.papers_due_us > desk.at_us:
                 return state, row.papers_due_us
-            decisions.release(connection, self._parts.keys.sealer(connection), row)
+            decisions.release(desk.connection, desk.sealer, row)
             state = store.move_on(
-                connection,
+                desk.connection,
                 row.id,
                 state,
                 [Event.GIVE_UP_WAITING],
                 ENGINE,
-                at_us,
-                released_us=at_us,
+                desk.at_us,
+                released_us=desk.at_us,
             )
             return state, None
 
@@ -105,8 +94,8 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         return pb.ReleasePaymentResponse(state=STATES[state])
 
     def _release(self, name: str) -> ClaimState:
-        with self._database.writing() as connection:
-            return release(self._desk(connection), self._alone(connection, name))
+        with self._parts.writing() as desk:
+            return release(desk, alone(desk, name))
 
     async def SettleClaims(
         self, request: pb.SettleClaimsRequest, context: Context
@@ -122,11 +111,11 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
 
     def settle(self, names: list[str]) -> list[pb.SettledClaim]:
         """The batch itself; blocks, and belongs into the database's thread pool."""
-        with self._database.writing() as connection:
-            desk = self._desk(connection)
-            rows = find_all(connection, desk.sealer, names)
-            if store.lock(connection, (r.policy_id for r in rows), (r.person_id for r in rows)):
-                rows = find_all(connection, desk.sealer, names)
+        with self._parts.writing() as desk:
+            rows = find_all(desk, names)
+            policies, people = (r.policy_id for r in rows), (r.person_id for r in rows)
+            if store.lock(desk.connection, policies, people):
+                rows = find_all(desk, names)
             desk.sealer.load(sealed.person_subject(row.person_id) for row in rows)
             standing = settle_all(desk, rows)
         return [
@@ -149,10 +138,10 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         with self._database.reading() as connection:
             rows = coordination.freed(connection, since_us=since_us, most=MOST_IN_BATCH)
         for waiting in rows:
-            with contextlib.suppress(Refused), self._database.writing() as connection:
-                store.lock(connection, [waiting.policy_id], [waiting.person_id])
-                row = store.by_id(connection, waiting.id)
-                settle(self._desk(connection), row)
+            with contextlib.suppress(Refused), self._parts.writing() as desk:
+                store.lock(desk.connection, [waiting.policy_id], [waiting.person_id])
+                row = store.by_id(desk.connection, waiting.id)
+                settle(desk, row)
         return len(rows)
 
     async def ApplyCorrection(
@@ -162,12 +151,11 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         return await self._database.run(self._apply, request)
 
     def _apply(self, request: pb.ApplyCorrectionRequest) -> pb.ApplyCorrectionResponse:
-        with self._database.writing() as connection:
-            row = self._alone(connection, request.name)
-            desk = self._desk(connection)
+        with self._parts.writing() as desk:
+            row = alone(desk, request.name)
             if row.adjusted < request.number and corrections.is_open(row):
                 adjusting.adjust(desk, row)
-            row = store.by_id(connection, row.id)
+            row = store.by_id(desk.connection, row.id)
         return pb.ApplyCorrectionResponse(
             state=STATES[ClaimState(row.state)],
             held=corrections.is_held(row),

@@ -15,10 +15,11 @@ import grpc
 from sqlalchemy import Row
 from sqlalchemy.exc import InterfaceError, OperationalError
 
-from services.claims.at_hand import TURN_RETRY_S, AtHand, Desk, Question
+from services.claims.at_hand import TURN_RETRY_S, AtHand, Question
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.deciding import Effects
+from services.claims.desk import Desk
 from services.claims.owing import owe, to_provider
 from services.claims.storage import claims as store
 from services.claims.storage import decisions, sealed

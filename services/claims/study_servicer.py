@@ -1,8 +1,8 @@
 """StudyService of claims: people as a study may see them, batch by batch, and who is in no study.
 
-Who is told of, and how exactly, is selected in one transaction; each batch is one of its own:
-however slow the caller is, nothing is held meanwhile. Whoever was selected and is gone ends it.
-The guard puts each person on record before a batch leaves.
+Who is told of, how exactly and in which order, is selected in one transaction; each batch is one
+of its own: however slow the caller is, nothing is held meanwhile. Whoever was selected and is gone
+ends it. The guard puts each person on record before a batch leaves.
 """
 
 from __future__ import annotations
@@ -63,21 +63,26 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
         asked = self._asked(request)
         position = self._seal.position(asked.sealed_for, request.page_token)
         began, _, rest = position.partition("/")
-        newest, _, after = rest.partition("/")
+        newest, _, before = rest.partition("/")
         run = self._parts.database.run
         selection = await run(self._selected, asked, int(newest) if newest else None)
         if began and began != selection.digest:
             raise _changed()
-        more = True
+        start = int(before or 0)
+        told_before, more = False, True
         while more:
-            studied, more, answer, after = await run(self._told, asked, selection, after)
+            studied, answer = await run(self._told, asked, selection, start)
+            if not start:
+                answer.left_out.MergeFrom(selection.left_out)
+            start += self._batch
+            more = start < len(selection.order)
             if not more:
-                # Whoever was told of in an earlier batch may have left since.
-                if answer.people:
+                # Whoever was told of in this call may have left since.
+                if told_before or answer.people:
                     await self._check(asked, selection)
                 answer.grants.extend(self._grants(asked, selection))
             token = self._seal.page_token(
-                asked.sealed_for, f"{selection.digest}/{selection.last_policy}/{after}"
+                asked.sealed_for, f"{selection.digest}/{selection.last_policy}/{start}"
             )
             if more:
                 answer.next_page_token = token
@@ -86,6 +91,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
             for person, member in studied.tokens.items():
                 note_name(person, f"{_MEMBER}{member}/studies/{asked.study}")
                 note_owner(person, current_tenant().key)
+            told_before |= bool(answer.people)
             yield answer
             forget_noted()
 
@@ -105,55 +111,60 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
 
     def _asked(self, request: pb.ExportPeopleRequest) -> _Asked:
         """Raises: Refused with every fault of the request."""
-        before = asked_study(request.study, request.before_date)
+        before = asked_study(request.study, request.before_date, now_us=self._parts.now_us())
         tenant = current_tenant()
         return _Asked(
             study=request.study,
             before=before,
             insurer=tenant.required_insurer(),
-            name=study_names(self._key, tenant, request.study),
+            name=study_names(self._key, tenant, request.study, before),
             sealed_for=f"{tenant.key} {request.study} {request.before_date}",
         )
 
     def _selected(self, asked: _Asked, newest: int | None) -> Selection:
         """All who may be in the study, of policies up to the newest that is known or of now."""
         born: dict[str, Born] = {}
-        names: dict[str, str] = {}
+        names: dict[str, bytes] = {}
+        places: dict[str, str] = {}
+        left_out = pb.StudyLeftOut()
         with self._parts.database.reading() as connection:
             if newest is None:
                 newest = studies.last_policy(connection, asked.insurer)
             after, more = "", True
             while more:
                 rows = studies.people_after(connection, asked.insurer, newest, after, self._batch)
-                for one in self._reader(connection, asked).opened(rows, pb.StudyLeftOut()):
+                for one in self._reader(connection, asked).opened(rows, left_out):
                     born[one.id] = one.born
-                    names[one.id] = asked.name("person", one.token)
+                    names[one.id] = bytes.fromhex(asked.name("person", one.token))
+                    places[one.id] = asked.name("place", one.token)
                 more = len(rows) == self._batch
                 after = rows[-1].id if rows else after
-        return Selection(newest, born, names)
+        order = sorted(places, key=places.__getitem__)
+        return Selection(newest, born, names, order, left_out)
 
     def _told(
-        self, asked: _Asked, selection: Selection, after: str
-    ) -> tuple[Studied, bool, pb.ExportPeopleResponse, str]:
-        """The next people, whether there may be more, and the last id that was looked at.
+        self, asked: _Asked, selection: Selection, start: int
+    ) -> tuple[Studied, pb.ExportPeopleResponse]:
+        """The next people of the order.
 
         Raises: Refused (POPULATION_CHANGED) when one of them is not as they were selected.
         """
-        newest = selection.last_policy
+        ids = selection.order[start : start + self._batch]
         with self._parts.database.reading() as connection:
-            rows = studies.people_after(connection, asked.insurer, newest, after, self._batch)
+            rows = studies.people_of(connection, asked.insurer, selection.last_policy, ids)
             reader = self._reader(connection, asked)
-            left_out = pb.StudyLeftOut()
-            people = reader.opened(rows, left_out)
-            if any(selection.born.get(one.id) != one.born for one in people):
+            people = reader.opened(rows, pb.StudyLeftOut())
+            if {one.id: one.born for one in people} != {one: selection.born[one] for one in ids}:
                 raise _changed()
-            studied = reader.told(people, selection.census, asked.name, left_out)
-            last = rows[-1].id if rows else after
-            done, total = studies.count_people(connection, asked.insurer, newest, last)
+            studied = reader.told(people, selection.census, asked.name, pb.StudyLeftOut())
+        total = len(selection.order)
         answer = pb.ExportPeopleResponse(
-            people=studied.people, left_out=studied.left_out, done=done, total=total
+            people=studied.people,
+            left_out=studied.left_out,
+            done=min(start + self._batch, total),
+            total=total,
         )
-        return studied, len(rows) == self._batch, answer, last
+        return studied, answer
 
     def _reader(self, connection: Connection, asked: _Asked) -> Reader:
         sealer = self._parts.keys.sealer(connection)

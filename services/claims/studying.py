@@ -68,10 +68,22 @@ class Person:
 class Selection:
     """Who is in a study and what others may know of each, as one transaction saw them all."""
 
-    def __init__(self, last_policy: int, born: dict[str, Born], names: dict[str, str]) -> None:
-        """`last_policy` is the newest that counts; `names` are the people's in the study."""
+    def __init__(
+        self,
+        last_policy: int,
+        born: dict[str, Born],
+        names: dict[str, bytes],
+        order: list[str],
+        left_out: pb.StudyLeftOut,
+    ) -> None:
+        """`last_policy` is the newest that counts; `names` are the people's in the study.
+
+        `order` is that in which the study tells of them: of the database's own two would share it.
+        """
         self.last_policy = last_policy
         self.born = born
+        self.order = order
+        self.left_out = left_out
         self.census = Census(born.values())
         self.digest = digest_of(born)
         self._names = names
@@ -79,9 +91,9 @@ class Selection:
     def told(self) -> bytes:
         """The names of all who are told of, in their order, 16 bytes each."""
         return b"".join(
-            bytes.fromhex(self._names[one])
-            for one, born in self.born.items()
-            if self.census.precision(born) is not None
+            self._names[one]
+            for one in self.order
+            if self.census.precision(self.born[one]) is not None
         )
 
 

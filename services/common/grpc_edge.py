@@ -7,8 +7,6 @@ INTERNAL with a correlation id and writes its type, not its text, to the log.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import signal
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -57,8 +55,6 @@ __all__ = [
     "error_of",
     "invalid",
     "not_found",
-    "page_token",
-    "parse_page_token",
     "remaining_s",
     "serve",
     "status_of",
@@ -221,28 +217,6 @@ def remaining_s(context: grpc.aio.ServicerContext[Any, Any], default: float) -> 
     """Seconds until the caller's deadline; `default` when the caller set none."""
     left: Any = context.time_remaining()  # None without a deadline, whatever the stubs say
     return default if left is None else max(0.0, float(left))
-
-
-def page_token(kind: str, position: str) -> str:
-    """An opaque page token for one kind of list."""
-    return base64.urlsafe_b64encode(f"{kind}\x00{position}".encode()).decode()
-
-
-def parse_page_token(token: str, kind: str) -> str | None:
-    """The position in a token of this kind; None for the empty token.
-
-    Raises: Refused (INVALID_ARGUMENT) for any other text.
-    """
-    if not token:
-        return None
-    try:
-        found, _, position = base64.urlsafe_b64decode(token.encode()).decode().partition("\x00")
-    except (binascii.Error, UnicodeDecodeError, ValueError):
-        found, position = "", ""
-    if found != kind or not position:
-        text = "not a page token of this list; start again without one"
-        raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
-    return position
 
 
 # An idle channel must notice a killed peer within seconds, not after the kernel's minutes.

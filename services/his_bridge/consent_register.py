@@ -17,6 +17,7 @@ from services.common.access.tenant import Kind, current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.identity import is_member_token
+from services.common.page_tokens import number_in
 from services.common.request_id import request_id_faults
 from services.common.sealing import Sealer, SubjectKeys
 from services.his_bridge import consent_messages as messages
@@ -37,7 +38,6 @@ from services.his_bridge.requests import (
     not_a_name,
     page_size,
     page_size_faults,
-    position,
 )
 from services.his_bridge.storage import consents as store
 from services.his_bridge.storage import holding
@@ -210,7 +210,7 @@ class ConsentServicer(ConsentServiceServicer):
         tenant = current_tenant()
         kind = f"consents {tenant.key} {request.parent} {request.member_token}"
         size = page_size(request.page_size, MOST_ON_PAGE)
-        after = position(request.page_token, kind)
+        after = number_in(request.page_token, kind)
         member = request.member_token or tenant.member
         if tenant.member not in (None, member):
             return pb.ListConsentsResponse()  # as of somebody who has given none

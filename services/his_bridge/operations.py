@@ -15,6 +15,7 @@ from lipei.his_bridge.v1.operations_pb2_grpc import OperationsServiceServicer
 from services.common.access.tenant import current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import Refused, Violation, not_found
+from services.common.page_tokens import number_in
 from services.common.request_id import request_id_faults
 from services.common.sealing import SubjectKeys
 from services.his_bridge import operation_messages as messages
@@ -34,7 +35,6 @@ from services.his_bridge.requests import (
     not_a_name,
     page_size,
     page_size_faults,
-    position,
 )
 from services.his_bridge.sources.port import Source, SourceFault
 from services.his_bridge.storage import code_maps, reconciliations, replays
@@ -123,7 +123,7 @@ class OperationsServicer(OperationsServiceServicer):
         name, hospital = self._hospital(request.parent, page_size_faults(request.page_size))
         kind = f"unmapped {current_tenant().key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
-        after = position(request.page_token, kind)
+        after = number_in(request.page_token, kind)
         found = await self._queries.opened(code_maps.waiting_codes, name, after, size)
         currency = hospital.profile.terms.currency
         return pb.ListUnmappedCodesResponse(
@@ -206,7 +206,7 @@ class OperationsServicer(OperationsServiceServicer):
         name, hospital = self._hospital(request.parent, page_size_faults(request.page_size))
         kind = f"reconciliations {current_tenant().key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
-        after = position(request.page_token, kind)
+        after = number_in(request.page_token, kind)
         found = await self._queries.plain(reconciliations.after, name, after, size)
         currency = hospital.profile.terms.currency
         return pb.ListReconciliationsResponse(

@@ -151,9 +151,16 @@ class Reconciler:
             sealer = self._keys.sealer(connection)
             here = lists.totals_by_day(connection, sealer, name, first, last)
             differing = differences(theirs, here)
-            unreleased = {one for day in differing for one in day.missing_here}
-            known = reconciliations.known_of(connection, sealer, name, "bills", unreleased)
-        astray = unreleased - known
+            # Of a bill of several records all must be here: the one that is not may be the reason.
+            unreleased = {
+                one: theirs[day.day].records_of(one)
+                for day in differing
+                for one in day.missing_here
+            }
+            records = {record for some in unreleased.values() for record in some}
+            here_at_all = reconciliations.known_of(connection, sealer, name, "bills", records)
+            known = {one for one, some in unreleased.items() if some <= here_at_all}
+        astray = set(unreleased) - known
         for day in differing:
             astray |= day.other_total | day.missing_there
         named = tuple(

@@ -9,12 +9,9 @@ from typing import Protocol
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from services.common.access.tenant import Kind, Tenant
 from services.common.grpc_edge import (
-    Refused,
     Violation,
-    invalid,
-    page_token,
-    parse_page_token,
 )
+from services.common.page_tokens import page_token
 from services.his_bridge.storage import lists
 
 USUAL_PAGE = 100
@@ -120,25 +117,6 @@ def page_size_faults(page_size: int) -> list[Violation]:
 def page_size(page_size: int, most: int) -> int:
     """How many to list."""
     return min(page_size or USUAL_PAGE, most)
-
-
-def position(token: str, kind: str) -> int:
-    """The number after which a page begins.
-
-    Raises: Refused for a token that this list did not give.
-    """
-    position = parse_page_token(token, kind)
-    if position is None:
-        return 0
-    if not re.fullmatch(r"[0-9]{1,18}", position, re.ASCII):
-        raise foreign_token()
-    return int(position)
-
-
-def foreign_token() -> Refused:
-    """The refusal of a token that this list did not give."""
-    text = "not a page token of this list; start again without one"
-    return invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
 
 
 def resume_token(rows: Sequence[Numbered], kind: str, after: int) -> str:

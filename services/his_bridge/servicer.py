@@ -25,6 +25,7 @@ from services.common.grpc_edge import (
     remaining_s,
 )
 from services.common.identity import is_member_token
+from services.common.page_tokens import foreign_token, number_in
 from services.common.request_id import request_id_faults
 from services.common.sealing import SubjectKeys
 from services.common.sealing.erasures import OtherErasure, done_by
@@ -41,12 +42,10 @@ from services.his_bridge.requests import (
     BILL,
     acknowledgement_faults,
     answer,
-    foreign_token,
     next_token,
     not_a_name,
     page_size,
     page_size_faults,
-    position,
     recipient_of,
     resume_token,
 )
@@ -146,7 +145,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         hospital = self._parent(request.parent, faults)
         kind = f"bills {current_tenant().key} {request.parent} {request.delivery_state}"
         size = page_size(request.page_size, MOST_ON_PAGE)
-        after = position(request.page_token, kind)
+        after = number_in(request.page_token, kind)
         delivery = _STATES[request.delivery_state]
         shown = await self._queries.opened(
             showing.bills_after,
@@ -207,7 +206,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         kind = f"readings {tenant.key} {request.parent} {request.hospital}".rstrip()
         size = page_size(request.page_size, MOST_READINGS_ON_PAGE)
         member = None if named[1] == "-" else named[1]
-        after = position(request.page_token, kind)
+        after = number_in(request.page_token, kind)
         if after > await self._queries.plain(lists.last_number, READINGS):
             # A token kept from before this database was made anew would hide what is in it.
             raise foreign_token()
@@ -239,7 +238,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         if request.parked:
             kind = f"parked {current_tenant().key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
-        after = position(request.page_token, kind)
+        after = number_in(request.page_token, kind)
         query = waiting.parked_after if request.parked else lists.quarantine_after
         rows = await self._queries.opened(query, hospital, after, size)
         return pb.ListQuarantineResponse(
@@ -278,7 +277,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             withheld.withheld_after if request.released else withheld.held_after,
             hospital,
             self._recipient,
-            position(request.page_token, kind),
+            number_in(request.page_token, kind),
             page_size(request.page_size, MOST_ON_PAGE),
             self._now_us(),
         )
@@ -302,7 +301,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         hospital = self._parent(request.parent, faults, among=among)
         kind = f"features {tenant.key} {request.parent}"
         size = page_size(request.page_size, MOST_ON_PAGE)
-        after = position(request.page_token, kind)
+        after = number_in(request.page_token, kind)
         student = recipient_of(tenant)
         if student is None:  # no consent can name them
             return pb.ListClinicalFeaturesResponse()

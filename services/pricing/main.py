@@ -123,7 +123,7 @@ async def run(settings: PricingSettings) -> None:
             now_us=now_us,
         )
         key = load_or_make_key(study_pseudonym_key_file(state))
-        studies = StudyServicer(database, StudyReadings(database, keys), key)
+        studies = StudyServicer(database, StudyReadings(database, keys), key, now_us=now_us)
         add_studies = study_pb2_grpc.add_StudyServiceServicer_to_server
         add = pricing_pb2_grpc.add_PricingServiceServicer_to_server
         add_tariffs = registry_pb2_grpc.add_TariffServiceServicer_to_server

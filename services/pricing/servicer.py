@@ -6,7 +6,6 @@ Decides no price and judges no month itself.
 from __future__ import annotations
 
 import functools
-import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -29,9 +28,8 @@ from services.common.grpc_edge import (
     Violation,
     invalid,
     not_found,
-    page_token,
-    parse_page_token,
 )
+from services.common.page_tokens import number_in, page_token
 from services.common.request_id import request_id_faults
 from services.common.sealing.erasures import OtherErasure, done_by
 from services.pricing import messages
@@ -356,12 +354,9 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             raise invalid(violations)
         tenant = current_tenant()
         kind = f"coach tasks {tenant.key} {request.parent}"
-        position = parse_page_token(request.page_token, kind) or "0"
-        if not re.fullmatch(r"[0-9]{1,18}", position, re.ASCII):
-            text = "not a page token of this list; start again without one"
-            raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
+        after = number_in(request.page_token, kind)
         size = min(request.page_size or USUAL_PAGE, MOST_ON_PAGE)
-        tasks = await self._run(self._readings.tasks_after, tenant, member[1], int(position), size)
+        tasks = await self._run(self._readings.tasks_after, tenant, member[1], after, size)
         return pb.ListCoachTasksResponse(
             tasks=[messages.coach_task(task) for task in tasks],
             next_page_token=page_token(kind, str(tasks[-1].id)) if tasks.more else "",

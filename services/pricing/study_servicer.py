@@ -23,13 +23,16 @@ from services.common.database import Database
 from services.common.grpc_edge import Violation, invalid
 from services.pricing.core.readings import Fasting, Provenance
 from services.pricing.storage.readings import Kept
-from services.pricing.storage.studies import Portion, Read, StudyReadings
+from services.pricing.storage.studies import Most, Portion, Read, StudyReadings
 
 FULL_NAME = "lipei.pricing.v1.StudyService"
 Context = grpc.aio.ServicerContext[Any, Any]
 _NAME_BYTES = 16
 # Members a batch, of a hundred readings each a message of about a megabyte.
 BATCH = 100
+# Revisions of readings a batch, unless one member alone has more: who measures at home several
+# times a day has thousands, and what a caller may receive at once is 64 MiB.
+READINGS_AT_ONCE = 20_000
 _PROVENANCES = {
     one: reading_pb2.ReadingProvenance.Value(f"READING_PROVENANCE_{one}") for one in Provenance
 }
@@ -47,36 +50,46 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
     """Holds no state of its own."""
 
     def __init__(
-        self, database: Database, store: StudyReadings, key: bytes, *, batch: int = BATCH
+        self,
+        database: Database,
+        store: StudyReadings,
+        key: bytes,
+        *,
+        now_us: Callable[[], int],
+        batch: int = BATCH,
+        readings: int = READINGS_AT_ONCE,
     ) -> None:
         """`key` makes the names of people in studies; claims has the same, and seals with it."""
         self._database = database
         self._store = store
         self._key = key
         self._seal = StudySeal(key)
-        self._batch = batch
+        self._now_us = now_us
+        self._most = Most(members=batch, readings=readings)
 
     async def ExportReadings(
         self, request: pb.ExportReadingsRequest, context: Context
     ) -> AsyncIterator[pb.ExportReadingsResponse]:
         """The readings of those of the people who have any, batch by batch."""
-        before = asked_study(request.study, request.before_date)
+        before = asked_study(request.study, request.before_date, now_us=self._now_us())
         tenant = current_tenant()
         tenant.required_insurer()
         _check_people(request.people)
         wanted = {one.hex() for one in request.people}
         before_us = int(datetime.combine(before, time.min, UTC).timestamp()) * 1_000_000
-        name = study_names(self._key, tenant, request.study)
+        name = study_names(self._key, tenant, request.study, before)
         sealed_for = f"{tenant.key} {request.study} {request.before_date}"
+        # A token of claims is none here, though both seal under one key.
+        pages = f"{sealed_for} readings"
         named = b"".join(request.people)
         self._seal.check_grant(sealed_for, named, request.grant)
-        after = self._seal.position(sealed_for, request.page_token)
+        after = self._seal.position(pages, request.page_token)
 
         def is_wanted(token: str) -> bool:
             return name("person", token) in wanted
 
         def portion() -> Portion:
-            return self._store.portion(tenant, is_wanted, before_us, after, self._batch)
+            return self._store.portion(tenant, is_wanted, before_us, after, self._most)
 
         while True:
             found = await self._database.run(portion)
@@ -87,7 +100,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
                 note_name(person, f"members/{one.token}/studies/{request.study}")
                 note_owner(person, tenant.key)
             if found.last:
-                answer.next_page_token = self._seal.page_token(sealed_for, found.last)
+                answer.next_page_token = self._seal.page_token(pages, found.last)
             yield answer
             forget_noted()
             if not found.last:

@@ -5,7 +5,6 @@ Trusts no client: content and evidence are judged anew at every step that leads 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Any, ParamSpec, TypeVar
@@ -22,9 +21,8 @@ from services.common.grpc_edge import (
     Violation,
     invalid,
     not_found,
-    page_token,
-    parse_page_token,
 )
+from services.common.page_tokens import number_in, page_token
 from services.pricing import tariff_messages as messages
 from services.pricing.core.evidence import Evidence, evidence_digest, evidence_from
 from services.pricing.core.gates import Gate, all_passed, judge
@@ -396,8 +394,5 @@ def _page(
         violations.append(Violation("page_size", "OUT_OF_RANGE", "must not be negative"))
     if violations:
         raise invalid(violations)
-    position = parse_page_token(request.page_token, kind) or "0"
-    if not re.fullmatch(r"[0-9]{1,18}", position, re.ASCII):
-        text = "not a page token of this list; start again without one"
-        raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
-    return kind, int(position), min(request.page_size or USUAL_PAGE, MOST_ON_PAGE)
+    after = number_in(request.page_token, kind)
+    return kind, after, min(request.page_size or USUAL_PAGE, MOST_ON_PAGE)

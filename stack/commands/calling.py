@@ -18,6 +18,7 @@ from stack.commands.acting import identity_for
 from stack.commands.failing import Failed
 
 __all__ = [
+    "ANOTHER_PERSON",
     "CALL_S",
     "CallFailed",
     "Failed",
@@ -39,6 +40,10 @@ _ADVICE = {
     grpc.StatusCode.DEADLINE_EXCEEDED: "no answer in time; the same command may be repeated",
     grpc.StatusCode.UNIMPLEMENTED: "it runs an older version that cannot do this",
 }
+ANOTHER_PERSON = (
+    "  in a sandbox, as another person: lipei --person NAME ... "
+    "(or set LIPEI_PERSON; docs/operating.md)"
+)
 _ANOTHER_ROLE = frozenset({"ROLE_NOT_ALLOWED", "TENANT_NOT_ALLOWED"})
 
 
@@ -118,7 +123,13 @@ def unknown_hospital(hospital: str, here: Sequence[str]) -> Failed:
 
 def sentences(service: str, fault: RpcFault) -> list[str]:
     """A failed call for a person: what, then every violation and fact on a line of its own."""
-    said = _ADVICE.get(fault.code) or fault.text or fault.reason
+    said = fault.text or fault.reason
+    if fault.code in _ADVICE:
+        # Without a reason it is the wire that speaks, not the service.
+        is_said = fault.text and fault.reason != fault.code.name
+        said = f"{fault.text} [{fault.reason}]" if is_said else _ADVICE[fault.code]
+    elif fault.reason.startswith("SOURCE_"):
+        said += f" [{fault.reason}]"  # the hospital's manual is ordered by these
     if fault.reason in _ANOTHER_ROLE:
         said += " (--as ROLE)"
     lines = [f"{service}: {said}"]
@@ -127,6 +138,8 @@ def sentences(service: str, fault: RpcFault) -> list[str]:
         lines = [f"{service} refused: {count} {'fault' if count == 1 else 'faults'}"]
         lines += [f"  {v.field}: {v.text} [{v.reason}]" for v in fault.violations]
     lines += [f"  {name}: {value}" for name, value in sorted(fault.metadata.items())]
+    if fault.reason == "SAME_PERSON":
+        lines.append(ANOTHER_PERSON)
     if fault.retry_after_s is not None:
         lines.append(f"  try again in {fault.retry_after_s:.1f} s")
     return lines

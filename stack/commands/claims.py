@@ -21,8 +21,9 @@ from lipei.his_bridge.v1.his_bridge_pb2 import GetBillRequest
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1.bill_pb2 import Bill
 from services.common.state import write_private
-from stack.commands import replays, reviews, supplying, what_if
+from stack.commands import pended, replays, reviews, supplying, what_if
 from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
+from stack.commands.claim_acts import Name
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
 from stack.commands.printing import plain, print_json, print_list, print_table, say, word
 from stack.commands.withheld import Withheld, ask
@@ -34,10 +35,10 @@ app = typer.Typer(
 )
 replays.add_to(app)
 what_if.add_to(app)
+pended.add_to(app)
 reviews.add_to(app)
 supplying.add_to(app)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help='"policies/{p}/claims/{c}"')]
 _LARGEST_PAGE = 500
 _SHOWN = 100
 

@@ -27,7 +27,7 @@ from stack.commands.calling import (
     faulty,
     fresh_request_id,
 )
-from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State
+from stack.commands.options import DEFAULT_STATE, AsJson, Hospital, RequestId, State
 from stack.commands.printing import (
     Enum,
     counted,
@@ -46,7 +46,6 @@ from stack.message_file import MessageFile, moment_of, read_messages
 
 app = typer.Typer(no_args_is_help=True, help="Consents: grant, withdraw, show, list, import.")
 
-Hospital = Annotated[str, typer.Argument(metavar="HOSPITAL", help="The hospital's id.")]
 Name = Annotated[
     str,
     typer.Argument(

@@ -14,8 +14,8 @@ from lipei.type.v1 import bill_pb2
 from lipei.type.v1.money_pb2 import Money
 from stack.commands import his_operations, his_pull, his_reconcile, his_replay
 from stack.commands.calling import CALL_S, Failed, calling
-from stack.commands.his_operations import Hospital, id_of, parent_of
-from stack.commands.options import DEFAULT_STATE, AsJson, State
+from stack.commands.his_operations import id_of, parent_of
+from stack.commands.options import DEFAULT_STATE, AsJson, Hospital, State
 from stack.commands.printing import (
     counted,
     money,

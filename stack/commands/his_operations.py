@@ -28,7 +28,7 @@ from services.his_bridge.receiving.opening import CannotListen, tls_context
 from services.his_bridge.trying import is_faulty, told, try_out
 from stack.commands.calling import CallFailed, Failed, calling, content_of, fresh_request_id
 from stack.commands.his_reaching import reached
-from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State, profiles_in
+from stack.commands.options import DEFAULT_STATE, AsJson, Hospital, RequestId, State, profiles_in
 from stack.commands.printing import (
     counted,
     money,
@@ -42,7 +42,6 @@ from stack.commands.printing import (
 )
 from stack.commands.spreadsheet import Encoding, decoded
 
-Hospital = Annotated[str, typer.Argument(metavar="HOSPITAL", help="The hospital's id.")]
 # A source may be slow, and a comparison reads all of it.
 SOURCE_CALL_S = 300.0
 _PAGE = 500

@@ -15,8 +15,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from stack.commands.calling import CALL_S, Failed, calling
-from stack.commands.his_operations import Hospital, id_of, parent_of
-from stack.commands.options import DEFAULT_STATE, State
+from stack.commands.his_operations import id_of, parent_of
+from stack.commands.options import DEFAULT_STATE, Hospital, State
 from stack.commands.printing import console, counted, say, when
 from stack.commands.pulling import ask_for_pull
 

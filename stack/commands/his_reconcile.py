@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Annotated, Any
 
+import grpc
 import typer
 
 from lipei.his_bridge.v1 import operations_pb2 as pb
 from lipei.his_bridge.v1.operations_pb2_grpc import OperationsServiceStub
-from stack.commands.calling import Failed, calling
-from stack.commands.his_operations import SOURCE_CALL_S, Hospital, id_of, parent_of
-from stack.commands.options import DEFAULT_STATE, AsJson, State
+from services.common.refusals import error_of
+from stack.commands.calling import Failed, calling, sentences
+from stack.commands.his_operations import SOURCE_CALL_S, id_of, parent_of
+from stack.commands.options import DEFAULT_STATE, AsJson, Hospital, State
 from stack.commands.printing import (
     counted,
     money,
@@ -67,6 +69,14 @@ def reconcile(
                     raise Failed(
                         f"stopped; what was compared is kept: go on with --from {begin}",
                         exit_code=130,
+                    ) from None
+                except grpc.RpcError as error:
+                    if not answers:
+                        raise
+                    _print(answers)
+                    raise Failed(
+                        *sentences("his_bridge", error_of(error)),
+                        f"what was compared is kept: go on with --from {begin}",
                     ) from None
                 done(1)
     if as_json:

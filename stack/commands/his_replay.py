@@ -11,8 +11,8 @@ from lipei.his_bridge.v1 import operations_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.his_bridge.v1.operations_pb2_grpc import OperationsServiceStub
 from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
-from stack.commands.his_operations import SOURCE_CALL_S, Hospital, id_of, parent_of
-from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State
+from stack.commands.his_operations import SOURCE_CALL_S, id_of, parent_of
+from stack.commands.options import DEFAULT_STATE, AsJson, Hospital, RequestId, State
 from stack.commands.printing import counted, print_json, say, stepwise
 
 # Records of one call: each comes to its end in seconds, and what is done stays done.

@@ -15,6 +15,7 @@ State = Annotated[
     typer.Option("--state", envvar="LIPEI_STATE", help="The state directory of the installation."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+Hospital = Annotated[str, typer.Argument(metavar="HOSPITAL", help="The hospital's id.")]
 RequestId = Annotated[
     str, typer.Option("--request-id", help="Id of this request; a fresh one when absent.")
 ]

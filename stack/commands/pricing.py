@@ -66,7 +66,13 @@ def init(
     folder: Annotated[Path, typer.Argument(help="A folder; made when it is not there.")],
     own: Annotated[
         bool,
-        typer.Option("--own", help="For a book of your own, or exported: no trend is assumed."),
+        typer.Option("--own", help="For a book of your own: no trend is assumed."),
+    ] = False,
+    exported: Annotated[
+        bool,
+        typer.Option(
+            "--exported", help="For a book of export-book: as --own, without coinsurance."
+        ),
     ] = False,
 ) -> None:
     """Write a commented pricing.yaml, and a README that says what will lie beside it.
@@ -78,7 +84,7 @@ def init(
         raise Failed(f"{target} is there already; `lipei pricing check -f {target}` reads it")
     try:
         (folder / "book").mkdir(parents=True, exist_ok=True)
-        target.write_text(template(own=own), "utf-8")
+        target.write_text(template(own=own, exported=exported), "utf-8")
         if not (folder / _README).exists():
             (folder / _README).write_text(_FOLDER, "utf-8")
     except OSError as error:

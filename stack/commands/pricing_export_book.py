@@ -84,6 +84,7 @@ _LAST_SECOND = time(23, 59, 59)
 _LAST_ZONE = timedelta(hours=14)
 # What a call ends with that was under way for long.
 _ENDS = (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
+_NOT_GRANTED = "STUDY_NOT_GRANTED"
 _FASTING = {
     reading_pb2.FASTING_STATUS_UNSPECIFIED: "UNKNOWN",
     reading_pb2.FASTING_STATUS_FASTING: "FASTING",
@@ -131,26 +132,30 @@ def export_book(
     found = opened(file)
     book = settings_of(found, BookSettings)
     folder = _place(found, book)
-    foreign = exported.not_exported(folder)
-    if foreign:
-        text = f"{folder} holds what no export has made ({', '.join(foreign)})"
+    others = exported.not_exported(folder)
+    if others:
+        text = f"{folder} holds what no export has made ({', '.join(others)})"
         raise Failed(f"{text}; name another book.folder")
-    parts = StudyParts(found.folder / _FOLDER)
+    parts = StudyParts(found.folder / _FOLDER, folders=(_BOOK, _ASIDE, exported.SPILL))
+    aside = parts.folder / _ASIDE
     try:
         with alone(found.folder):
+            exported.put_back(folder, aside)
             study = _begun(parts, study, book.valuation_day)
             with running(found, "export-book", arguments=["--study", study]) as work:
                 counts = _made(parts, state, study, book)
-                made = parts.folder / _BOOK
-                work.outputs += exported.put_in_place(made, folder, parts.folder / _ASIDE)
-                parts.drop()
+                work.outputs += exported.put_in_place(parts.folder / _BOOK, folder, aside)
+            parts.drop()
+    except exported.Foreign as foreign:
+        text = f"{folder} holds what no export has made ({foreign})"
+        raise Failed(f"{text}; take that out, and the same command goes on") from None
     except FolderBusy:
         raise Failed(f"another export works in {found.folder}; wait for its end") from None
     except PartsLost:
         text = f"{parts.folder} lacks parts of the export under way, or holds others"
         raise Failed(f"{text}; remove the folder and begin anew") from None
     except OSError as error:
-        text = f"{error.filename or found.folder}: {error.strerror or 'cannot be written'}"
+        text = f"{error.filename or found.folder}: {error.strerror or error}"
         raise Failed(f"{text}; once that is mended, the same command goes on") from None
     _say(found, folder, counts)
 
@@ -192,18 +197,18 @@ def _made(parts: StudyParts, state: Path, study: str, book: BookSettings) -> Cou
     try:
         with calling(state, "claims", _ROLE, purpose=PURPOSE) as channel:
             _fetch_people(parts, PeopleStub(channel), study, before)
-        if not exported.is_finished(made):
+        told = {"study": study, "before": before.isoformat(), "zone": book.zone}
+        if not exported.is_finished(made, told):
             people = [bytes.fromhex(one.person) for one in _people(parts)]
             for start in range(0, len(people), NAMED_AT_ONCE):
                 named = people[start : start + NAMED_AT_ONCE]
                 _fetch_readings(parts, state, study, before, start // NAMED_AT_ONCE, named)
-            told = {"study": study, "before": before.isoformat()}
-            _write(parts, made, {**told, "zone": book.zone}, _left_out(parts))
+            _write(parts, made, told, _left_out(parts))
         _confirmed(parts, state, study, before)
     except CallFailed as failed:
         foreign = any(one.reason == "FOREIGN_PAGE_TOKEN" for one in failed.fault.violations)
         # Under another key than before, all names are others.
-        if foreign or failed.fault.reason in {"POPULATION_CHANGED", "STUDY_NOT_GRANTED"}:
+        if foreign or failed.fault.reason in {"POPULATION_CHANGED", _NOT_GRANTED}:
             parts.drop()
             text = "what was fetched is dropped: the same command begins anew"
             raise Failed(*failed.lines, text) from None
@@ -253,7 +258,7 @@ def _fetch_people(parts: StudyParts, stub: PeopleStub, study: str, before: date)
         )
         return iter(stub.ExportPeople(request, timeout=_LONGEST_S))
 
-    _follow(parts, _PEOPLE, people_pb.ExportPeopleResponse, "people", ask)
+    follow(parts, _PEOPLE, people_pb.ExportPeopleResponse, "people", ask)
 
 
 def _fetch_readings(
@@ -281,12 +286,12 @@ def _fetch_readings(
             )
             return iter(stub.ExportReadings(request, timeout=_LONGEST_S))
 
-        _follow(
+        follow(
             parts, f"{_READINGS}-{number:03d}", readings_pb.ExportReadingsResponse, "readings", ask
         )
 
 
-def _follow(
+def follow(
     parts: StudyParts, kind: str, of: type[Any], what: str, ask: Callable[[str], Iterator[Any]]
 ) -> None:
     """Keep every answer from the last one kept on; a connection that ends is made anew."""
@@ -301,7 +306,10 @@ def _follow(
                     last = answer
                     bar.update(task, completed=answer.done, total=answer.total)
             except grpc.RpcError as error:
-                if last is before or error_of(error).code not in _ENDS:
+                fault = error_of(error)
+                # A grant that ends under way, as when a clock is set, is asked for anew.
+                goes_on = fault.code in _ENDS or fault.reason == _NOT_GRANTED
+                if last is before or not goes_on:
                     raise
 
 
@@ -438,8 +446,12 @@ def _say(file: PricingFile, folder: Path, left_out: Counter[str]) -> None:
     if not rows["claims"]:
         say(f"no claims: none was decided and came in before {before}; see book.valuation_day")
     few = exported.few_alike(folder)
-    if few:
-        say(f"people who share birth, sex and conditions with fewer than four others: {few:,}")
+    for number, what in (
+        (few.conditions, "birth, sex and conditions"),
+        (few.cover, "birth, sex, conditions and days of cover"),
+    ):
+        if number:
+            say(f"people who share {what} with fewer than four others: {number:,}")
     if not rows["readings"]:
         say("no readings: nobody has any")
     say_next(f"lipei pricing check -f {file.path}", f"lipei pricing study -f {file.path}")

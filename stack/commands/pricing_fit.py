@@ -14,7 +14,7 @@ from services.common.money import grouped_minor
 from services.pricing.core.tariff import E4, MILLION, factor_text
 from services.pricing.fitting import run_card
 from services.pricing.fitting.book_settings import BookSettings
-from services.pricing.fitting.models.fit_result import Fit, FitWarning, cell_title
+from services.pricing.fitting.models.fit_result import Fit, FitWarning, ModelFit, cell_title
 from services.pricing.fitting.models.refusal import FitRefused
 from services.pricing.fitting.models.settings import FitSettings
 from services.pricing.fitting.selection.basis import level_of
@@ -212,7 +212,8 @@ def _survived(lived: Survival) -> Table:
 
 def _causes(fitted: Fit) -> Table:
     base = f"base a year, {fitted.currency}"
-    columns = ("cause", "claims", "claims of 0", "segments", "cells", "dispersion", base, "tables")
+    judged = ("dispersion", "of amounts", "clustered / naive")
+    columns = ("cause", "claims", "claims of 0", "segments", "cells", *judged, base, "tables")
     made = table(*columns, right=columns[1:])
     for cause in fitted.causes:
         frequency = cause.frequency
@@ -226,12 +227,19 @@ def _causes(fitted: Fit) -> Table:
                     f"{frequency.rows:,}",
                     f"{frequency.cells:,}",
                     f"{frequency.pearson_dispersion:.2f}",
+                    f"{cause.severity.pearson_dispersion:.2f}",
+                    f"{_wider(frequency):.2f}",
                     grouped_minor(round(cause.base_e4 / E4), fitted.currency),
                     str(len(cause.tables)),
                 )
             ],
         )
     return made
+
+
+def _wider(model: ModelFit) -> float:
+    """How many times too small the naive error of a model is, where it is most at fault."""
+    return max(one.se_clustered / one.se_naive for one in model.coefficients)
 
 
 def scaled(fitted: Fit) -> Iterable[str]:

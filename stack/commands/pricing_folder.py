@@ -26,8 +26,11 @@ PricingPath = Annotated[
     typer.Option("--file", "-f", help="The pricing.yaml; what it makes lies beside it."),
 ]
 DEFAULT = Path(NAME)
-# What they write tells of single people: files are 0600, their folders 0700.
-_OF_PEOPLE = frozenset({"export-book", "study"})
+# What they write tells of single people: files are 0600, their folders 0700. A book, a study and a
+# renewal have a row each; a cell of one claim has that claim's amount, and so do the fit, the
+# workbook and the report that show it; a step of a survival curve is the day of somebody's claim.
+# A tariff and its memo are made to be filed, and keep the rights that new files have.
+_OF_PEOPLE = frozenset({"export-book", "study", "fit", "evaluate", "select", "report", "renew"})
 
 
 def opened(path: Path) -> PricingFile:
@@ -86,7 +89,7 @@ def running(
         at=datetime.now(UTC),
     )
     work = Running()
-    with _for_the_owner() if command in _OF_PEOPLE else contextlib.nullcontext():
+    with for_the_owner() if command in _OF_PEOPLE else contextlib.nullcontext():
         yield work
         card = run_card.finish(
             file.folder,
@@ -101,7 +104,7 @@ def running(
 
 
 @contextlib.contextmanager
-def _for_the_owner() -> Iterator[None]:
+def for_the_owner() -> Iterator[None]:
     """What is made meanwhile nobody else may read."""
     before = os.umask(0o077)
     try:

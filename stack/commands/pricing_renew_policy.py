@@ -17,8 +17,19 @@ from services.pricing.core.tariff import MILLION, Collar
 from stack.commands.calling import Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
 from stack.commands.pricing_handover import certified_day, hand_over_one, successor_of
-from stack.commands.quote import features_of, print_quote
-from stack.commands.readings import DEFAULT_ZONE, ExpiringStartDate, TimeZone, participation
+from stack.commands.quote import (
+    CreditMember,
+    CreditProgramme,
+    Features,
+    features_of,
+    print_quote,
+)
+from stack.commands.readings import (
+    DEFAULT_ZONE,
+    ExpiringStartDate,
+    TimeZone,
+    participation_if_any,
+)
 from stack.commands.withheld import ask
 
 
@@ -62,16 +73,9 @@ def policy(  # noqa: PLR0913, PLR0917 - one parameter per option of the command 
             help="Without a manifest, where the tariff states none or a narrower one holds.",
         ),
     ] = "",
-    feature: Annotated[
-        list[str] | None,
-        typer.Option("--feature", metavar="NAME=VALUE", help="Repeat per feature."),
-    ] = None,
-    member: Annotated[
-        str, typer.Option("--member", help="Token of the member whose readings count.")
-    ] = "",
-    programme: Annotated[
-        str, typer.Option("--programme", help='"{programme}" or "{programme}@sha256:{hash}"')
-    ] = "",
+    feature: Features = None,
+    member: CreditMember = "",
+    programme: CreditProgramme = "",
     time_zone: TimeZone = DEFAULT_ZONE,
     expiring_start_date: ExpiringStartDate = "",
     hand_over: Annotated[
@@ -97,8 +101,6 @@ def policy(  # noqa: PLR0913, PLR0917 - one parameter per option of the command 
     readings may earn a credit and an outcome tier; with --hand-over claims gets the tier, with next
     year's policy. Nothing else changes a policy.
     """
-    if bool(member) != bool(programme):
-        raise Failed("--member and --programme go together", exit_code=2)
     if (manifest is None) != bool(tariff) or (manifest and collar):
         text = "give --manifest, or --tariff and, where the tariff states none, --collar"
         raise Failed(text, exit_code=2)
@@ -115,9 +117,7 @@ def policy(  # noqa: PLR0913, PLR0917 - one parameter per option of the command 
         tariff=tariff,
         start_date=start_date,
         features=features_of(feature or []),
-        participation=participation(member, programme, time_zone, expiring_start_date)
-        if member
-        else None,
+        participation=participation_if_any(member, programme, time_zone, expiring_start_date),
     )
     if collar:
         request.collar.CopyFrom(_stated(collar))

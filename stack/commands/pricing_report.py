@@ -29,13 +29,13 @@ from stack.commands.printing import console, counted, progress_bar, say
 if TYPE_CHECKING:
     from pandas import DataFrame
 
+    from services.pricing.fitting.models.survival_files import Survival
     from services.pricing.fitting.pricing_file import PricingFile
     from services.pricing.fitting.renewal.dislocation import Dislocation
 
 T = TypeVar("T")
 
 FOLDER = "report"
-_CHAPTERS = 8
 _REGION = "region"
 _MOVED = Path("renewal", "dislocation.json")
 
@@ -48,7 +48,8 @@ def report(file: PricingPath = DEFAULT) -> None:
     """
     from services.pricing.fitting.models import files  # noqa: PLC0415 - pandas and glum are heavy
     from services.pricing.fitting.models.refusal import FitRefused  # noqa: PLC0415 - heavy
-    from services.pricing.fitting.report.contents import Inputs, sections  # noqa: PLC0415 - heavy
+    from services.pricing.fitting.models.survival_files import Survival  # noqa: PLC0415 - heavy
+    from services.pricing.fitting.report.contents import CHAPTERS, Inputs, sections  # noqa: PLC0415 - heavy
     from services.pricing.fitting.report.scoring import scored  # noqa: PLC0415 - heavy
     from services.pricing.fitting.report.writing import write_report  # noqa: PLC0415 - heavy
 
@@ -67,12 +68,14 @@ def report(file: PricingPath = DEFAULT) -> None:
             text = f"{chosen_file} is of another fit; `lipei pricing select -f {found.path}` again"
             raise Failed(text, exit_code=2)
         moved = _moved(found, fit_file, selection)
+        survival = _read(fit_file.with_name(files.SURVIVAL), Survival)
         inputs = [fit_file, *files.inputs(found.folder / "study")]
+        inputs += [fit_file.with_name(files.SURVIVAL)] if survival is not None else []
         inputs += [chosen_file] if selection is not None else []
         inputs += [found.folder / _MOVED] if moved is not None else []
         out = console()
         with running(found, "report", inputs=inputs) as run, progress_bar(out) as bar:
-            task = bar.add_task("chapters", total=_CHAPTERS)
+            task = bar.add_task("chapters", total=CHAPTERS)
             judged = scored(experience, fit, settings, selection)
             made = sections(
                 Inputs(
@@ -81,24 +84,26 @@ def report(file: PricingPath = DEFAULT) -> None:
                     fit=fit,
                     selection=selection,
                     dislocation=moved,
+                    survival=survival,
                     region=_REGION,
                 ),
                 lambda _name: bar.advance(task),
             )
             pages = write_report(
                 found.folder / FOLDER,
-                list(made),
+                made,
                 title=f"Validation report: {found.path.absolute().parent.name}",
                 facts=[
                     ("fit", fit.run_card),
                     ("experience", fit.book),
+                    *_basis(found),
                     ("currency", fit.currency),
                     ("selection", "none" if selection is None else _told(selection)),
                 ],
                 currency=fit.currency,
                 synthetic=fit.synthetic,
             )
-            paths = [*pages, _validated(found.folder, fit_file, chosen_file, judged)]
+            paths = [*pages, _validated(found.folder, fit_file, chosen_file, judged, survival)]
             run.outputs += paths
             run.synthetic = fit.synthetic
     except FitRefused as refused:
@@ -129,13 +134,12 @@ def _moved(found: PricingFile, fit_file: Path, selection: Selection | None) -> D
     return None
 
 
-def _validated(folder: Path, fit_file: Path, chosen_file: Path, judged: DataFrame) -> Path:
+def _validated(
+    folder: Path, fit_file: Path, chosen_file: Path, judged: DataFrame, survival: Survival | None
+) -> Path:
     """Write what was found on what was held out, for the memo; its file."""
-    from services.pricing.fitting.models.files import SURVIVAL  # noqa: PLC0415 - heavy
-    from services.pricing.fitting.models.survival_files import Survival  # noqa: PLC0415 - heavy
     from services.pricing.fitting.report import validation  # noqa: PLC0415 - heavy
 
-    survival = _read(fit_file.with_name(SURVIVAL), Survival)
     made = validation.Validated(
         fit_sha256=digest(fit_file),
         selection_sha256=digest(chosen_file) if chosen_file.is_file() else None,
@@ -170,6 +174,22 @@ def _selected(evidence: Evidence) -> dict[tuple[str, str, str], int]:
         for table in cause.tables
         for cell in table.cells
     }
+
+
+def _basis(found: PricingFile) -> list[tuple[str, str]]:
+    """What the experience was brought to, as study/study.json says; nothing where there is none."""
+    from services.pricing.fitting.experience import made_from, writing  # noqa: PLC0415 - heavy
+
+    study = _read(found.folder / writing.FOLDER / made_from.FILE, dict)
+    if study is None or not study.keys() >= {"settings", "book"}:
+        return []
+    settings = study["settings"]
+    return [
+        ("valuation day", study["book"]["valuation_day"]),
+        ("studied", f"from {settings['first_day']} to before {settings['after_day']}"),
+        ("trend", f"{settings['trend_source'] or 'none'}, to {settings['trend_to_day']}"),
+        ("late reporting", settings["development_source"]),
+    ]
 
 
 def _read(path: Path, kind: type[T]) -> T | None:

@@ -38,6 +38,7 @@ from stack.commands.pricing_fit import refuse_other_fit
 from stack.commands.pricing_folder import (
     DEFAULT,
     PricingPath,
+    for_the_owner,
     opened,
     running,
     say_next,
@@ -85,8 +86,11 @@ def select(
     all_rows = cells.rows_of(fitted, previous)
     target, book = found.folder / SELECTION, found.folder / WORKBOOK
     if fresh or not book.exists():
-        book.parent.mkdir(exist_ok=True)
-        book.write_bytes(workbook.workbook_bytes(fitted, fit_sha256, all_rows, bounds))
+        content = workbook.workbook_bytes(fitted, fit_sha256, all_rows, bounds)
+        with for_the_owner():
+            book.parent.mkdir(exist_ok=True)
+            book.unlink(missing_ok=True)  # one of before may be open to others
+            book.write_bytes(content)
     # The workbook is an input, also of its first run: a rerun must not overwrite somebody's choice.
     with running(found, "select", inputs=[found.folder / FIT, book]) as work:
         chosen = _in_workbook(found, fitted, fit_sha256, previous, "nothing was selected")

@@ -276,7 +276,8 @@ def _print_cause(one: CauseStudy, currency: str) -> None:
     made = table(*columns, right=columns)
     for cover in one.elimination.itertuples(index=False):
         limit = "none" if cover.limit == float("inf") else said(cover.limit)
-        numbers = (f"{cover.frequency:.4f}", f"{cover.severity:.4f}", f"{cover.eliminated:.2%}")
+        gone = f"{cover.eliminated:.2%}".replace("nan%", "unknown")
+        numbers = (f"{cover.frequency:.4f}", f"{cover.severity:.4f}", gone)
         rows(made, [(said(cover.deductible), limit, str(cover.calendar_year), *numbers)])
     print_table(made)
     counts = ("above", "of loss", "capped premium", "load", "capped CV", "load error")

@@ -21,11 +21,21 @@ from stack.commands.readings import (
     DEFAULT_ZONE,
     ExpiringStartDate,
     TimeZone,
-    participation,
+    participation_if_any,
     show_incentive,
 )
 from stack.commands.withheld import WITHHELD, Withheld, ask
 
+Features = Annotated[
+    list[str] | None,
+    typer.Option("--feature", metavar="NAME=VALUE", help="Repeat per feature."),
+]
+CreditMember = Annotated[
+    str, typer.Option("--member", help="Token of the member whose readings count.")
+]
+CreditProgramme = Annotated[
+    str, typer.Option("--programme", help='"{programme}" or "{programme}@sha256:{hash}"')
+]
 _E4 = 10_000  # steps count in 1/10,000 of the minor unit
 
 
@@ -33,17 +43,10 @@ def quote(  # noqa: PLR0913, PLR0917 - one parameter per option of the command l
     context: typer.Context,
     tariff: Annotated[str, typer.Argument(help='"{tariff}" or "{tariff}@sha256:{hash}"')],
     start_date: Annotated[str, typer.Option("--start-date", help="First day, YYYY-MM-DD.")],
-    feature: Annotated[
-        list[str] | None,
-        typer.Option("--feature", metavar="NAME=VALUE", help="Repeat per feature."),
-    ] = None,
+    feature: Features = None,
     policy: Annotated[str, typer.Option("--policy", help="The policy that it is for.")] = "quote",
-    member: Annotated[
-        str, typer.Option("--member", help="Token of the member whose readings count.")
-    ] = "",
-    programme: Annotated[
-        str, typer.Option("--programme", help='"{programme}" or "{programme}@sha256:{hash}"')
-    ] = "",
+    member: CreditMember = "",
+    programme: CreditProgramme = "",
     time_zone: TimeZone = DEFAULT_ZONE,
     expiring_start_date: ExpiringStartDate = "",
     request_id: RequestId = "",
@@ -55,17 +58,13 @@ def quote(  # noqa: PLR0913, PLR0917 - one parameter per option of the command l
 
     With --member and --programme the member's readings may earn a credit.
     """
-    if bool(member) != bool(programme):
-        raise Failed("--member and --programme go together", exit_code=2)
     request = pb.QuotePremiumRequest(
         request_id=fresh_request_id(request_id),
         parent=f"policies/{policy.removeprefix('policies/')}",
         tariff=tariff,
         start_date=start_date,
         features=features_of(feature or []),
-        participation=participation(member, programme, time_zone, expiring_start_date)
-        if member
-        else None,
+        participation=participation_if_any(member, programme, time_zone, expiring_start_date),
     )
     with calling(state, "pricing", "chief_actuary") as channel:
         given, held_back = ask(PricingServiceStub(channel).QuotePremium, request)

@@ -13,7 +13,7 @@ from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from lipei.type.v1 import reading_pb2
 from stack import chinese
-from stack.commands.calling import CALL_S, calling, content_of, fresh_request_id
+from stack.commands.calling import CALL_S, Failed, calling, content_of, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Language, State
 from stack.commands.printing import (
     plain,
@@ -186,6 +186,18 @@ def participation(
         time_zone=time_zone,
         expiring_start_date=expiring_start_date,
     )
+
+
+def participation_if_any(
+    member: str, programme: str, time_zone: str, expiring_start_date: str
+) -> pb.Participation | None:
+    """The same where it may be left out; None without member and programme.
+
+    Raises: Failed when only one of them is given.
+    """
+    if bool(member) != bool(programme):
+        raise Failed("--member and --programme go together", exit_code=2)
+    return participation(member, programme, time_zone, expiring_start_date) if member else None
 
 
 def show_incentive(

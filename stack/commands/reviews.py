@@ -1,181 +1,18 @@
-"""`lipei claims pended | review | confirm | clear | reverse | ...`: a person's part."""
+"""`lipei claims review | confirm | clear | adjust | reverse | recover | appeal | decide-appeal`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import grpc
 import typer
-from google.protobuf.message import Message
-from rich.console import Console
-from rich.table import Table
 
-from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
+from lipei.claims.v1 import claims_pb2, reason_pb2
 from lipei.claims.v1 import review_pb2 as pb
-from lipei.claims.v1.claims_pb2_grpc import ClaimsServiceStub
-from lipei.claims.v1.review_pb2_grpc import ReviewServiceStub
-from lipei.type.v1.money_pb2 import Money
-from services.common.money import currency_exponent, minor_units, parse_decimal
-from services.common.refusals import RpcFault, error_of
-from stack import chinese
-from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
-from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
-from stack.commands.printing import money, print_json, print_table, rows, say, table, when, word
-from stack.commands.withheld import ask
-from stack.decision_text import decision_tables
-
-Name = Annotated[str, typer.Argument(metavar="NAME", help='"policies/{p}/claims/{c}"')]
-Note = Annotated[str, typer.Option("--note", help="Why; kept sealed.")]
-Revision = Annotated[
-    int,
-    typer.Option("--revision", help="The one that you looked at; without it you are shown one."),
-]
-_PAGE = 500
-# What bears an amount while a fact of it is awaited.
-_WAITING = (reason_pb2.REASON_FACT_MISSING, reason_pb2.REASON_SUSPECTED_DUPLICATE)
-_NEXT = {
-    claims_pb2.CLAIM_STATE_PENDED_REVIEW: "lipei claims review {name} --accept",
-    claims_pb2.CLAIM_STATE_PENDED_INFO: "lipei claims supply {name}",
-    claims_pb2.CLAIM_STATE_PENDED_FRAUD: "lipei claims clear {name}",
-    claims_pb2.CLAIM_STATE_PAYABLE: "lipei claims show {name}   (the payout run pays it)",
-    claims_pb2.CLAIM_STATE_RECOVERY_OPEN: "lipei claims recover {name}",
-    claims_pb2.CLAIM_STATE_APPEALED: "lipei claims decide-appeal {name} --uphold",
-    claims_pb2.CLAIM_STATE_DENIED: "lipei claims explain {name}",
-    claims_pb2.CLAIM_STATE_UPHELD: "lipei claims explain {name}",
-}
-
-# What a person can do with a claim, by where it stands; elsewhere it waits for no person.
-_OF_DECIDED = ("adjust {name}", "appeal {name}")
-_CAN = {
-    claims_pb2.CLAIM_STATE_PENDED_REVIEW: ("review {name} --accept",),
-    claims_pb2.CLAIM_STATE_PENDED_INFO: ("supply {name}",),
-    claims_pb2.CLAIM_STATE_PENDED_FRAUD: ("clear {name}",),
-    claims_pb2.CLAIM_STATE_PAID: (*_OF_DECIDED, "reverse {name}"),
-    claims_pb2.CLAIM_STATE_DENIED: _OF_DECIDED,
-    claims_pb2.CLAIM_STATE_CLOSED_ZERO: _OF_DECIDED,
-    claims_pb2.CLAIM_STATE_RECOVERY_OPEN: ("recover {name}", "recover {name} --write-off"),
-    claims_pb2.CLAIM_STATE_APPEALED: (
-        "decide-appeal {name} --uphold",
-        "decide-appeal {name} --overturn",
-    ),
-}
-_ACTED_ON = (
-    claims_pb2.CLAIM_STATE_PENDED_REVIEW,
-    claims_pb2.CLAIM_STATE_PENDED_INFO,
-    claims_pb2.CLAIM_STATE_PENDED_FRAUD,
-    claims_pb2.CLAIM_STATE_RECOVERY_OPEN,
-    claims_pb2.CLAIM_STATE_APPEALED,
-)
-
-
-def pended(
-    policy: Annotated[str, typer.Argument(metavar="[POLICY]", help="All when absent.")] = "-",
-    state: State = DEFAULT_STATE,
-    as_json: AsJson = False,
-    lang: Lang = Language.EN,
-) -> None:
-    """List claims that wait for papers or a person, oldest first. Changes nothing."""
-    request = claims_pb2.ListClaimsRequest(
-        parent=f"policies/{policy.removeprefix('policies/')}", page_size=_PAGE, pended=True
-    )
-    found: list[claims_pb2.Claim] = []
-    with calling(state, "claims", "adjuster") as channel:
-        while True:
-            page, _ = ask(ClaimsServiceStub(channel).ListClaims, request)
-            found += page.claims
-            request.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
-    if as_json:
-        print_json(claims_pb2.ListClaimsResponse(claims=found))
-        return
-    print_table(_queue(found, lang))
-    for claim in found:
-        _say_next(claim)
-    if not found:
-        say("nothing waits for a person")
-
-
-def _queue(claims: Iterable[claims_pb2.Claim], lang: Language) -> Table:
-    english = ("claim", "waits", "since (UTC)", "for", "clause", "amount", "days left")
-    headings = [chinese.heading(one, lang) for one in english]
-    return rows(
-        table(*headings, right=headings[5:]),
-        (
-            (
-                claim.name,
-                _waits(claim, lang),
-                when(claim.state_time),
-                awaited_of(claim, lang) or _looked_for(claim, lang),
-                ", ".join(_clauses(claim)),
-                _proposed(claim, lang),
-                str(claim.days_left) if claim.HasField("days_left") else "",
-            )
-            for claim in claims
-        ),
-    )
-
-
-def _waits(claim: claims_pb2.Claim, lang: Language) -> str:
-    more = {"to be confirmed": claim.awaits_confirmation, "to be adjusted": claim.awaits_adjustment}
-    said = [chinese.said(english, lang) for english, holds in more.items() if holds]
-    return ", ".join([chinese.state(claim.state, lang), *said])
-
-
-def _looked_for(claim: claims_pb2.Claim, lang: Language) -> str:
-    """What a person looks for where the engine misses nothing: so only an appeal refers a claim."""
-    if claim.state != claims_pb2.CLAIM_STATE_PENDED_REVIEW:
-        return ""
-    return chinese.said("a person, as the decision was overturned", lang)
-
-
-def _clauses(claim: claims_pb2.Claim) -> list[str]:
-    """The clauses that wait; where none does, those by which the insurer does not bear all."""
-    waiting = [pend.clause for pend in claim.decision.pends]
-    others = (
-        share.clause
-        for line in claim.decision.lines
-        for share in line.shares
-        if share.bearer != decision_pb2.BEARER_INSURER
-    )
-    return list(dict.fromkeys(waiting or others))
-
-
-def _proposed(claim: claims_pb2.Claim, lang: Language) -> str:
-    """The benefit as it is proposed; with all that waiting lines might add, an upper bound."""
-    decided = claim.decision
-    waits = sum(
-        share.amount.minor_units
-        for line in decided.lines
-        for share in line.shares
-        if share.reason in _WAITING and share.bearer != decision_pb2.BEARER_INSURER
-    )
-    if not waits:
-        return money(decided.benefit)
-    most = Money(
-        currency_code=decided.benefit.currency_code,
-        minor_units=decided.benefit.minor_units + waits,
-    )
-    return f"{chinese.said('up to', lang)} {money(most)}"
-
-
-def awaited_of(claim: claims_pb2.Claim, lang: Language) -> str:
-    """All that a claim waits for, each fact once with its lines."""
-    lines: dict[str, list[int]] = {}
-    for pend in claim.decision.pends:
-        lines.setdefault(pend.awaits, []).extend([pend.line] if pend.line else [])
-    return "; ".join(_of_lines(awaits, found, lang) for awaits, found in lines.items())
-
-
-def _of_lines(awaits: str, lines: Sequence[int], lang: Language) -> str:
-    what = chinese.awaited(awaits, lang)
-    if not lines:
-        return what
-    head = chinese.said("line" if len(lines) == 1 else "lines", lang)
-    return f"{head} {', '.join(map(str, lines))}: {what}"
+from stack.commands.calling import Failed
+from stack.commands.claim_acts import Name, Note, Revision, act, claim_at, minor
+from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State
+from stack.commands.printing import money
 
 
 def review(  # noqa: PLR0913, PLR0917 -- an option each
@@ -260,18 +97,6 @@ def clear(
     """Clear a suspicion: the claim goes on to an adjuster."""
     request = pb.ClearSuspicionRequest(name=name, note=note)
     act("ClearSuspicion", request, "senior_adjuster", revision, request_id, state, as_json)
-
-
-def minor(text: str, currency: str, option: str) -> int:
-    """The minor units of an option's amount in major ones.
-
-    Raises: Failed when it is none.
-    """
-    try:
-        places = currency_exponent(currency)
-        return minor_units(parse_decimal(text, places=places, what="it"), currency)
-    except ValueError as error:
-        raise Failed(f"{option}: {error}", exit_code=2) from None
 
 
 def adjust(
@@ -384,113 +209,8 @@ def decide_appeal(
     act("DecideAppeal", request, "senior_adjuster", revision, request_id, state, as_json)
 
 
-def act(
-    rpc: str,
-    request: Any,
-    role: str,
-    revision: int,
-    request_id: str,
-    state: Path,
-    as_json: bool,
-) -> None:
-    """Do it with the claim as it was looked at, and say how it stands and what comes next."""
-    request.request_id = fresh_request_id(request_id)
-    request.revision = _looked_at(request.name, state, role) if revision < 0 else revision
-    with calling(state, "claims", role) as channel:
-        call: Callable[..., Message] = getattr(ReviewServiceStub(channel), rpc)
-        try:
-            answer: Any = call(request, timeout=CALL_S)
-        except grpc.RpcError as error:
-            raise _told(request.name, error_of(error)) or error from None
-    if as_json:
-        print_json(answer)
-        return
-    claim: claims_pb2.Claim = answer.claim
-    stands, benefit = word(claims_pb2.ClaimState, claim.state), money(claim.decision.benefit)
-    say(f"{claim.name}: {stands}, benefit {benefit}{_to_recover(claim)}")
-    if claim.state == claims_pb2.CLAIM_STATE_PENDED_INFO:
-        say(f"still awaited: {awaited_of(claim, Language.EN)}")
-    _say_next(claim)
-
-
-def _told(name: str, fault: RpcFault) -> Failed | None:
-    """Where a claim stands that cannot do what was asked, and what can be done with it instead."""
-    if fault.reason == "SAME_PERSON":
-        return Failed(
-            f"{name}: {fault.text}",
-            "  in a sandbox, as another person: lipei --person NAME claims ... "
-            "(or set LIPEI_PERSON; docs/operating.md)",
-        )
-    if fault.reason not in {"WRONG_STATE", "CLAIM_CHANGED"}:
-        return None
-    stands = claims_pb2.ClaimState.Value(fault.metadata["state"])
-    known = _CAN.get(stands, ("show {name}",))
-    return Failed(
-        f"{name}: {fault.text}",
-        f"  it is {word(claims_pb2.ClaimState, stands)}, at revision {fault.metadata['revision']}",
-        *(f"  what can be done: lipei claims {one.format(name=name)}" for one in known),
-    )
-
-
-def _to_recover(claim: claims_pb2.Claim) -> str:
-    """What is to come back, where anything is."""
-    return f", {money(claim.recoverable)} to be recovered" if claim.recoverable.minor_units else ""
-
-
-def _looked_at(name: str, state: Path, role: str) -> int:
-    """Show the claim that would be acted on, and ask; its revision.
-
-    Raises: Failed where nobody can be asked: what is done blindly names a revision that was seen.
-    """
-    with calling(state, "claims", role) as channel:
-        wanted = claims_pb2.GetClaimRequest(name=name)
-        answer, held_back = ask(ClaimsServiceStub(channel).GetClaim, wanted)
-    claim = answer.claim
-    withheld = held_back.below("claim")
-    shown = decision_tables(
-        claim, Language.EN, with_history=False, withheld=withheld, sections=answer.sections
-    )
-    errors = Console(stderr=True, highlight=False)
-    for part in shown:
-        if isinstance(part, str):
-            errors.print(part, markup=False, soft_wrap=True)
-        else:
-            print_table(part, errors)
-    if not sys.stdin.isatty():
-        raise Failed(
-            "nothing was done: nobody could be asked whether this is the claim that is meant",
-            f"repeat the command with --revision {claim.revision}",
-            exit_code=2,
-        )
-    typer.confirm("Act on the claim as it stands here?", abort=True, err=True)
-    return claim.revision
-
-
-def claim_at(name: str, state: Path, role: str) -> claims_pb2.Claim:
-    """The claim as a role is shown it."""
-    with calling(state, "claims", role) as channel:
-        stub = ClaimsServiceStub(channel)
-        found: claims_pb2.Claim = stub.GetClaim(
-            claims_pb2.GetClaimRequest(name=name), timeout=CALL_S
-        ).claim
-        return found
-
-
-def _say_next(claim: claims_pb2.Claim) -> None:
-    """Name the next command, with the revision that was shown where it acts on the claim."""
-    known = _NEXT.get(claim.state, "lipei claims show {name}")
-    who = ""
-    if claim.awaits_confirmation:
-        known, who = "lipei claims confirm {name}", "   (somebody else)"
-    if claim.awaits_adjustment and not claim.awaits_confirmation:
-        known = "lipei claims adjust {name}"
-    if claim.state in _ACTED_ON or claim.awaits_adjustment:
-        known += f" --revision {claim.revision}"
-    say(f"next: {known.format(name=claim.name)}{who}")
-
-
 def add_to(app: typer.Typer) -> None:
     """Add the commands to `lipei claims`."""
-    for command in (pended, review, confirm, clear, adjust, reverse, recover, appeal):
+    for command in (review, confirm, clear, adjust, reverse, recover, appeal):
         app.command()(command)
     app.command("decide-appeal")(decide_appeal)

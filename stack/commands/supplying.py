@@ -15,9 +15,9 @@ from lipei.claims.v1 import review_pb2 as pb
 from lipei.type.v1 import bill_pb2
 from services.claims.plans.code_systems import CODE_SYSTEMS
 from stack.commands.calling import Failed
+from stack.commands.claim_acts import Name, Note, Revision, act, awaited_of, claim_at, minor
 from stack.commands.options import DEFAULT_STATE, AsJson, Language, RequestId, State
 from stack.commands.printing import Enum, word
-from stack.commands.reviews import Name, Note, Revision, act, awaited_of, claim_at, minor
 
 _ROLE = "insurer_intake"
 # What each awaited fact is stated by. The others are the person's, which `policies import` brings.

@@ -8,6 +8,8 @@ import pytest
 
 from lipei.claims.v1 import claims_pb2
 from lipei.type.v1 import bill_pb2
+from services.claims.core.review import DENIALS
+from services.common.settings import KNOWN, KNOWN_PREFIXES, PREFIX
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -58,3 +60,25 @@ def test_the_readme_names_targets_that_exist(name: str) -> None:
     known = set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
     named = set(re.findall(r"\bmake ([a-z][a-z-]*)", (ROOT / name).read_text("utf-8")))
     assert {"demo", "test"} <= named <= known
+
+
+def settings_in(document: str) -> set[str]:
+    """The settings that a document names; `{A,B}` stands for each, `{HOSPITAL}` for anything."""
+    named = set()
+    for written in re.findall(r"\bLIPEI_(?:[A-Z_]|\{[A-Z_,]+\})+", document):
+        before, brace, rest = written.partition("{")
+        inside, _, after = rest.partition("}")
+        endings = inside.split(",") if "," in inside else [""]
+        named |= {f"{before}{ending}{after}" for ending in endings} if brace else {written}
+    return named
+
+
+def test_the_manual_names_every_setting_and_no_other() -> None:
+    named = settings_in((ROOT / "docs" / "operating.md").read_text("utf-8"))
+    assert named == {PREFIX + name for name in (*KNOWN, *KNOWN_PREFIXES)}
+
+
+def test_the_reasons_for_which_a_person_may_deny_a_line_are_listed() -> None:
+    text = (ROOT / "docs" / "life-cycle.md").read_text("utf-8")
+    listed = re.findall(r"`(\w+)`", text.partition("`--reason` is one of ")[2].partition("\n\n")[0])
+    assert sorted(listed) == sorted(reason.name.lower() for reason in DENIALS)

@@ -504,3 +504,9 @@ def test_one_fen_too_many_anywhere_does_not_add_up(what: str) -> None:
     sums = adding_up(decision(**{what: good[what] + 1}), Language.EN)
     assert not sums.holds
     assert " = " not in sums.lines[0]
+
+
+@pytest.mark.parametrize("half", [("--member", "t"), ("--programme", "p")])
+def test_a_credit_is_of_a_member_in_a_programme(half: tuple[str, str]) -> None:
+    typed = lipei("quote", "t", "--start-date", "2026-01-01", *half)
+    assert (typed.code, typed.said) == (2, ["--member and --programme go together"])

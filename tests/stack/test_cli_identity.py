@@ -7,13 +7,16 @@ import os
 import stat
 from pathlib import Path
 
+import grpc
 import pytest
 from cryptography import x509
 
+from services.common.refusals import RpcFault
 from services.common.state import record_address
 from services.common.transport.certificates import FOLDER
 from services.common.transport.names import desk_uri, integration_uri
 from stack.commands.acting import identity_for
+from stack.commands.calling import sentences
 from stack.commands.failing import Failed
 from tests.identities import DOMAIN
 from tests.services.common.access.listening import World, mirror
@@ -206,6 +209,21 @@ def test_the_sandbox_has_a_second_person_who_is_one_in_every_role(
             *("--person", "second", "identity", "token", "adjuster", "--state", state), env=env
         )
         assert (elsewhere.code, "yours says who you are" in elsewhere.err) == (2, True)
+
+
+def test_who_may_not_do_it_alone_is_told_how_another_person_does(state: Path) -> None:
+    (hint,) = (one for one in refusal("SAME_PERSON") if "lipei " in one)
+    option, name, *_ = hint.partition("lipei ")[2].split()
+    assert (option, name) == ("--person", "NAME")
+    # What it says is what the command line takes.
+    bad = lipei(option, "Bo B.", "identity", "token", "adjuster", "--state", state)
+    assert "--person: 1 to 32 of" in bad.err
+    assert not [one for one in refusal("WRONG_STATE") if "--person" in one]
+
+
+def refusal(reason: str) -> list[str]:
+    code = grpc.StatusCode.FAILED_PRECONDITION
+    return sentences("claims", RpcFault(code, reason, "somebody else must", (), None, {}))
 
 
 def test_elsewhere_the_token_comes_from_a_file(

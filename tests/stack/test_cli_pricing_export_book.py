@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
+import socket
 import sqlite3
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -13,21 +18,39 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import grpc
 import pandas as pd
 import pytest
 
 from lipei.claims.v1 import policy_pb2, study_pb2
 from lipei.pricing.v1 import pricing_pb2
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
-from lipei.pricing.v1.study_pb2 import ExportReadingsResponse, StudyReading
+from lipei.pricing.v1.study_pb2 import (
+    ExportReadingsRequest,
+    ExportReadingsResponse,
+    StudyReading,
+)
+from lipei.pricing.v1.study_pb2_grpc import StudyServiceStub
 from lipei.type.v1 import access_pb2, bill_pb2
 from services.common.access.caller import Caller
 from services.common.access.studies import PURPOSE
 from services.common.access.study_tokens import StudySeal
+from services.common.grpc_edge import sync_channel
+from services.common.refusals import error_of
 from services.common.state import record_address
-from services.pricing.fitting.exported import BookWriter, is_finished
-from stack.commands.pricing_export_book import COLUMNS, add_readings, days
-from stack.study_parts import alone
+from services.pricing.fitting.book_settings import BookSettings
+from services.pricing.fitting.exported import (
+    BookWriter,
+    Foreign,
+    few_alike,
+    is_finished,
+    put_in_place,
+)
+from services.pricing.fitting.models.settings import FitSettings
+from services.pricing.fitting.pricing_file import read_pricing_file
+from stack.commands.acting import identity_for
+from stack.commands.pricing_export_book import COLUMNS, add_readings, days, follow
+from stack.study_parts import StudyParts, alone
 from tests.callers import Reads
 from tests.identities import equip, everybody
 from tests.services.claims.given import bill, id_number, imported, policy, publish, submission
@@ -35,13 +58,15 @@ from tests.services.claims.serving import STUDY_KEY, Served, served, token
 from tests.services.pricing.at_hand import DEMO, WOMAN_52
 from tests.services.pricing.process import serving
 from tests.services.pricing.reading_requests import part, recording, weeks
-from tests.stack.typed import Typed, lipei
+from tests.stack.typed import Typed, environ, lipei
 from tests.tenants import of_hospital, of_insurer
 
 CAP = {"LIPEI_PRICING_CREDIT_CAP": "0.05", "LIPEI_PRICING_CREDIT_CAP_SOURCE": "a regulation"}
 FACTS = {name: value for name, value in WOMAN_52.items() if name != "hba1c_percent"}
 CHIEF = frozenset({access_pb2.ROLE_CHIEF_ACTUARY})
-AT_US = int(datetime(2026, 6, 10, tzinfo=UTC).timestamp()) * 1_000_000
+CLAIMED_US, EXPORTED_US = (
+    int(datetime(2026, month, 10, tzinfo=UTC).timestamp()) * 1_000_000 for month in (6, 7)
+)
 MEASURED = ("2025-03", "2025-04")
 BATCH = 7
 
@@ -54,6 +79,7 @@ class Office:
     claims: Served
     pricing: str
     caller: list[Caller]  # the last one calls
+    clock: list[int]  # of claims: the last one is now
     log: Reads
 
     def leaves_of_pricing(self) -> list[dict[str, Any]]:
@@ -82,10 +108,10 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     state = equip(tmp_path_factory.mktemp("state"), sandbox=True)
     (state / "keys").mkdir(mode=0o700, exist_ok=True)
     (state / "keys" / "study_pseudonym.key").write_text(STUDY_KEY.hex())
-    log, caller = Reads(), [of_insurer()]
+    log, caller, clock = Reads(), [of_insurer()], [CLAIMED_US]
     how: dict[str, Any] = {"append": log.append, "caller": lambda: caller[-1], "batch": BATCH}
     with (
-        served(f"sqlite:///{state / 'claims.db'}", clock=lambda: AT_US, **how) as claims,
+        served(f"sqlite:///{state / 'claims.db'}", clock=lambda: clock[-1], **how) as claims,
         serving(state, CAP) as pricing,
     ):
         record_address(state, "claims", claims.address)
@@ -109,7 +135,8 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
             )
         with everybody(pricing.address, "pricing") as channel:
             _measure(PricingServiceStub(channel))
-        yield Office(state, claims, pricing.address, caller, log)
+        clock.append(EXPORTED_US)
+        yield Office(state, claims, pricing.address, caller, clock, log)
 
 
 def _measure(stub: PricingServiceStub) -> None:
@@ -453,7 +480,7 @@ def test_who_withdraws_before_the_book_is_there_is_not_in_it(
     another = policy(6)  # insured after it began: not in this study, which goes on
     another.members[0].birth_date = "1980-08-08"
     imported(office.claims, another)
-    shutil.copytree(made.folder / "book", exporting / "book")  # as if all was ready
+    _as_if_ready(made.folder / "book", exporting)
     assert export(office, file, insurer="third").code == 0
     assert is_finished(book)
     shutil.rmtree(book)
@@ -461,7 +488,7 @@ def test_who_withdraws_before_the_book_is_there_is_not_in_it(
     for ready in (False, True):
         halted(office, file, "third")
         if ready:
-            shutil.copytree(made.folder / "book", exporting / "book")
+            _as_if_ready(made.folder / "book", exporting)
         office.caller.append(of_hospital())
         office.claims.studies.LeaveOutMembers(
             study_pb2.LeaveOutMembersRequest(
@@ -478,6 +505,14 @@ def test_who_withdraws_before_the_book_is_there_is_not_in_it(
     office.caller.pop()
 
 
+def _as_if_ready(book: Path, exporting: Path) -> None:
+    """Another book stands there as that of the study under way."""
+    shutil.copytree(book, exporting / "book")
+    manifest = json.loads((book / "manifest.json").read_bytes())
+    manifest["study"] = json.loads((exporting / "study.json").read_bytes())["study"]
+    (exporting / "book" / "manifest.json").write_text(json.dumps(manifest))
+
+
 def halted(office: Office, file: Path, insurer: str = "insurer") -> None:
     """Pricing dies after claims has told all."""
     record_address(office.state, "pricing", "127.0.0.1:9")
@@ -492,6 +527,40 @@ def test_two_exports_of_one_folder_refuse_each_other(office: Office, tmp_path: P
         assert done.code == 1
         assert "another export works in" in done.err
     assert export(office, file).code == 0
+
+
+def test_a_second_process_is_refused_until_the_first_is_killed(
+    office: Office, tmp_path: Path
+) -> None:
+    file = pricing_folder(tmp_path / "p")
+    parts = file.parent / "exporting"
+    office.caller.append(replace(of_insurer(), roles=CHIEF, purpose=PURPOSE))
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # pricing never answers
+        record_address(office.state, "pricing", f"127.0.0.1:{deaf.getsockname()[1]}")
+        words = ["pricing", "export-book", "-f", str(file), "--state", str(office.state)]
+        code = "from stack.cli import main; main()"
+        with subprocess.Popen([sys.executable, "-c", code, *words], env=environ()) as first:
+            try:
+                _until(lambda: len(list(parts.glob("people-*.pb"))) == -(-37 // BATCH))
+                second = export(office, file)
+            finally:
+                first.kill()
+                office.caller.pop()
+                record_address(office.state, "pricing", office.pricing)
+    assert second.code == 1
+    assert "another export works in" in second.err
+    before = len(office.log.kept)
+    assert export(office, file).code == 0
+    assert len(office.log.kept) == before  # claims told all to the first
+    assert is_finished(file.parent / "book")
+    assert not parts.exists()
+
+
+def _until(met: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not met():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("fault", ["gone", "cut", "no study"])
@@ -594,3 +663,199 @@ def test_what_the_system_refuses_is_told_in_words(office: Office, tmp_path: Path
     assert "exporting: File exists; once that is mended, the same command goes on" in done.err
     (file.parent / "exporting").unlink()
     assert export(office, file).code == 0
+
+
+def test_what_is_put_beside_the_old_book_meanwhile_is_not_lost(
+    made: Exported, tmp_path: Path
+) -> None:
+    folder, fresh, aside = tmp_path / "book", tmp_path / "fresh", tmp_path / "before"
+    shutil.copytree(made.folder / "book", folder)
+    shutil.copytree(made.folder / "book", fresh)
+    own = folder / "regions.csv"
+    own.write_text("mine")
+    with pytest.raises(Foreign, match=r"regions\.csv"):
+        put_in_place(fresh, folder, aside)
+    assert own.read_text() == "mine"
+    assert is_finished(folder)
+    assert is_finished(fresh)
+    own.unlink()
+    put_in_place(fresh, folder, aside)
+    assert not fresh.exists()
+    assert not aside.exists()
+
+
+def test_a_replacement_cut_between_its_renames_does_not_cost_the_old_book(
+    office: Office, made: Exported, tmp_path: Path
+) -> None:
+    file = pricing_folder(tmp_path / "p")
+    book, exporting = file.parent / "book", file.parent / "exporting"
+    halted(office, file)
+    book.rmdir()
+    shutil.copytree(made.folder / "book", exporting / "before")  # killed after the first rename
+    (exporting / "study.json").write_text("")  # and nothing can go on
+    assert export(office, file).code == 1
+    assert is_finished(book)
+    assert not (exporting / "before").exists()
+
+
+@pytest.mark.parametrize(
+    "left", ["study.json.new", "people-0000001.pb", "people-0000002.pb.new", "book", "before"]
+)
+def test_what_a_killed_beginning_or_end_has_left_is_in_no_one_s_way(
+    office: Office, tmp_path: Path, left: str
+) -> None:
+    file = pricing_folder(tmp_path / "p")
+    exporting = file.parent / "exporting"
+    exporting.mkdir(mode=0o755)
+    if "." in left:
+        (exporting / left).write_bytes(b"\xff")
+    else:
+        (exporting / left).mkdir()
+        (exporting / left / "people.parquet").write_bytes(b"\xff")
+    own = exporting / "mine.csv"
+    own.write_text("mine")
+    assert "or holds others" in export(office, file).err
+    assert exporting.stat().st_mode & 0o777 == 0o700
+    own.unlink()
+    done = export(office, file)
+    assert done.code == 0, done.err
+    assert not exporting.exists()
+    assert is_finished(file.parent / "book")
+
+
+def test_parts_are_kept_nowhere_else(office: Office, tmp_path: Path) -> None:
+    file = pricing_folder(tmp_path / "p")
+    (tmp_path / "elsewhere").mkdir()
+    (file.parent / "exporting").symlink_to(tmp_path / "elsewhere")
+    before = len(office.log.kept)
+    done = export(office, file)
+    assert done.code == 1
+    assert "exporting: is a link" in done.err
+    assert len(office.log.kept) == before
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_study_that_cannot_be_dropped_is_not_said_to_be(tmp_path: Path) -> None:
+    parts = StudyParts(tmp_path / "exporting")
+    parts.begin("0" * 32, date(2026, 7, 1))
+    (tmp_path / "exporting").rename(tmp_path / "moved")
+    (tmp_path / "exporting").symlink_to(tmp_path / "moved")
+    with pytest.raises(OSError, match="symbolic link"):
+        parts.drop()
+    assert not (tmp_path / "moved" / "study.json").exists()
+
+
+def test_a_finished_book_of_another_study_or_zone_is_made_anew(
+    office: Office, made: Exported, tmp_path: Path
+) -> None:
+    file = pricing_folder(tmp_path / "p")
+    halted(office, file)
+    exporting = file.parent / "exporting"
+    study = json.loads((exporting / "study.json").read_bytes())["study"]
+    shutil.copytree(made.folder / "book", exporting / "book")  # of another study
+    assert export(office, file).code == 0
+    told = json.loads((file.parent / "book" / "manifest.json").read_bytes())
+    assert told["study"] == study
+    assert is_finished(file.parent / "book", {"study": study, "zone": "Asia/Shanghai"})
+    assert not is_finished(file.parent / "book", {"study": study, "zone": "Asia/Tokyo"})
+
+
+@pytest.mark.parametrize("most", [60, 1_000, 3_000])
+def test_on_a_full_disk_it_says_so_and_then_goes_on(
+    office: Office, made: Exported, tmp_path: Path, most: int
+) -> None:
+    """No file may grow beyond: a beginning, a part, and a table while it is sorted."""
+    file = pricing_folder(tmp_path / "p")
+    book = file.parent / "book"
+    shutil.rmtree(book)
+    shutil.copytree(made.folder / "book", book)
+    before = (book / "manifest.json").read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+    try:
+        done = export(office, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert done.code == 1, done.out
+    assert "once that is mended, the same command goes on" in done.err
+    assert "File too large" in done.err
+    assert (book / "manifest.json").read_bytes() == before
+    done = export(office, file)
+    assert done.code == 0, done.err
+    assert (book / "manifest.json").read_bytes() != before
+    assert is_finished(book)
+
+
+def test_a_grant_that_ends_under_way_is_asked_for_anew(office: Office, tmp_path: Path) -> None:
+    parts = StudyParts(tmp_path / "exporting")
+    parts.begin("0" * 32, date(2026, 7, 1))
+    asked: list[str] = []
+
+    def ask(token: str) -> Iterator[ExportReadingsResponse]:
+        asked.append(token)
+        if len(asked) == 2:  # without a grant from the first answer on
+            yield ExportReadingsResponse()
+            return
+        if len(asked) == 1:
+            yield ExportReadingsResponse(next_page_token="1")
+        raise _not_granted(office)
+
+    follow(parts, "readings-000", ExportReadingsResponse, "readings", ask)
+    assert asked == ["", "1"]
+    with pytest.raises(grpc.RpcError):  # never granted: it does not ask for ever
+        follow(parts, "readings-001", ExportReadingsResponse, "readings", ask)
+    assert len(asked) == 3
+
+
+def _not_granted(office: Office) -> grpc.RpcError:
+    request = ExportReadingsRequest(study="0" * 32, before_date="2026-07-01", people=[bytes(16)])
+    identity = identity_for(office.state, "chief_actuary", purpose=PURPOSE)
+    with (
+        closing(sync_channel(office.pricing, identity, "pricing")) as channel,
+        pytest.raises(grpc.RpcError) as caught,
+    ):
+        list(StudyServiceStub(channel).ExportReadings(request, timeout=60))
+    assert error_of(caught.value).reason == "STUDY_NOT_GRANTED"
+    return caught.value
+
+
+def test_it_says_how_many_people_their_days_of_cover_tell(tmp_path: Path) -> None:
+    """Ten people are alike but for days of cover: of five one has another last day."""
+    day = date(2025, 1, 1)
+    with BookWriter(tmp_path, {name: COLUMNS[name] for name in ("people", "policies")}) as book:
+        book.add(
+            "people",
+            {
+                "person_id": [f"p{number}" for number in range(10)],
+                "birth_date": [date(1980, 3, 1)] * 10,
+                "sex": ["F"] * 10,
+                "conditions": ["none"] * 10,
+            },
+        )
+        book.add(
+            "policies",
+            {
+                "policy_id": [f"y{number}" for number in range(10)],
+                "person_id": [f"p{number}" for number in range(10)],
+                "first_day": [day + timedelta(days=number // 5) for number in range(10)],
+                "after_day": [date(2026, 1, 1)] * 9 + [date(2025, 6, 1)],
+                "deductible_minor": [0] * 10,
+                "limit_minor": [None] * 10,
+                "premium_minor": [0] * 10,
+                "currency": ["CNY"] * 10,
+            },
+        )
+    found = few_alike(tmp_path)
+    assert (found.conditions, found.cover) == (0, 5)
+
+
+def test_a_folder_for_an_exported_book_needs_no_factor_taken_out(tmp_path: Path) -> None:
+    assert lipei("pricing", "init", tmp_path / "own", "--own").code == 0
+    assert "coinsurance" in (tmp_path / "own" / "pricing.yaml").read_text("utf-8")
+    assert lipei("pricing", "init", tmp_path / "p", "--exported").code == 0
+    text = (tmp_path / "p" / "pricing.yaml").read_text("utf-8")
+    assert "coinsurance" not in text
+    file = read_pricing_file(tmp_path / "p" / "pricing.yaml")
+    assert file.of(BookSettings).rating_factors == ()
+    assert set(file.of(FitSettings).factors) == {"age", "sex", "condition", "hba1c", "systolic"}
+    assert "{2000-01-01" not in text  # no trend of the simulated book

@@ -67,6 +67,9 @@ def test_a_book_is_renewed_with_its_dislocation_and_a_run_card(folder: Path) -> 
     assert said.command == "renew"
     assert said.synthetic
     assert "renewal/renewals/manifest.json" in said.outputs
+    for name in said.outputs:
+        assert (folder / name).stat().st_mode & 0o777 == 0o600, name
+        assert (folder / name).parent.stat().st_mode & 0o777 == 0o700, name
 
 
 def test_who_is_referred_is_counted_by_reason(folder: Path) -> None:

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from openpyxl import load_workbook
 
+from services.pricing.fitting.models.fit_result import fit_from
 from services.pricing.fitting.renewal.dislocation import Dislocation, Group
 from services.pricing.fitting.report.validation import Validated
 from services.pricing.fitting.run_card import digest
@@ -39,11 +40,24 @@ def test_a_report_is_one_page_that_asks_nobody_with_every_chapter_and_its_tables
     said = run("report", "-f", fitted)
     assert "synthetic" in said
     page = (fitted / "report" / "report.html").read_text("utf-8")
-    chapters = ("level", "separation", "factors", "tables", "residuals", "survival", "fairness")
-    for chapter in chapters:
+    first = ("look", "level", "separation", "factors", "claims", "tables", "models")
+    for chapter in (*first, "residuals", "survival", "fairness"):
         assert f'id="{chapter}"' in page
     assert "Synthetic: simulated people" in page
     assert page.count("<svg") > 20
+    shown = fit_from((fitted / "fit" / "fit.json").read_bytes())
+    for cause in shown.causes:
+        for model in (cause.frequency, cause.severity):
+            assert f"(n − p) {model.pearson_dispersion:.3f}" in page
+            for one in model.coefficients:
+                errors = f"<td>{one.se_naive:.4f}</td><td>{one.se_robust:.4f}</td>"
+                assert errors + f"<td>{one.se_clustered:.4f}</td>" in page
+        assert f"Residuals of amounts: {cause.en}" in page
+        assert f"Claims of {cause.en} by age" in page
+        assert f"and proportional hazards: {cause.en}" in page
+        assert f"Time to the first claim: {cause.en}" in page
+    assert "<dt>valuation day</dt><dd>2026-01-01</dd>" in page
+    assert "an interval of 95 % that does not hold 1" in page
     assert not re.search(r'(?:src|href)="(?!#)', page.replace("xlink:", "")), "nothing is fetched"
     assert "<script" not in page
     told = msgspec.json.decode((fitted / "report" / "validation.json").read_bytes(), type=Validated)
@@ -65,6 +79,26 @@ def test_a_report_is_one_page_that_asks_nobody_with_every_chapter_and_its_tables
     assert [row[0] for row in rows[2:]] == samples_told
     (train,) = (row for row in rows[2:] if row[0] == "learnt from")
     assert train[5] == pytest.approx(1), "the level is set to what was learnt from"
+
+
+def test_a_rerun_gives_the_same_bytes_at_another_time_too(fitted: Path) -> None:
+    """A workbook holds the second at which it was made, unless it is taken out."""
+    run("report", "-f", fitted)
+    (card, *_) = sorted((fitted / "runs").glob("*-report.json"))
+    assert "3 outputs, the same bytes" in run("rerun", card)
+
+
+def test_what_is_made_of_people_is_its_owner_s_alone(fitted: Path) -> None:
+    """A cell of one claim has its amount; a survival curve has the days of claims."""
+    run("report", "-f", fitted)
+    run("select", "-f", fitted)
+    for name in ("fit", "report", "select", "runs"):
+        folder = fitted / name
+        assert folder.stat().st_mode & 0o777 == 0o700
+        open_to_others = {one.name for one in folder.iterdir() if one.stat().st_mode & 0o077}
+        # A simulation tells of nobody.
+        assert open_to_others <= {"0001-simulate.json"}, name
+    shutil.rmtree(fitted / "select")
 
 
 def test_without_a_fit_the_command_that_makes_one_is_named(tmp_path: Path) -> None:

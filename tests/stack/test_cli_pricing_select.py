@@ -157,7 +157,7 @@ def _approved(name: str, state: Path) -> None:
     where = ("--state", state)
     why = ("--reason", "looked at")
     same = typed("pricing", "approve", name, *why, *where, person="li", code=1)
-    assert "not the other person" in same.err
+    told(same.err, "not the other person", "lipei --person NAME")
     endorsed = typed("pricing", "approve", name, *why, *where, person="wang").out
     assert "ENDORSED" in endorsed
     assert f"`lipei --person NAME pricing approve {name} --reason WHY`" in endorsed

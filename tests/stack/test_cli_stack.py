@@ -468,6 +468,7 @@ def test_a_price_list_and_an_account_of_a_provider_come_by_commands(
     name = made["account"]["name"]
     alone = stack.lipei("providers", "confirm", name)  # in another role, and the same person
     assert (alone.code, "somebody else must confirm or reject" in alone.err) == (1, True)
+    assert "lipei --person NAME" in alone.err
     second = ("--person", "second")
     assert stack.lipei(*second, "providers", "confirm", name).code == 0
     listed = stack.lipei("providers", "accounts", "H99000100009").out
@@ -519,6 +520,7 @@ def test_papers_and_an_appeal_are_taken_in(stack: Stack, claim: str, tmp_path: P
     decide = ("claims", "decide-appeal", name)
     alone = stack.lipei(*decide, "--overturn", *acting(stack, name).split())
     assert (alone.code, "another must" in alone.err) == (1, True)
+    assert "lipei --person NAME" in alone.err
     second = ("--person", "second")
     over = stack.lipei(*second, *decide, "--overturn", *acting(stack, name).split())
     assert over.code == 0, over.err

@@ -18,7 +18,7 @@ from services.common.access.guard import Context
 from services.common.refusals import Refused, Violation, invalid
 from tests.callers import caller, guard_for
 from tests.services.common.access.answering import answering, run
-from workflows.activities import HospitalSteps
+from workflows.hospital_steps import HospitalSteps
 
 BILL = "hospitals/h/bills/b"
 

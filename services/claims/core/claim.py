@@ -241,7 +241,7 @@ def open_claim(
         cover_terms=terms_on(plan, _within(policy, cover_day)),
         terms=terms,
         provider=_provider(terms, bill, terms_day),
-        outcome_tier=_outcome_tier(policy, bill, terms.tier_day, terms_day),
+        outcome_tier=_outcome_tier(policy, _tier_day(policy, bill, terms.tier_day, terms_day)),
         lines=lines,
         days={line.service_date: line for line in lines},
         before=before,
@@ -267,6 +267,16 @@ def day_of_terms(plan: Plan, policy: PolicySnapshot, bill: BillFacts) -> date:
     return day if cover is None else min(day, cover.end - timedelta(days=1))
 
 
+def day_of_tiers(plan: Plan, policy: PolicySnapshot, bill: BillFacts) -> tuple[TierDay, date]:
+    """The last day on which an outcome tier is certified in time for the claim, and which it is.
+
+    Raises: NoTermsInForce when the plan has no terms yet on the policy's days.
+    """
+    day = day_of_terms(plan, policy, bill)
+    looks_at = terms_on(plan, day, policy.family_size).tier_day
+    return looks_at, _tier_day(policy, bill, looks_at, day)
+
+
 def _stay_day(bill: BillFacts, day: StayDay) -> date:
     return bill.start_date if day is StayDay.START else bill.end_date
 
@@ -288,20 +298,21 @@ def _cover(policy: PolicySnapshot, bill: BillFacts, looks_at: StayDay) -> CoverI
     return None
 
 
-def _outcome_tier(
-    policy: PolicySnapshot, bill: BillFacts, tier_day: TierDay, day: date
-) -> str | None:
-    """The tier certified last by the start of the policy year; a later one waits for the next.
+def _tier_day(policy: PolicySnapshot, bill: BillFacts, looks_at: TierDay, day: date) -> date:
+    """The start of the policy year that `day` lies in, or the day of the stay that is looked at."""
+    if looks_at is TierDay.POLICY_YEAR:
+        return policy_year_start(policy.start, day)
+    return bill.start_date if looks_at is TierDay.STAY_START else bill.end_date
 
-    Or by a day of the stay, where the plan looks at it. None is no tier: the member has no
-    programme, or has reached nothing yet.
+
+def _outcome_tier(policy: PolicySnapshot, by: date) -> str | None:
+    """The tier certified last by a day; one that came later does not count.
+
+    None is no tier: the member has no programme, or has reached nothing yet.
     """
     member = policy.member
     if member.outcome_tier is None:
         return None
-    by = policy_year_start(policy.start, day)
-    if tier_day is not TierDay.POLICY_YEAR:
-        by = bill.start_date if tier_day is TierDay.STAY_START else bill.end_date
     frozen = [
         one for one in (*member.earlier_outcome_tiers, member.outcome_tier) if one.certified <= by
     ]

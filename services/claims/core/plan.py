@@ -595,6 +595,12 @@ def reads_family_size(plan: Plan) -> bool:
     )
 
 
+def reads_outcome_tier(plan: Plan) -> bool:
+    """Whether a term of the plan hangs on the member's outcome tier, on whatever day."""
+    whens = (one.when for some in (plan.shares, plan.copays, plan.payees) for one in some)
+    return any(when.outcome_tiers for when in whens)
+
+
 def clause_text(plan: Plan, clause: str) -> Text:
     """The short text of a clause.
 

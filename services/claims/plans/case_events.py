@@ -5,6 +5,7 @@ An event about an earlier claim holds everything that the claim is then decided 
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Callable
 from collections.abc import Mapping as Table
@@ -22,8 +23,15 @@ from services.claims.core.facts import (
     Review,
     ReviewedLine,
 )
-from services.claims.core.intake import MAX_QUANTITY, bill_faults, priced, unknown_codes
+from services.claims.core.intake import (
+    MAX_QUANTITY,
+    BillFault,
+    bill_faults,
+    priced,
+    unknown_codes,
+)
 from services.claims.core.plan import Plan
+from services.claims.core.review import review_faults
 from services.claims.plans.case_expectations import ExpectationReader, Expected
 from services.claims.plans.case_facts import check_workings, read_boolean
 from services.claims.plans.plan_changes import changed_plan
@@ -56,6 +64,8 @@ class Sender(enum.StrEnum):
 
 # What takes a claim's decision away and puts no other in its place.
 ENDINGS = (Kind.VOID, Kind.WITHDRAW)
+# Whom intake does not know, as it refuses their bills.
+UNKNOWN_MEMBER, UNKNOWN_PROVIDER = "UNKNOWN_MEMBER", "UNKNOWN_PROVIDER"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,8 @@ class Event:
     claim it is about, None for all claims of the bill. `plans` and `insured` are what holds from
     here on, `family_size` how many people the policy insures then, where that changes. `again` says
     whether a bill number that came before brings the same content, `anew` that its earlier bill was
-    taken back, so that this one is another.
+    taken back, so that this one is another. `unknown` is whom the case does not know, by the reason
+    for which intake refuses such a bill.
     """
 
     name: str
@@ -84,13 +95,14 @@ class Event:
     family_size: int | None = None
     again: bool | None = None
     anew: bool = False
+    unknown: str = ""
 
 
 @dataclass(slots=True)
 class Stated:
     """What is known of one bill so far, and every content that it was handed in with.
 
-    `taken_back` says that all of it was reversed.
+    `taken_back` says that all of it was reversed, `refused` that it opened no claim.
     """
 
     who: str
@@ -99,6 +111,7 @@ class Stated:
     reviews: dict[str, Review] = field(default_factory=dict)
     contents: list[tuple[BillFacts, PriorPayments]] = field(default_factory=list)
     taken_back: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +119,8 @@ class Parts:
     """How the reader of cases reads the parts of an event."""
 
     who: Callable[[Mapping], str]
+    names_nobody: Callable[[Mapping], bool]
+    knows_provider: Callable[[str], bool]
     bill: Callable[[Mapping, str], BillFacts]
     prior: Callable[[Mapping], PriorPayments]
     supplied: Callable[[Mapping, BillFacts], BillFacts]
@@ -156,14 +171,21 @@ class EventReader:
         only = self._only(kind, term)
         if kind in (Kind.PRICE_LIST, Kind.PLAN_CHANGE, Kind.ENDORSEMENT):
             return self._change(kind, term, only)
-        who = self.parts.who(term)
         name = term.get(kind.value).text()
+        before = _as_it_is(self.claims.get(name))
+        if kind is Kind.CORRECTION and before is not None and before.refused:
+            kind = Kind.CLAIM  # a bill that was refused opened nothing that could be corrected
+        if kind is Kind.CLAIM and self._of_nobody(term):
+            return self._unread(kind, term, name, UNKNOWN_MEMBER)
+        who = self.parts.who(term)
         again, anew = None, False
         if kind is Kind.CLAIM:
-            anew = name in self.claims and self.claims[name].taken_back
+            anew = before is not None and before.taken_back
             again = self._claimed(term, name, who)
-        elif name not in self.claims:
-            return self._unknown(kind, term, name, who)
+        elif before is None:
+            return self._unknown(kind, term, name)
+        elif before.refused and kind is not Kind.WITHDRAW:
+            term.get(kind.value).fault("UNKNOWN_CLAIM", f"{name} was refused and is no claim")
         if kind is Kind.CORRECTION and term.has("member") and who != self.claims[name].who:
             text = "a correction keeps its person; write a reversal of the bill and a claim of it"
             term.fault("BILL_OF_ANOTHER", text, "member")
@@ -172,8 +194,9 @@ class EventReader:
         person = term.maybe("person") if kind is Kind.COMPLETION else None
         stated = self.claims[name]
         order, expected = self._expected(term)
-        if left is not None and term.faults.count == faults_before:
-            self._note_refusals(term, left, stated.prior, expected)
+        unknown = ""
+        if left is not None and again is None and term.faults.count == faults_before:
+            unknown = self._refused(term, name, left, before, only, expected)
         return Event(
             name,
             term.line,
@@ -188,23 +211,66 @@ class EventReader:
             insured={} if person is None else self.parts.person(who, person),
             again=again,
             anew=anew and again is None,
+            unknown=unknown,
         )
 
-    def _note_refusals(
-        self, term: Mapping, bill: BillFacts, prior: PriorPayments, expected: Table[str, Expected]
-    ) -> None:
-        """What is wrong with a bill that could be read, unless the case says that it is refused.
+    def _refused(
+        self,
+        term: Mapping,
+        name: str,
+        bill: BillFacts,
+        before: Stated | None,
+        only: str | None,
+        expected: Table[str, Expected],
+    ) -> str:
+        """Whom the bill's case does not know; what is refused leaves nothing of itself.
+
+        Then the bill is as it was `before`, or is no claim and its number is free.
+        """
+        wrong, unknown = self._wrong(bill, self.claims[name], only), ""
+        if not wrong and not self.parts.knows_provider(bill.provider_id):
+            unknown = UNKNOWN_PROVIDER
+        if not any(one.refused for one in expected.values()):
+            self._note_refusals(term, wrong)
+        if not wrong and not unknown:
+            return ""
+        if before is None or before.refused:
+            self.claims[name].refused = True
+        else:
+            self.claims[name] = before
+        return unknown
+
+    def _of_nobody(self, term: Mapping) -> bool:
+        """Whether a claim is a stranger's, and the case says that it is refused for that."""
+        told = term.maybe("expect")
+        if told is None or not self.parts.names_nobody(term):
+            return False
+        return UNKNOWN_MEMBER in (one.value for one in told.mapping().items("refused"))
+
+    def _wrong(self, bill: BillFacts, stated: Stated, only: str | None) -> tuple[BillFault, ...]:
+        """What is wrong with a bill or a review under every plan that it is about."""
+        found: tuple[BillFault, ...] = ()
+        for policy, plan in self.plans.items():
+            if only not in (None, policy):
+                continue
+            account_pays = plan.social_insurance.account_paid_is is Bearer.PRIOR_PAYER
+            found = (
+                *bill_faults(bill, stated.prior, plan.currency, account_pays=account_pays),
+                *unknown_codes(plan, bill),
+                *review_faults(plan, bill, stated.reviews.get(policy)),
+            )
+            if not found:
+                return ()
+        return found
+
+    def _note_refusals(self, term: Mapping, wrong: tuple[BillFault, ...]) -> None:
+        """What is wrong with a bill that could be read and that the case does not say is refused.
 
         Running the case tells it as a difference; a file with faults is not run, and tells it now.
         """
-        if any(one.refused for one in expected.values()):
-            return
-        for plan in self.plans.values():
-            account_pays = plan.social_insurance.account_paid_is is Bearer.PRIOR_PAYER
-            wrong = bill_faults(bill, prior, plan.currency, account_pays=account_pays)
-            for fault in (*wrong, *unknown_codes(plan, bill)):
-                where, text = f"{term.path}.{fault.field}", f"the bill is refused: {fault.text}"
-                term.faults.add_beside(where, term.line, fault.reason, text)
+        for fault in wrong:
+            where, text = f"{term.path}.{fault.field}", f"the bill is refused: {fault.text}"
+            term.faults.add_beside(where, term.line, fault.reason, text)
 
     def _only(self, kind: Kind, term: Mapping) -> str | None:
         """The policy that an event names; where there are several a review must name one."""
@@ -241,10 +307,9 @@ class EventReader:
         One that was taken back is stated anew: by its hospital with any content, by a member with
         another, for what said the same before is an old copy.
         """
-        sender = term.maybe("sender")
-        of_member = sender is not None and sender.choice(Sender) is Sender.MEMBER
+        of_member = _sender(term) is Sender.MEMBER
         before = self.claims.get(name)
-        if before is None:
+        if before is None or before.refused:
             self._state(term, name, who)
             return None
         bill, prior = self.parts.bill(term, name), self.parts.prior(term)
@@ -255,20 +320,24 @@ class EventReader:
             return None
         return same
 
-    def _unknown(self, kind: Kind, term: Mapping, name: str, who: str) -> Event:
+    def _unknown(self, kind: Kind, term: Mapping, name: str) -> Event:
         if kind is not Kind.WITHDRAW:  # the runner itself tells of one to withdraw
             term.get(kind.value).fault(
                 "UNKNOWN_CLAIM", f"no claim {name} comes before this event; claim it first"
             )
+        return self._unread(kind, term, name, "")
+
+    def _unread(self, kind: Kind, term: Mapping, name: str, unknown: str) -> Event:
+        """An event of which nothing can be made but what it expects."""
         for key in term.names():
-            term.maybe(key)  # without the claim nothing can be made of the rest; it is not unknown
+            term.maybe(key)  # none of them is an unknown key
         _, expected = self._expected(term)
-        return Event(name, term.line, who, None, PriorPayments(), expected, kind)
+        return Event(name, term.line, "", None, PriorPayments(), expected, kind, unknown=unknown)
 
     def _state(self, term: Mapping, name: str, who: str) -> None:
         bill, prior = self.parts.bill(term, name), self.parts.prior(term)
         before = self.claims.get(name)
-        contents = before.contents if before is not None else []
+        contents = before.contents if before is not None and not before.refused else []
         self.claims[name] = Stated(who, bill, prior, contents=[*contents, (_content(bill), prior)])
 
     def _left(self, kind: Kind, term: Mapping, name: str, only: str | None) -> BillFacts | None:
@@ -277,6 +346,7 @@ class EventReader:
         if kind in ENDINGS:
             return None
         if kind is Kind.CORRECTION:
+            _sender(term)
             self._state(term, name, stated.who)
         elif kind is Kind.REVERSAL:
             left = self._reversed(term, stated)
@@ -358,6 +428,18 @@ class EventReader:
             insured=insured,
             family_size=size,
         )
+
+
+def _sender(term: Mapping) -> Sender:
+    found = term.maybe("sender")
+    return Sender.HOSPITAL if found is None else found.choice(Sender)
+
+
+def _as_it_is(stated: Stated | None) -> Stated | None:
+    """A copy that stays as it is, whatever is stated next."""
+    if stated is None:
+        return None
+    return dataclasses.replace(stated, reviews=dict(stated.reviews))
 
 
 def _content(bill: BillFacts) -> BillFacts:

@@ -87,8 +87,8 @@ def read_insured(
         else relationship.choice(Relationship),
         cover=(
             CoverInterval(
-                start=first,
-                end=end if cover_last is None else half_open(cover_last.fact_day()),
+                start=max(start, first),  # one person's days may reach over several policies
+                end=end if cover_last is None else min(end, half_open(cover_last.fact_day())),
                 continuous_since=first if since is None or joined_later else since,
             ),
         ),

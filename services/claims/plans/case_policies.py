@@ -131,7 +131,45 @@ def read_case_policies(
         if one.renews and one.renews not in found:
             text = f"the case has no policy {one.renews!r}"
             told.get(key).fault("UNKNOWN_REFERENCE", text)
-    return found
+    done: dict[str, CasePolicy] = {}
+    for key in found:
+        _continued(key, found, done)
+    return done
+
+
+def _continued(
+    name: str, found: dict[str, CasePolicy], done: dict[str, CasePolicy]
+) -> CasePolicy | None:
+    """The policy with cover that goes on from the one it renews, where it does not say since when.
+
+    Whose cover there had ended before has a gap.
+    """
+    if name in done or name not in found:
+        return done.get(name)
+    done[name] = one = found[name]  # a policy that renews itself goes on from nothing
+    before = _continued(one.renews, found, done)
+    if before is None or one.period.since is not None or before.period.end < one.period.start:
+        return one
+    done[name] = replace(
+        one,
+        insured={
+            who: _going_on(snapshot, before.insured.get(who))
+            for who, snapshot in one.insured.items()
+        },
+        period=replace(one.period, since=before.period.since or before.period.start),
+    )
+    return done[name]
+
+
+def _going_on(snapshot: PolicySnapshot, before: PolicySnapshot | None) -> PolicySnapshot:
+    if before is None:
+        return snapshot
+    last, cover = before.member.cover[-1], snapshot.member.cover[0]
+    if not last.start < cover.start <= last.end:
+        return snapshot
+    going_on = msgspec.structs.replace(cover, continuous_since=last.continuous_since)
+    member = msgspec.structs.replace(snapshot.member, cover=(going_on,))
+    return msgspec.structs.replace(snapshot, member=member)
 
 
 def _whom(own: Mapping, people: People) -> People:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import msgspec
 
+from services.claims.core.accumulators import period_start
 from services.claims.core.facts import (
     Balance,
     BillFacts,
@@ -22,13 +23,15 @@ from services.claims.core.facts import (
     HospitalTier,
     LineFacts,
     LinePayment,
+    PolicySnapshot,
     PriceList,
     PriorPayment,
     PriorPayments,
+    Scope,
     SocialInsuranceFacts,
 )
 from services.claims.core.intake import priced
-from services.claims.core.plan import Plan
+from services.claims.core.plan import Period, Plan
 from services.claims.plans.accumulator_units import Accumulator, authorisation_accumulator
 from services.claims.plans.case_benefits import read_optional_text
 from services.claims.plans.case_coding import (
@@ -57,6 +60,7 @@ from services.common.money import MAX_MINOR_UNITS
 
 replace = msgspec.structs.replace
 _HERE = Path("cases")
+_DAY = timedelta(days=1)
 _NO_PERIOD = CasePeriod(STAND_IN, STAND_IN, None, None)
 _GIVEN = ("codes", "diagnoses", "member", "members", "policy", "policies", "providers")
 # Facts of a bill that a completion may state, and the keys that state them.
@@ -159,12 +163,15 @@ class _CaseReader:
         services: tuple[tuple[str, EarlierService], ...] = ()
         if history is not None:
             told = history.mapping()
-            balances = each(told, "balances", lambda t: self._balance(t, people, expectations))
+            balances = each(
+                told, "balances", lambda t: self._balance(t, people, policies, expectations)
+            )
             services = each(told, "services", lambda t: self._service(t, setting, people))
             told.done()
         name = term.get("case").text()
         check_workings(term)
-        reader = self._events(setting, people, policies, expectations)
+        known = self._known_providers(term, policies, services)
+        reader = self._events(setting, people, policies, expectations, known)
         events = tuple(one for item in each(term, "events", reader.events) for one in item)
         if not events:
             term.fault("NO_EVENTS", "write at least one event", "events")
@@ -175,6 +182,21 @@ class _CaseReader:
         if found is None and self._given is not None:
             return self._given.maybe(key)
         return found
+
+    def _known_providers(
+        self,
+        term: Mapping,
+        policies: dict[str, CasePolicy],
+        services: tuple[tuple[str, EarlierService], ...],
+    ) -> frozenset[str] | None:
+        """Whom plans and facts name beside `providers`; None knows all, where it is left out."""
+        if self._either(term, "providers") is None:
+            return None
+        listed = (one.id for policy in policies.values() for one in policy.plan.providers.listing)
+        members = (one.member for policy in policies.values() for one in policy.insured.values())
+        doctors = (one.family_doctor.contracts for one in members if one.family_doctor)
+        practices = (one.provider_id for contracts in doctors for one in contracts)
+        return frozenset((*listed, *practices, *(one.provider_id for _, one in services)))
 
     def _system(self, term: Mapping, key: str) -> str:
         found = self._either(term, key)
@@ -223,23 +245,31 @@ class _CaseReader:
         return next(iter(people), "")
 
     def _balance(
-        self, term: Mapping, people: People, expectations: dict[str, ExpectationReader]
+        self,
+        term: Mapping,
+        people: People,
+        policies: dict[str, CasePolicy],
+        expectations: dict[str, ExpectationReader],
     ) -> tuple[str, str, Balance]:
         policy = next(iter(expectations))
         if policy:
             policy = term.get("policy").reference(expectations, "policy")
         reader = expectations.get(policy) or next(iter(expectations.values()))
         accumulator = self._accumulator(term.get("accumulator"), reader)
+        who = self._who(term, people)
         period = term.maybe("period")
+        day = None if period is None else period.fact_day()
+        insured = policies[policy].insured.get(who) if policy in policies else None
+        start = None if insured is None else _period_start(term, accumulator, insured, day)
         used = reader.quantity(accumulator, term.get("used"))
         balance = Balance(
             accumulator=accumulator.id,
             scope=accumulator.scope,
-            period_start=None if period is None else period.fact_day(),
+            period_start=start,
             amount=0 if accumulator.counts else used,
             count=used if accumulator.counts else 0,
         )
-        return policy, self._who(term, people), balance
+        return policy, who, balance
 
     def _service(
         self, term: Mapping, setting: _Setting, people: People
@@ -271,12 +301,15 @@ class _CaseReader:
         people: People,
         policies: dict[str, CasePolicy],
         expectations: dict[str, ExpectationReader],
+        known: frozenset[str] | None,
     ) -> EventReader:
         return EventReader(
             {name: one.plan for name, one in policies.items()},
             expectations,
             Parts(
                 who=lambda t: self._who(t, people),
+                names_nobody=lambda t: t.has("member") and t.get("member").value not in people,
+                knows_provider=lambda one: known is None or one in known | setting.providers.keys(),
                 bill=lambda t, name: self._bill(t, name, setting),
                 prior=lambda t: PriorPayments(payments=each(t, "earlier_insurers", self._payment)),
                 supplied=lambda t, bill: self._supplied(t, bill, setting),
@@ -418,3 +451,22 @@ class _CaseReader:
             amount=term.get("paid").money(self._plan.currency),
             lines=by_line,
         )
+
+
+def _period_start(
+    term: Mapping, accumulator: Accumulator, policy: PolicySnapshot, told: date | None
+) -> date | None:
+    """First day of the period of a balance of history, in which the day lies that it tells.
+
+    Without one it is the policy's year, where the policy has one only. A balance of no period would
+    count for nothing in silence.
+    """
+    start = period_start(accumulator.period, policy, told or policy.start)
+    if accumulator.scope is Scope.TREATMENT:
+        term.fault("NO_BALANCE", "each claim begins with nothing of it used", "accumulator")
+    if told is None and accumulator.period not in (None, Period.LIFETIME):
+        only = accumulator.period is Period.POLICY_YEAR
+        if not only or period_start(accumulator.period, policy, policy.end - _DAY) != start:
+            text = f"of which {accumulator.period} was it used? write a day of it"
+            term.fault("MISSING_KEY", text, "period")
+    return start

@@ -14,7 +14,9 @@ from services.claims.core.adjudicate import adjudicate, allowed_lines
 from services.claims.core.claim import day_of_terms
 from services.claims.core.decision import Decision, Disposition, conservation_faults
 from services.claims.core.facts import (
+    BillFacts,
     LinePayment,
+    PolicySnapshot,
     PriorPayment,
     PriorPayments,
     usage_snapshot,
@@ -24,7 +26,7 @@ from services.claims.core.plan import Others, Plan
 from services.claims.plans.accumulator_units import accumulators, authorisation_accumulator
 from services.claims.plans.case_book import Book, Standing, services_of
 from services.claims.plans.case_compare import amounts_apart, compare, quantity
-from services.claims.plans.case_events import Event, Kind
+from services.claims.plans.case_events import UNKNOWN_MEMBER, Event, Kind
 from services.claims.plans.case_expectations import Expected
 from services.claims.plans.case_policies import CasePolicy, answering
 from services.claims.plans.case_reader import Case
@@ -36,12 +38,17 @@ _NOTHING = Expected()
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """One decision of a case's event; `policy` is empty where the case has one."""
+    """One decision of a case's event, and what it was made of.
+
+    `policy` is empty where the case has one.
+    """
 
     event: str
     policy: str
     claim: str
     plan: Plan
+    insured: PolicySnapshot
+    bill: BillFacts
     decision: Decision
 
 
@@ -97,15 +104,15 @@ class _Run:
             self._books[name].endorse(event.who, snapshot, event.family_size)
         if event.kind in _CHANGES:
             return
-        if event.again is not None:
-            yield from self._handed_in_again(event)
+        if event.unknown or event.again is not None:
+            yield from self._answered_at_intake(event)
             return
         if event.anew:
             for each in self._books.values():
                 each.claims.pop(event.name, None)
         about = self._about(event)
         if not about:
-            yield "there is no such claim to withdraw"
+            yield from self._about_nothing(event)
             return
         if event.order is not None and tuple(about) != event.order:
             wanted = ", ".join(event.order)
@@ -169,10 +176,14 @@ class _Run:
 
     # --- what happens to them ---
 
-    def _handed_in_again(self, event: Event) -> Iterator[str]:
-        """A bill number that came before: the same content changes nothing, other is refused."""
+    def _answered_at_intake(self, event: Event) -> Iterator[str]:
+        """Whom nobody knows is refused, and so is a number with other content; nothing changes."""
         refused = self._refused(event)
-        if not event.again:
+        if event.unknown:
+            if refused != {event.unknown}:
+                who = "" if event.bill is None else event.bill.provider_id
+                yield f"the bill is refused: nobody knows provider {who}; name it under providers"
+        elif not event.again:
             if refused != {"BILL_CONFLICT"}:
                 yield "the bill is refused: its number was taken in with other content"
         elif refused:
@@ -181,6 +192,13 @@ class _Run:
             book, expected = self._books[name], event.expected.get(name, _NOTHING)
             if event.name in book.claims:
                 yield from self._named(name, self._compared(book, event.name, expected, 0))
+
+    def _about_nothing(self, event: Event) -> Iterator[str]:
+        """A claim of somebody whom no policy insures is refused; else there is nothing to end."""
+        if event.kind is not Kind.CLAIM or event.bill is None:
+            yield "there is no such claim to withdraw"
+        elif self._refused(event) != {UNKNOWN_MEMBER}:
+            yield "the bill is refused: no policy insures the member; name them under insures"
 
     def _refused(self, event: Event) -> set[str]:
         return set(event.expected.get("", _NOTHING).refused)
@@ -257,9 +275,10 @@ class _Run:
             book.claims[name] = replace(claim, waits_for=earlier)
             return
         services = services_of(claim.who, self._case.services, self._books.values(), name)
+        insured = book.insured[claim.who]
         decision = adjudicate(
             book.plan,
-            book.insured[claim.who],
+            insured,
             usage_snapshot(book.balances_of(claim.who), services),
             claim.bill,
             PriorPayments(payments=(*claim.prior.payments, *earlier)),
@@ -272,7 +291,9 @@ class _Run:
         book.claims[name] = replace(
             claim, decision=decision, paid=paid, allowed=allowed, waits_for=None
         )
-        self.made.append(Decided(self._event, book.name, name, book.plan, decision))
+        self.made.append(
+            Decided(self._event, book.name, name, book.plan, insured, claim.bill, decision)
+        )
 
     def _earlier(self, book: Book, name: str, claim: Standing) -> str | tuple[PriorPayment, ...]:
         """What policies before this one pay of the bill; or the one that has not decided yet."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from services.claims.core.claim import day_of_tiers
 from services.claims.core.decision import Bearer, DecisionLine, LineOutcome
-from services.claims.core.plan import Plan, clause_text
+from services.claims.core.plan import Plan, TierDay, clause_text, reads_outcome_tier
 from services.claims.plans.case_run import Decided
 from services.common.money import format_minor
 
@@ -14,6 +15,11 @@ _BORNE = {
     Bearer.PRIOR_PAYER: "earlier payers bear",
     Bearer.PATIENT: "the patient bears",
     Bearer.PROVIDER: "the provider bears",
+}
+_TIER_DAYS = {
+    TierDay.POLICY_YEAR: "the first day of the policy year",
+    TierDay.STAY_START: "the first day of the stay",
+    TierDay.STAY_END: "the last day of the stay",
 }
 
 
@@ -33,8 +39,23 @@ def decided(one: Decided) -> Iterator[str]:
     for pend in decision.pends:
         where = "" if pend.line is None else f"line {pend.line} "
         yield f"  {where}waits for {pend.awaits} ({_clause(one.plan, pend.clause)})"
+    if reads_outcome_tier(one.plan):
+        yield from _late_tiers(one)
     for line in decision.lines:
         yield from _line(one.plan, line)
+
+
+def _late_tiers(one: Decided) -> Iterator[str]:
+    """The member's outcome tiers that did not count, for they were certified too late."""
+    member, term = one.insured.member, one.plan.outcome_tier_day
+    which, by = day_of_tiers(one.plan, one.insured, one.bill)
+    clause = f" ({_clause(one.plan, term.clause)})" if term is not None else ""
+    for tier in (*member.earlier_outcome_tiers, member.outcome_tier):
+        if tier is not None and tier.certified > by:
+            yield (
+                f"  outcome tier {tier.tier} of {tier.certified} came too late and does not count:"
+                f" it takes one certified by {by}, {_TIER_DAYS[which]}{clause}"
+            )
 
 
 def _line(plan: Plan, line: DecisionLine) -> Iterator[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from services.claims.core.plan import Plan
 from services.claims.plans.case_reader import Case, read_cases
@@ -59,14 +58,6 @@ def run_cases(plan: Plan, yaml: bytes | str, source: str) -> CaseReport:
     """
     cases = read_cases(plan, yaml, source)
     return CaseReport(source, tuple(_result(case) for case in cases))
-
-
-def run_case_file(plan: Plan, path: Path) -> CaseReport:
-    """The report on a case file on disk.
-
-    Raises: StrictYamlError as run_cases; OSError when the file cannot be read.
-    """
-    return run_cases(plan, path.read_bytes(), str(path))
 
 
 def _result(case: Case) -> CaseResult:

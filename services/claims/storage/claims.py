@@ -20,7 +20,6 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
-    or_,
     select,
     update,
 )
@@ -189,31 +188,6 @@ _CLAIMS = {
 def by_id(connection: Connection, claim_id: str) -> ClaimRow:
     """A claim that is known to exist, whoever owns it: for this service's own work."""
     return connection.execute(select(claim).where(claim.c.id == claim_id)).one()
-
-
-def list_claims(
-    connection: Connection,
-    sealer: Sealer,
-    tenant: Tenant,
-    *,
-    policy_id: str | None,
-    states: Sequence[ClaimState],
-    after: int,
-    most: int,
-    or_else: ColumnElement[bool] | None = None,
-) -> Sequence[ClaimRow]:
-    """The tenant's claims after a position, oldest first; in any state when none is named.
-
-    Besides those in the states, those of which `or_else` holds.
-    """
-    found = select(claim).where(claim.c.seq > after, owned(tenant.kind))
-    found = found.order_by(claim.c.seq).limit(most)
-    if policy_id is not None:
-        found = found.where(claim.c.policy_id == policy_id)
-    if states:
-        stands = claim.c.state.in_([state.value for state in states])
-        found = found.where(stands if or_else is None else or_(stands, or_else))
-    return connection.execute(found, owner(connection, sealer, tenant)).all()
 
 
 def moves_of(connection: Connection, claim_id: str) -> Sequence[Row[Any]]:

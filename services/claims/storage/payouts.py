@@ -77,14 +77,6 @@ class StoredAnswer(msgspec.Struct, frozen=True, kw_only=True):
     sealed: bytes
 
 
-class PaidTotal(msgspec.Struct, frozen=True, kw_only=True):
-    """What the bank has confirmed in one currency."""
-
-    currency: str
-    count: int
-    amount: int
-
-
 def next_attempts(connection: Connection, claim_ids: Sequence[str]) -> dict[str, int]:
     """Claim → number of its next payout, from 1."""
     rows = connection.execute(
@@ -363,28 +355,6 @@ def finish_answer(connection: Connection, seq: int, faults: Sequence[str], at_us
         .values(seq=seq, faults=msgspec.json.encode(list(faults)), at_us=at_us)
         .on_conflict_do_nothing(index_elements=["seq"])
     )
-
-
-def answer_faults(connection: Connection) -> list[str]:
-    """Everything in the bank's answers that could not be used, oldest first."""
-    rows = connection.execute(
-        select(bank_answer_outcome.c.faults).order_by(bank_answer_outcome.c.seq)
-    ).scalars()
-    return [fault for row in rows for fault in msgspec.json.decode(row, type=list[str])]
-
-
-def paid_totals(connection: Connection) -> list[PaidTotal]:
-    """What the bank has confirmed, by currency."""
-    rows = connection.execute(
-        select(payout.c.currency, func.count(), func.sum(payout.c.amount))
-        .where(payout.c.state == PayoutState.PAID.value)
-        .group_by(payout.c.currency)
-        .order_by(payout.c.currency)
-    )
-    return [
-        PaidTotal(currency=currency, count=int(count), amount=int(amount))
-        for currency, count, amount in rows
-    ]
 
 
 def transfers_of(claim_ids: Select[tuple[str]]) -> ColumnElement[bool]:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from sqlalchemy import (
-    Connection,
-    insert,
-    select,
-)
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, insert, select
 
 from services.claims.storage import sealed
-from services.claims.storage.tables import (
-    request_log,
-)
+from services.claims.storage.tables import request_log
 from services.common.access.tenant import Tenant
 from services.common.database import take_turns
 from services.common.sealing import Sealer
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """By what a repeated write is known: its method, its request_id and the hash of its content."""
+
+    method: str
+    request_id: str
+    content_hash: str
 
 
 class OtherContent(ValueError):
@@ -22,12 +27,7 @@ class OtherContent(ValueError):
 
 
 def answered(
-    connection: Connection,
-    sealer: Sealer,
-    tenant: Tenant,
-    method: str,
-    request_id: str,
-    request_hash: str,
+    connection: Connection, sealer: Sealer, tenant: Tenant, key: RequestKey
 ) -> bytes | None:
     """The stored answer of a repeated request of this tenant; None for a new request_id.
 
@@ -35,15 +35,16 @@ def answered(
 
     Raises: OtherContent when the request_id was used with another body.
     """
-    take_turns(connection, f"{method}/{tenant.own(request_id)}")
+    request_id = tenant.own(key.request_id)
+    take_turns(connection, f"{key.method}/{request_id}")
     found = select(request_log.c.request_hash, request_log.c.response).where(
-        request_log.c.method == method, request_log.c.request_id == tenant.own(request_id)
+        request_log.c.method == key.method, request_log.c.request_id == request_id
     )
     row = connection.execute(found).first()
     if row is None:
         return None
-    if row.request_hash != _request_hash(sealer, request_hash):
-        raise OtherContent(request_id)
+    if row.request_hash != _request_hash(sealer, key.content_hash):
+        raise OtherContent(key.request_id)
     return bytes(row.response)
 
 
@@ -51,17 +52,15 @@ def remember_answer(
     connection: Connection,
     sealer: Sealer,
     tenant: Tenant,
-    method: str,
-    request_id: str,
-    request_hash: str,
+    key: RequestKey,
     response: bytes,
     at_us: int,
 ) -> None:
     """Keep the answer of a request for ever: names and counts, nothing about a person."""
     row = {
-        "method": method,
-        "request_id": tenant.own(request_id),
-        "request_hash": _request_hash(sealer, request_hash),
+        "method": key.method,
+        "request_id": tenant.own(key.request_id),
+        "request_hash": _request_hash(sealer, key.content_hash),
         "response": response,
         "at_us": at_us,
     }

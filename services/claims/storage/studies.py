@@ -39,21 +39,25 @@ def people_after(
 
     Each with the sealed token, and whether they are left out of studies.
     """
-    found = (
+    found = _people(insurer, newest).where(person.c.id > after)
+    return connection.execute(found.order_by(person.c.id).limit(most)).all()
+
+
+def people_of(
+    connection: Connection, insurer: str, newest: int, ids: Sequence[str]
+) -> Sequence[Any]:
+    """The same of those with these ids, in their order; who is erased or unknown is not there."""
+    found = _people(insurer, newest).where(person.c.id.in_(ids))
+    rows = {row.id: row for row in connection.execute(found)}
+    return [rows[one] for one in ids if one in rows]
+
+
+def _people(insurer: str, newest: int) -> Select[Any]:
+    return (
         select(person.c.id, person.c.token, study_exclusion.c.token_index.label("left_out"))
         .outerjoin(study_exclusion, study_exclusion.c.token_index == person.c.token_index)
-        .where(person.c.id > after, _of(insurer, newest))
-        .order_by(person.c.id)
-        .limit(most)
+        .where(_of(insurer, newest))
     )
-    return connection.execute(found).all()
-
-
-def count_people(connection: Connection, insurer: str, newest: int, last: str) -> tuple[int, int]:
-    """How many of these people come no later than an id, and how many there are."""
-    found = select(func.count().filter(person.c.id <= last), func.count())
-    done, total = connection.execute(found.select_from(person).where(_of(insurer, newest))).one()
-    return done, total
 
 
 def _of(insurer: str, newest: int) -> Any:

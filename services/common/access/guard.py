@@ -91,6 +91,11 @@ class Call:
         """The name of a record in evidence: the one that the handler noted, else the answer's."""
         return self._noted.names.get(record, record)
 
+    @property
+    def renames(self) -> bool:
+        """Whether the answer shows records under names that lead nobody to them."""
+        return bool(self._noted.names)
+
     def owner_of(self, record: str) -> str:
         """The key of the tenant whose record it is; empty where nobody said."""
         named = _OF_HOSPITAL.match(record)
@@ -167,7 +172,7 @@ class Guard:
             return []
         caller, at_us = call.caller, self._now_us()
         resting = {level: _resting_on(call.roles, level) for level in {*records.values()}}
-        return [
+        reads = [
             AccessRead(
                 who=caller.subject,
                 uri=caller.uri,
@@ -182,6 +187,8 @@ class Guard:
             )
             for record, level in records.items()
         ]
+        # Who may see both must not tell whom a name stands for by the place in the answer.
+        return sorted(reads, key=lambda one: one.record) if call.renames else reads
 
 
 @cache

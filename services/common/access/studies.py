@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 
 import grpc
 
@@ -15,6 +15,8 @@ from services.common.refusals import Refused, Violation, invalid
 
 PURPOSE = "deidentified-study"
 _STUDY = re.compile(r"[0-9a-f]{32}", re.ASCII)
+# The zone that is furthest ahead of UTC.
+_FIRST_ZONE = timedelta(hours=14)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
@@ -23,8 +25,11 @@ def is_study(text: str) -> bool:
     return _STUDY.fullmatch(text) is not None
 
 
-def asked_study(study: str, before_date: str) -> date:
+def asked_study(study: str, before_date: str, *, now_us: int) -> date:
     """The day before which a study looks, of a call that says it is for one.
+
+    It begins a quarter, and has come: two studies of days as one likes would tell by what they
+    differ in who was insured, or claimed, in between.
 
     Raises: Refused, PERMISSION_DENIED for another purpose, else INVALID_ARGUMENT with each fault.
     """
@@ -39,15 +44,25 @@ def asked_study(study: str, before_date: str) -> date:
         before = date.fromisoformat(before_date if _DATE.fullmatch(before_date) else "")
     except ValueError:
         faults.append(Violation("before_date", "MALFORMED", "must be a day, YYYY-MM-DD"))
+    if before is not None:
+        if before.day != 1 or before.month % 3 != 1:
+            text = "must be the first day of a quarter"
+            faults.append(Violation("before_date", "NOT_A_QUARTER", text))
+        # Where the day begins first, it has come while it is still the day before in UTC.
+        if before > (datetime.fromtimestamp(now_us / 1_000_000, UTC) + _FIRST_ZONE).date():
+            faults.append(Violation("before_date", "TO_COME", "must be a day that has come"))
     if faults or before is None:
         raise invalid(faults)
     return before
 
 
-def study_names(key: bytes, tenant: Tenant, study: str) -> Callable[[str, str], str]:
-    """What gives a thing of some kind its name in a tenant's study."""
+def study_names(key: bytes, tenant: Tenant, study: str, before: date) -> Callable[[str, str], str]:
+    """What gives a thing of some kind its name in a tenant's study of what was before a day.
+
+    The same id with another day is another study: else the two would be one row each of a person.
+    """
 
     def name(kind: str, of: str) -> str:
-        return study_name(kind, of, key, tenant=tenant.key, study=study)
+        return study_name(kind, of, key, tenant=tenant.key, study=f"{study} {before.isoformat()}")
 
     return name

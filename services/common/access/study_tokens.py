@@ -73,6 +73,7 @@ class StudySeal:
         if said.people != hashlib.sha256(people).hexdigest() or said.until_ns < self._clock_ns():
             text = (
                 "claims has not granted these people for this study, or the grant is over, or the "
-                "two services hold two study_pseudonym.key files; ask claims again"
+                "two services' clocks are far apart or their study_pseudonym.key files two; ask "
+                "claims again"
             )
             raise Refused(grpc.StatusCode.PERMISSION_DENIED, "STUDY_NOT_GRANTED", text)

@@ -19,8 +19,8 @@ from services.common.evidence.member_reads import RecordsOf, reads_of, wanted
 from services.common.evidence.merkle import HASH_BYTES, leaf_hash
 from services.common.evidence.proofs import Asked, LeafMislabelled, Proofs, TreeBroken
 from services.common.evidence.tables import EvidenceTables
-from services.common.grpc_edge import page_token, parse_page_token
 from services.common.moments import microseconds
+from services.common.page_tokens import foreign_token, page_token, parse_page_token
 from services.common.refusals import Refused, Violation, invalid, not_found
 
 P = ParamSpec("P")
@@ -250,7 +250,7 @@ def _start(token: str, kind: str) -> int:
     if position is None:
         return 0
     if not re.fullmatch("[0-9]{1,18}", position, re.ASCII):
-        raise _foreign()
+        raise foreign_token()
     return int(position)
 
 
@@ -261,13 +261,8 @@ def _places(token: str, kind: str) -> range | None:
         return None
     found = re.fullmatch("([0-9]{1,18}) ([0-9]{1,18})", position, re.ASCII)
     if found is None:
-        raise _foreign()
+        raise foreign_token()
     return range(int(found[1]), int(found[2]))
-
-
-def _foreign() -> Refused:
-    text = "not a page token of this list; start again without one"
-    return invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
 
 
 def _text(body: bytes) -> str:

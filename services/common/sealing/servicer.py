@@ -17,11 +17,10 @@ from services.common.grpc_edge import (
     Serving,
     Violation,
     invalid,
-    page_token,
-    parse_page_token,
 )
 from services.common.log import logger
 from services.common.moments import microseconds
+from services.common.page_tokens import foreign_token, page_token, parse_page_token
 from services.common.sealing import erasures, rotation
 from services.common.sealing.master import KeyState
 from services.common.sealing.subject_keys import SubjectKeys
@@ -148,8 +147,7 @@ def _place(position: str | None) -> tuple[int, str]:
         return 0, ""
     found = _PLACE.fullmatch(position)
     if found is None:
-        text = "not a page token of this list; start again without one"
-        raise invalid([Violation("page_token", "FOREIGN_PAGE_TOKEN", text)])
+        raise foreign_token()
     return int(found[1]), found[2]
 
 

@@ -50,9 +50,10 @@ class BillEvent(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     `order` is when the source made it. A newer version of a record stands for all of its older
     ones. `reverses` names the record that a reversal takes back; without, it takes back everything
-    before it. A statement whose bill has no lines says the rest of the bill (who, when, which
-    diagnoses, what social insurance did) and leaves the lines as they were added.
-    `stated_total` is what the hospital says that the bill amounts to, in minor units.
+    before it. Of a LATE record it names the one whose charges its lines take back. A statement
+    whose bill has no lines says the rest of the bill (who, when, which diagnoses, what social
+    insurance did) and leaves the lines as they were added. `stated_total` is what the hospital says
+    that the bill amounts to, in minor units.
     """
 
     record: str

@@ -76,7 +76,8 @@ def fold(
         if others:
             aside = {**_by_record(ranked, unfit), **parked, **others}
             return FoldedBill(status=BillStatus.OPEN, bill=None, aside=aside, blocked=True)
-        walked = Walk(standing, aliases, aliases.survivor(ranked[0].account))
+        placed = _behind_originals(standing)
+        walked = Walk(placed, aliases, aliases.survivor(ranked[0].account))
         found = walked.unfit()
         if not found:
             break
@@ -209,14 +210,34 @@ def _named(ranked: Sequence[BillEvent], place: int, firsts: Mapping[str, Order])
     event = ranked[place]
     # Clocks err: what a record said first is taken back even when it seems to come later.
     until = max(event.order, firsts.get(event.reverses or "", event.order))
+    # A row that is the whole bill changes for many reasons, first of all because it was taken back:
+    # it stays so as long as the row is there that says it.
+    always = event.reverses == event.account
     return [
         other
         for other, target in enumerate(ranked)
         if target.record == event.reverses
-        and target.order <= until
+        and (always or target.order <= until)
         and other != place
         and (other < place or target.kind is not EventKind.REVERSAL)
     ]
+
+
+def _behind_originals(standing: Sequence[BillEvent]) -> Sequence[BillEvent]:
+    """What takes from a record that it names comes after it, whatever changed that record since.
+
+    Else a bill's row that is touched once more would state the bill without what was taken from it.
+    """
+    if not any(event.reverses is not None for event in standing):
+        return standing
+    place_of = {event.record: place for place, event in enumerate(standing)}
+    placed = [
+        (max(place, place_of.get(event.reverses or "", place)), place, event)
+        for place, event in enumerate(standing)
+    ]
+    # Of one place the record itself comes first, whose own place that is.
+    placed.sort(key=lambda one: (one[0], one[0] != one[1], one[1]))
+    return [event for _, _, event in placed]
 
 
 def _others_patients(standing: Sequence[BillEvent]) -> dict[str, tuple[Fault, ...]]:

@@ -2,7 +2,7 @@
 
 Forms are written for texts as `safe_harbour.flat` leaves them: full-width and other digits are
 ASCII, nothing invisible is left. Every quantifier is bounded, so that the work per character is;
-tests/services/his_bridge/core/test_identifiers.py adds it up.
+tests/services/his_bridge/core/test_safe_harbour.py adds it up.
 """
 
 from __future__ import annotations

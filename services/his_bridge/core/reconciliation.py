@@ -10,9 +10,17 @@ import msgspec
 
 
 class DayTotals(msgspec.Struct, frozen=True, kw_only=True):
-    """The bills of one day: the total of each in minor units, signed, by its id."""
+    """The bills of one day: the total of each in minor units, signed, by its id.
+
+    `records` are the source's records of those bills that are not one record of the same id.
+    """
 
     bills: Mapping[str, int] = {}
+    records: Mapping[str, frozenset[str]] = {}
+
+    def records_of(self, bill: str) -> frozenset[str]:
+        """What the source keeps of a bill."""
+        return self.records.get(bill) or frozenset({bill})
 
     @property
     def ids(self) -> frozenset[str]:
@@ -30,12 +38,18 @@ class DayTotals(msgspec.Struct, frozen=True, kw_only=True):
         return sum(self.bills.values())
 
 
-def by_day(bills: Iterable[tuple[date, str, int]]) -> dict[date, DayTotals]:
+def by_day(
+    bills: Iterable[tuple[date, str, int]], records: Mapping[str, frozenset[str]] | None = None
+) -> dict[date, DayTotals]:
     """Day, id and total of each bill, by day. Of an id that comes twice the last counts."""
     days: defaultdict[date, dict[str, int]] = defaultdict(dict)
     for day, external_id, total in bills:
         days[day][external_id] = total
-    return {day: DayTotals(bills=found) for day, found in days.items()}
+    parts = records or {}
+    return {
+        day: DayTotals(bills=found, records={one: parts[one] for one in found if one in parts})
+        for day, found in days.items()
+    }
 
 
 class DayDifference(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,3 +28,14 @@ def made_us(stated: datetime | None, received_us: int, *, seen: bool = False) ->
         return 0
     us = round(stated.timestamp() * 1_000_000)
     return us if seen or us <= received_us + _SKEW_US else received_us
+
+
+def of_two(first: datetime | None, again: datetime | None, received_us: int) -> datetime | None:
+    """Which of two moments a time means that came twice, as summer time ended, of what just came.
+
+    The later one as soon as it is not beyond our own clock: what was written in the first hour and
+    waited for a whole one is rarer than what was written in the second.
+    """
+    if again is None or round(again.timestamp() * 1_000_000) > received_us + _SKEW_US:
+        return first
+    return again

@@ -21,6 +21,7 @@ import msgspec
 
 from services.common import log
 from services.common.state import forget_address, record_address
+from services.his_bridge.core.source_time import of_two
 from services.his_bridge.dialects.hl7v2.acknowledgement import acknowledgement, is_wanted
 from services.his_bridge.dialects.hl7v2.admission import (
     KIND,
@@ -241,12 +242,13 @@ class Listener:
         if not seen.pieces:
             self._answer(sender, answer, seen.header, seen.denials)
             return
+        now_us = self._now_us()
         records = [
             RawRecord(
                 kind=KIND,
                 record_id=piece.record_id,
                 version=piece.version,
-                updated=piece.updated,
+                updated=of_two(piece.updated, piece.again, now_us),
                 raw=raw,
             )
             for piece in seen.pieces

@@ -39,7 +39,6 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,16384}", re.ASCII)
 _UNKNOWN = re.compile(
     r"(unknown|unregistered|no such).{0,20}client|client.{0,30}not ", re.IGNORECASE
 )
-_MAY_BE_THE_CLOCK = {"invalid_client", "invalid_grant", "invalid_request"}
 _SCOPE = re.compile(r"(\w+)/(\*|\w+)\.(\S+)", re.ASCII)
 
 

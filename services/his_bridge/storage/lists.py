@@ -230,8 +230,16 @@ def totals_by_day(
     counts under our own name, because the source's id went with its patient.
     """
     columns = [column for column in released_bill.c if column.name != "body"]
+    # Whatever was ever of these days, and where it stands now: years of others are not read.
+    of_days = released_bill.alias("of_days")
+    once = select(of_days.c.external_index).where(
+        of_days.c.hospital == hospital,
+        of_days.c.day.between(first.isoformat(), last.isoformat()),
+    )
     rows = connection.execute(
-        select(*columns).where(released_bill.c.hospital == hospital).order_by(released_bill.c.seq)
+        select(*columns)
+        .where(released_bill.c.hospital == hospital, released_bill.c.external_index.in_(once))
+        .order_by(released_bill.c.seq)
     )
     latest = {row.external_index: row for row in rows}
     counted = [

@@ -44,8 +44,10 @@ def bunching(terms: Bunching, seen: Sequence[Seen], cleared: Container[str]) -> 
         outside = 0
         for one in seen:
             last = _last_inside(one.targets.get(measure))
-            for reading in _home(one, measure) if last is not None else ():
-                above = reading.measured.value - (last or 0)
+            if last is None:
+                continue
+            for reading in _home(one, measure):
+                above = reading.measured.value - last
                 if -width < above <= 0:
                     inside.append((one.name, reading.name))
                 outside += 0 < above <= width

@@ -76,7 +76,9 @@ def flags_of(
         *_impossible(seen, cleared),
         *_asked_for(programme.plausibility_on(renewal), seen, by_month, cleared, zone),
     ]
-    return tuple(sorted(flags, key=lambda flag: (flag.months, flag.code, flag.id)))
+    # Two pairs may make the same reading suspect: that is one finding.
+    once = {flag.id: flag for flag in flags}.values()
+    return tuple(sorted(once, key=lambda flag: (flag.months, flag.code, flag.id)))
 
 
 def _asked_for(
@@ -111,20 +113,17 @@ def _contradiction(
     terms: Contradiction, seen: Seen, hba1c: Mapping[date, Reading], cleared: Container[str]
 ) -> Iterator[Flag]:
     """The month's counting glucose of home against the nearest laboratory HbA1c."""
-    near = min(
-        ((_apart(seen.month, measured), measured) for measured in hba1c),
-        key=lambda found: (found[0], -found[1].toordinal()),
-        default=None,
-    )
+    apart = {measured: _apart(seen.month, measured) for measured in hba1c}
+    near = min(apart, key=apart.__getitem__, default=None)
     counted = [
         reading
         for slot in seen.slots.values()
         for measure, reading in slot.readings
         if measure in _GLUCOSE and not reading.provenance.through_his
     ]
-    if near is None or near[0] > terms.within_months or len(counted) < SLOTS_NEEDED:
+    if near is None or apart[near][0] > terms.within_months or len(counted) < SLOTS_NEEDED:
         return
-    said = hba1c[near[1]].measured.value
+    said = hba1c[near].measured.value
     expected = glucose_of_hba1c(Fraction(said, 10 ** places_of(Quantity.HBA1C)))
     mean = Fraction(sum(one.measured.value for one in counted), len(counted) * 10)
     if mean >= expected * Fraction(MILLION - terms.tolerance_millionths, MILLION):
@@ -145,10 +144,14 @@ def _contradiction(
     )
 
 
-def _apart(month: date, measured: date) -> int:
-    """Months between a month and those that an HbA1c of `measured` speaks of; 0 inside them."""
+def _apart(month: date, measured: date) -> tuple[int, int]:
+    """Months between a month and those that an HbA1c of `measured` speaks of; 0 inside them.
+
+    Then the months between the two: of several that speak of a month its own goes first, and then
+    the nearest following one, as where they decide it.
+    """
     ahead = (measured.year - month.year) * 12 + measured.month - month.month
-    return max(-ahead, ahead - HBA1C_REACHES_BACK, 0)
+    return max(-ahead, ahead - HBA1C_REACHES_BACK, 0), abs(ahead)
 
 
 def _uploads(most: int, then: Then, seen: Seen, cleared: Container[str]) -> Iterator[Flag]:

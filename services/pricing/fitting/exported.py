@@ -6,6 +6,8 @@ whoever asks the services hands in columns.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
 import shutil
@@ -15,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import duckdb
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +28,7 @@ from services.pricing.fitting.experience.tables import connect, identifier, quot
 from services.pricing.fitting.run_card import digest, versions
 
 MANIFEST = "manifest.json"
+SPILL = "sorting"
 _FORMAT = 1
 _GROUP = 100_000  # rows
 _FEW = 5
@@ -75,9 +79,13 @@ class BookWriter:
         fault: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if kind is not None:
+            for writer in self._writers.values():
+                with contextlib.suppress(OSError):  # of a full disk; the fault is told already
+                    writer.close()
+            return
         for name, writer in self._writers.items():
-            if kind is None:
-                self._write(name)
+            self._write(name)
             writer.close()
             _on_disk(self._folder / f"{name}.parquet")
 
@@ -132,14 +140,20 @@ class _Manifest(msgspec.Struct, frozen=True):
     format: int
     study: str
     tables: dict[str, _Table]
+    before: str = ""
+    zone: str = ""
 
 
-def is_finished(folder: Path) -> bool:
-    """Whether the folder holds an export's manifest, and just the tables that it tells of."""
+def is_finished(folder: Path, told_of: Mapping[str, str] | None = None) -> bool:
+    """Whether the folder holds an export's manifest, and just the tables that it tells of.
+
+    `told_of` says of which study, before which day, and in which zone, where it must be that.
+    """
     try:
         told = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=_Manifest)
         return (
             told.format == _FORMAT
+            and all(getattr(told, name) == of for name, of in (told_of or {}).items())
             and re.fullmatch("[0-9a-f]{32}", told.study) is not None
             and bool(told.tables)
             and all(
@@ -158,19 +172,24 @@ def _put_in_order(file: Path, columns: Sequence[str]) -> None:
     sorted_file.unlink(missing_ok=True)
     handle = os.open(sorted_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     order = ", ".join(map(identifier, columns))
-    with (
-        os.fdopen(handle, "wb") as out,
-        connect("UTC") as con,
-        pq.ParquetWriter(out, schema) as writer,
-    ):
-        found = con.sql(
-            f"SELECT * FROM read_parquet({quoted(str(file))}) ORDER BY {order}"  # nosec B608 # noqa: S608 - names of ours
-        )
-        for batch in found.to_arrow_reader(_GROUP):
-            writer.write_table(pa.Table.from_batches([batch]).cast(schema))
-        writer.close()
-        out.flush()
-        os.fsync(out.fileno())
+    # What does not fit into memory lies beside the parts, and goes with them if this is killed.
+    spill = file.parent.with_name(SPILL)
+    try:
+        with (
+            os.fdopen(handle, "wb") as out,
+            connect("UTC", spill=spill) as con,
+            pq.ParquetWriter(out, schema) as writer,
+        ):
+            found = con.sql(
+                f"SELECT * FROM read_parquet({quoted(str(file))}) ORDER BY {order}"  # nosec B608 # noqa: S608 - names of ours
+            )
+            for batch in found.to_arrow_reader(_GROUP):
+                writer.write_table(pa.Table.from_batches([batch]).cast(schema))
+            writer.close()
+            out.flush()
+            os.fsync(out.fileno())
+    except duckdb.Error as error:  # a disk that is full while it sorts, most of all
+        raise OSError(errno.EIO, str(error).partition("\n")[0], str(file)) from None
     sorted_file.replace(file)
 
 
@@ -180,12 +199,35 @@ def rows_of(folder: Path) -> dict[str, int]:
     return {name: int(one["rows"]) for name, one in sorted(told["tables"].items())}
 
 
-def few_alike(folder: Path) -> int:
-    """So many people share birth, sex and conditions, as they are told, with fewer than four."""
-    told = ("birth_date", "sex", "conditions")
-    people = pq.read_table(folder / "people.parquet", columns=list(told))
-    cells = people.group_by(list(told)).aggregate([([], "count_all")])
-    return sum(number for number in cells["count_all"].to_pylist() if number < _FEW)
+class FewAlike(msgspec.Struct, frozen=True):
+    """So many people share what is told of them with fewer than four others."""
+
+    conditions: int  # birth, sex and conditions
+    cover: int  # these, and every day on which their cover begins or ends
+
+
+def few_alike(folder: Path) -> FewAlike:
+    """How many people of a book others may tell who know so much of them."""
+    people, policies = (str(folder / f"{name}.parquet") for name in ("people", "policies"))
+    with connect("UTC") as con:
+        found = con.execute(
+            """
+            WITH cover AS (
+                SELECT person_id, string_agg(first_day || after_day, ' ' ORDER BY first_day) AS days
+                FROM read_parquet($policies) GROUP BY person_id
+            ), shared AS (
+                SELECT
+                    count(*) OVER (PARTITION BY birth_date, sex, conditions) AS by_conditions,
+                    count(*) OVER (PARTITION BY birth_date, sex, conditions, days) AS by_cover
+                FROM read_parquet($people) LEFT JOIN cover USING (person_id)
+            )
+            SELECT count(*) FILTER (by_conditions < $few), count(*) FILTER (by_cover < $few)
+            FROM shared
+            """,
+            {"people": people, "policies": policies, "few": _FEW},
+        ).fetchone()
+    conditions, cover = found or (0, 0)
+    return FewAlike(conditions=conditions, cover=cover)
 
 
 def not_exported(folder: Path) -> list[str]:
@@ -199,16 +241,37 @@ def not_exported(folder: Path) -> list[str]:
     return [name for name in names if name not in made]
 
 
+class Foreign(Exception):
+    """A folder that would be replaced holds what no export has made: its names."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(", ".join(names))
+
+
+def put_back(folder: Path, aside: Path) -> None:
+    """Where a replacement was cut between its two renames, the book of before stands again."""
+    if aside.exists() and not folder.exists():
+        aside.rename(folder)
+        _on_disk(folder.parent)
+
+
 def put_in_place(made: Path, folder: Path, aside: Path) -> tuple[Path, ...]:
     """Replace a book by the finished one; its files. Interrupted, the same call ends it.
 
     Between two renames there is no book at all, never half of one.
+
+    Raises: Foreign when by now the folder holds something else too; it stays as it is.
     """
     if made.exists():
         shutil.rmtree(aside, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         if folder.exists():
             folder.rename(aside)
+            # Looked at where nobody puts anything any more.
+            foreign = not_exported(aside)
+            if foreign:
+                aside.rename(folder)
+                raise Foreign(foreign)
         made.rename(folder)
         _on_disk(folder.parent)
     shutil.rmtree(aside, ignore_errors=True)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from services.common.strict_yaml import Fault, StrictYamlError, YamlMap, load
-from services.pricing.fitting.book_settings import BOOK
-from services.pricing.fitting.experience.settings import OPEN_RATES, SIMULATED_RATES, STUDY
+from services.pricing.fitting.book_settings import BOOK, BookSettings
+from services.pricing.fitting.experience.settings import (
+    OPEN_RATES,
+    SIMULATED_RATES,
+    STUDY,
+    refuse_other_causes,
+)
 from services.pricing.fitting.models.evaluation_settings import EVALUATE
 from services.pricing.fitting.models.settings import FIT
 from services.pricing.fitting.partners.settings import PARTNERS
@@ -34,6 +40,15 @@ SECTIONS: Mapping[str, SectionKind] = {
     "tariff": TARIFF,
 }
 FORMAT = 1
+# The factor, wherever a template names it: what the book is read by, fitted by, and priced by.
+_NO_COINSURANCE = (
+    (
+        re.compile(r"rating_factors: \[coinsurance_percent\] .*"),
+        "rating_factors: []           # the services know no further columns of people",
+    ),
+    (re.compile(r"^    coinsurance:\n(?: {6}.*\n)+", re.MULTILINE), ""),
+    (re.compile(r", coinsurance(?:_percent: '[0-9]+')?(?=[,}\]])"), ""),
+)
 _HEAD = """\
 # Settings of one pricing project; `lipei pricing check` tells every fault with its line.
 # Numbers with a point stand in quotes. What is left out has the value that is written here.
@@ -102,19 +117,34 @@ def parse_pricing_file(content: bytes, path: Path) -> PricingFile:
         if tree.get(name) is not None:
             found[name] = kind.read(below)
             below.done()
+    _compare(top, found)
     top.done()
     if faults:
-        raise StrictYamlError(faults, str(path), tree)
+        # What two sections are compared by is read twice.
+        raise StrictYamlError(list(dict.fromkeys(faults)), str(path), tree)
     return PricingFile(path=path, sha256=hashlib.sha256(content).hexdigest(), sections=found)
 
 
-def template(*, own: bool = False) -> str:
+def template(*, own: bool = False, exported: bool = False) -> str:
     """pricing.yaml as `lipei pricing init` writes it: every section with its comments.
 
-    For a book of one's `own` the trend is left open: that of a simulated one is nobody's.
+    For a book of one's `own` the trend is left open: that of a simulated one is nobody's. In one
+    that the services have `exported` there is no coinsurance either, and nothing rates by it.
     """
     text = _HEAD + "".join(f"\n{kind.template}" for kind in SECTIONS.values())
-    return text.replace(SIMULATED_RATES, OPEN_RATES) if own else text
+    if own or exported:
+        text = text.replace(SIMULATED_RATES, OPEN_RATES)
+    if exported:
+        for pattern, instead in _NO_COINSURANCE:
+            text = pattern.sub(instead, text)
+    return text
+
+
+def _compare(top: Section, found: Mapping[str, object]) -> None:
+    """Note what two sections do not agree on, where both are written."""
+    book = found.get("book")
+    if isinstance(book, BookSettings) and "study" in found:
+        refuse_other_causes(top.section("study"), book.causes)
 
 
 def _empty(line: int) -> YamlMap:

@@ -34,6 +34,13 @@ class Portion(msgspec.Struct, frozen=True):
     total: int
 
 
+class Most(msgspec.Struct, frozen=True):
+    """A portion ends with so many members, or before the one with whom readings would be more."""
+
+    members: int
+    readings: int
+
+
 class StudyReadings:
     """Reads. Every method blocks: call it inside `Database.run`."""
 
@@ -47,7 +54,7 @@ class StudyReadings:
         is_wanted: Callable[[str], bool],
         before_us: int,
         after: str,
-        most: int,
+        most: Most,
     ) -> Portion:
         """What the tenant's next members read before a moment, of those whose token is wanted.
 
@@ -57,14 +64,18 @@ class StudyReadings:
             own = holding.c.tenant == holder_of(tenant)
             theirs = own & holding.c.member.is_not(None)
             found = select(holding.c.member).where(theirs, holding.c.member > after)
-            ids = connection.execute(found.order_by(holding.c.member).limit(most)).scalars().all()
+            next_ones = found.order_by(holding.c.member).limit(most.members)
+            ids = connection.execute(next_ones).scalars().all()
+            more = len(ids) == most.members
+            fitting = _fitting(connection, ids, most.readings)
+            ids, more = ids[:fitting], more or fitting < len(ids)
             people = self._people(connection, ids, is_wanted, before_us)
             last = ids[-1] if ids else after
             counts = select(func.count().filter(holding.c.member <= last), func.count()).where(
                 theirs
             )
             done, total = connection.execute(counts.select_from(holding)).one()
-        return Portion(tuple(people), last if len(ids) == most else "", done, total)
+        return Portion(tuple(people), last if more else "", done, total)
 
     def _people(
         self,
@@ -105,3 +116,20 @@ class StudyReadings:
                 kept.sort(key=lambda one: (one.reading.effective_us, one.reading.name))
                 found.append(Read(token, tuple(kept)))
         return found
+
+
+def _fitting(connection: Connection, member_ids: Sequence[str], most: int) -> int:
+    """How many of the members, from the first on, have no more readings together; at least one."""
+    counted = (
+        select(holding.c.member, func.count())
+        .join(reading, reading.c.holding == holding.c.id)
+        .where(holding.c.member.in_(list(member_ids)))
+        .group_by(holding.c.member)
+    )
+    has = {row[0]: row[1] for row in connection.execute(counted)}
+    total = 0
+    for index, member in enumerate(member_ids):
+        total += has.get(member, 0)
+        if index and total > most:
+            return index
+    return len(member_ids)

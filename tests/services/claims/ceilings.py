@@ -14,11 +14,11 @@ from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.type.v1 import bill_pb2
-from services.claims.at_hand import Desk
 from services.claims.core.canonical import Inputs
 from services.claims.core.decision import Decision
 from services.claims.core.life_cycle import Event
 from services.claims.deciding import decide, take_effect
+from services.claims.desk import Desk
 from services.claims.plan_shelf import PlanShelf
 from services.claims.serving import find
 from services.common.access.caller import calling_as
@@ -116,13 +116,13 @@ _Seen = tuple[Row[Any], Inputs, Decision]
 
 
 def _seen(service: Served, connection: Connection, name: str) -> _Seen:
-    desk = Desk(connection, service.keys.sealer(connection), PlanShelf(), 0)
-    row = find(connection, desk.sealer, name)
+    desk = Desk(connection, service.keys.sealer(connection), PlanShelf(), lambda: 0)
+    row = find(desk, name)
     return row, *decide(desk, row)
 
 
 def _written(service: Served, connection: Connection, seen: _Seen) -> int:
-    desk = Desk(connection, service.keys.sealer(connection), PlanShelf(), 0)
+    desk = Desk(connection, service.keys.sealer(connection), PlanShelf(), lambda: 0)
     take_effect(desk, *seen, (Event.BEGIN_ADJUDICATION,), "test")
     return seen[2].benefit // 100
 

@@ -8,9 +8,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError
 
 from services.claims.core.life_cycle import Event
@@ -21,8 +22,7 @@ from services.claims.payouts.iso20022 import (
     StatusReport,
     write_report,
 )
-from services.claims.storage.payout_tables import PayoutState
-from services.claims.storage.payouts import answer_faults
+from services.claims.storage.payout_tables import PayoutState, bank_answer_outcome
 from services.claims.storage.sealed import paying_subject
 from tests.sandbox import SandboxBank, sandbox_bank
 from tests.services.claims.paying import ACCOUNT, Insurer, insurer, last_answer
@@ -217,7 +217,8 @@ def test_a_word_that_cannot_be_about_the_payout_changes_nothing(payer: Insurer) 
     assert case.says(replace(settled, status="CANC")) == (f"UNKNOWN_STATUS CANC {name}",)
     assert case.outcomes() == [OPEN]
     with payer.database.reading() as connection:
-        assert len(answer_faults(connection)) == 6
+        kept = connection.execute(select(bank_answer_outcome.c.faults)).scalars().all()
+    assert sum(len(msgspec.json.decode(faults)) for faults in kept) == 6
     assert case.says(settled) == ()  # the control
     assert case.outcomes() == [PAID]
 

@@ -18,8 +18,8 @@ from sqlalchemy import Connection, select, update
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import settlement_pb2
 from services.claims import adjusting
-from services.claims.at_hand import Desk
 from services.claims.core.ledger import PAYABLE
+from services.claims.desk import Desk
 from services.claims.main import now_us
 from services.claims.paying import Payments
 from services.claims.payout_steps import PayingAccount
@@ -185,7 +185,7 @@ def begun(pool: ThreadPoolExecutor, call: Callable[[], Any]) -> Future[Any]:
 
 
 def adjusts(service: Served, claim: pb.Claim, connection: Connection) -> None:
-    desk = Desk(connection, service.keys.sealer(connection), PlanShelf(), 1)
+    desk = Desk(connection, service.keys.sealer(connection), PlanShelf(), lambda: 1)
     row = row_of(connection, claim)
     store.lock(connection, [row.policy_id], [row.person_id])
     adjusting.adjust(desk, row_of(connection, claim))

@@ -298,6 +298,8 @@ def test_paid_money_that_hangs_on_a_look_waits_for_a_person(service: Served) -> 
     assert after.awaits_adjustment
     listing = pb.ListClaimsRequest(parent="policies/-", pended=True)
     assert [one.name for one in service.claims.ListClaims(listing).claims] == [claim.name]
+    listing.state = pb.CLAIM_STATE_PAID
+    assert [one.name for one in service.claims.ListClaims(listing).claims] == [claim.name]
     cut = review_pb2.LineReview(number=1, clause="1.1", unit_price="20000")
     done = service.review.AdjustClaim(
         asked(review_pb2.AdjustClaimRequest, after, lines=[cut], note="x")

@@ -20,7 +20,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from services.claims.core.life_cycle import Event
@@ -32,8 +32,8 @@ from services.claims.payout_steps import (
 )
 from services.claims.payouts import iso20022
 from services.claims.payouts.bank import Bank, BankKnowledge, BankUnreachable, SendOutcome
-from services.claims.storage.payout_tables import FileState, PayoutState
-from services.claims.storage.payouts import find_file, open_payouts, paid_totals, unsent_files
+from services.claims.storage.payout_tables import FileState, PayoutState, payout
+from services.claims.storage.payouts import find_file, open_payouts, unsent_files
 from services.claims.storage.sealed import paying_subject
 from tests.sandbox import SandboxBank, sandbox_bank
 from tests.services.claims.books import open_books
@@ -209,9 +209,8 @@ def test_a_claim_is_paid(both: Insurer, sandbox: SandboxBank, bank: Bank) -> Non
         "bank:main": (-1_205, 0),
     }
     with both.database.reading() as connection:
-        assert [(t.currency, t.count, t.amount) for t in paid_totals(connection)] == [
-            ("CNY", 1, 1_205)
-        ]
+        (paid,) = connection.execute(select(payout))
+        assert (paid.state, paid.currency, paid.amount) == ("paid", "CNY", 1_205)
         assert unsent_files(connection, "main") == []
     assert file_state(both, message_id) is FileState.ANSWERED
     # Repeating any step changes nothing.

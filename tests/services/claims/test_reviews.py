@@ -645,6 +645,16 @@ def test_the_queue_lists_what_waits(service: Served) -> None:
     (one,) = listed.claims
     assert (one.name, one.days_left) == (waiting.name, 30)
     assert one.state_time == waiting.state_time
+    queue = pb.ListClaimsRequest(parent="policies/-", pended=True, state=waiting.state)
+    assert [claim.name for claim in service.claims.ListClaims(queue).claims] == [waiting.name]
+
+
+def test_a_claim_that_waits_for_nobody_is_in_no_queue_of_its_state(service: Served) -> None:
+    claim = decided(service, "B1", line(1, DRUG, "20000.00"))
+    queue = pb.ListClaimsRequest(parent="policies/-", state=claim.state)
+    assert [one.name for one in service.claims.ListClaims(queue).claims] == [claim.name]
+    queue.pended = True
+    assert not service.claims.ListClaims(queue).claims
 
 
 def test_a_batch_settles_the_others_when_one_waits_for_an_earlier_policy(service: Served) -> None:

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from typing import Any
 
 import grpc
@@ -20,34 +21,40 @@ from lipei.claims.v1 import claims_pb2, policy_pb2
 from lipei.claims.v1 import study_pb2 as pb
 from lipei.type.v1 import access_pb2
 from services.claims.storage import studies
-from services.claims.storage.policies import find_person
 from services.claims.storage.tables import person
 from services.common.access.caller import Caller
-from services.common.access.studies import PURPOSE
+from services.common.access.studies import PURPOSE, study_names
+from services.common.access.tenant import Kind, Tenant
 from services.common.evidence.access_read import AccessRead
 from services.common.refusals import RpcFault, error_of
 from tests.callers import Reads, pseudonym
 from tests.services.claims.given import bill, id_number, imported, policy, publish, submission
-from tests.services.claims.serving import Served, served, token
+from tests.services.claims.serving import STUDY_KEY, Served, served, token
 from tests.tenants import of_hospital, of_insurer
 
 pytestmark = pytest.mark.both_databases
 
-STUDY, BEFORE = "0" * 31 + "1", "2100-01-01"
+STUDY, BEFORE = "0" * 31 + "1", "2026-07-01"
 CHIEF = frozenset({access_pb2.ROLE_CHIEF_ACTUARY})
 PEOPLE = 6
+INSURER = Tenant(Kind.INSURER, "insurer")
+
+
+def at(day: str) -> int:
+    return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
 @dataclass
 class Desk:
-    """Who calls."""
+    """Who calls, and when."""
 
     who: Caller
+    at_us: int
 
 
 @pytest.fixture
 def desk() -> Desk:
-    return Desk(of_insurer())
+    return Desk(of_insurer(), at("2026-06-10"))
 
 
 @pytest.fixture
@@ -68,9 +75,10 @@ def both(database_url: str, desk: Desk, log: Reads) -> Iterator[Served]:
 
 
 @contextmanager
-def office(url: str, desk: Desk, log: Reads) -> Iterator[Served]:
+def office(url: str, desk: Desk, log: Reads, batch: int = 4) -> Iterator[Served]:
     """Six of a family, born in one month; the second one has diabetes."""
-    how: dict[str, Any] = {"append": log.append, "caller": lambda: desk.who, "batch": 4}
+    how: dict[str, Any] = {"append": log.append, "caller": lambda: desk.who, "batch": batch}
+    how["clock"] = lambda: desk.at_us
     with served(url, **how) as running:
         publish(running)
         family = policy(1, people=PEOPLE)
@@ -91,12 +99,14 @@ def chief(insurer: str = "insurer", purpose: str = PURPOSE) -> Caller:
 def exported(
     service: Served, desk: Desk, who: Caller | None = None, **more: Any
 ) -> list[pb.ExportPeopleResponse]:
-    desk.who, before = who or chief(), desk.who
+    """At the end of the valuation day."""
+    before = desk.who, desk.at_us
+    desk.who, desk.at_us = who or chief(), at(f"{BEFORE}T23:59:59")
     request = pb.ExportPeopleRequest(**{"study": STUDY, "before_date": BEFORE, **more})
     try:
         return list(service.studies.ExportPeople(request, timeout=60))
     finally:
-        desk.who = before
+        desk.who, desk.at_us = before
 
 
 def refused(*args: Any, **more: Any) -> RpcFault:
@@ -144,19 +154,40 @@ def test_nothing_that_leads_back_is_told_and_each_person_is_a_leaf(
     assert not [one for one in forbidden if one.encode() in written]
     assert b"1980-03-01" in written  # what is told is found by the same search
     leaves = log.kept[before:]
-    assert [one.record for one in leaves] == [
-        f"members/{pseudonym(one)}/studies/{STUDY}" for one in _in_order(service, tokens)
-    ]
+    assert sorted(one.record for one in leaves) == sorted(
+        f"members/{pseudonym(one)}/studies/{STUDY}" for one in tokens
+    )
     assert {(one.role, one.purpose, one.owner) for one in leaves} == {
         ("chief_actuary", PURPOSE, "insurer/insurer")
     }
 
 
-def _in_order(service: Served, tokens: list[str]) -> list[str]:
-    """The tokens in the order of the people's ids."""
-    with service.database.reading() as connection:
-        sealer = service.keys.sealer(connection)
-        return sorted(tokens, key=lambda one: find_person(connection, sealer, one) or "")
+def test_a_leaf_s_place_does_not_tell_which_name_is_whose(
+    service: Served, desk: Desk, log: Reads
+) -> None:
+    tokens = {pseudonym(one): one for one in (token("CN-ID", id_number(100 + n)) for n in range(6))}
+    matched = 0
+    for number in range(8):
+        study = f"{number:032x}"
+        before = len(log.kept)
+        told = [one.person for one in people(exported(service, desk, study=study))]
+        leaves = [tokens[one.record.split("/")[1]] for one in log.kept[before:]]
+        name = study_names(STUDY_KEY, INSURER, study, date.fromisoformat(BEFORE))
+        assert sorted(name("person", one) for one in leaves) == sorted(told)
+        matched += [name("person", one) for one in leaves] == told
+    assert matched <= 2  # by chance one study in 48; eight, were both in one order
+
+
+def test_two_studies_tell_of_people_in_two_orders(service: Served, desk: Desk) -> None:
+    tokens = [token("CN-ID", id_number(100 + index)) for index in range(PEOPLE)]
+    orders = []
+    for number in range(8):
+        study = f"{number:032x}"
+        name = study_names(STUDY_KEY, INSURER, study, date.fromisoformat(BEFORE))
+        whose = {name("person", one): one for one in tokens}
+        orders.append([whose[one.person] for one in people(exported(service, desk, study=study))])
+    assert all(sorted(one) == sorted(tokens) for one in orders)
+    assert len({tuple(one) for one in orders}) > 4  # one, were it the database's own
 
 
 def test_batches_go_on_after_a_token(both: Served, desk: Desk) -> None:
@@ -213,24 +244,61 @@ class LogThenLeaves(Reads):
             self.leaving.pop()()
 
 
-@pytest.mark.parametrize("place", [0, PEOPLE - 1])
+@pytest.mark.parametrize(("place", "batch"), [(0, 4), (PEOPLE - 1, 4), (0, 3), (2, 2)])
 def test_who_withdraws_within_the_stream_ends_it(
-    sqlite_database: str, desk: Desk, place: int
+    sqlite_database: str, desk: Desk, place: int, batch: int
 ) -> None:
     log = LogThenLeaves()
-    with office(sqlite_database, desk, log) as service:
+    with office(sqlite_database, desk, log, batch) as service:
+        name = study_names(STUDY_KEY, INSURER, STUDY, date.fromisoformat(BEFORE))
         tokens = [token("CN-ID", id_number(100 + index)) for index in range(PEOPLE)]
-        gone = _in_order(service, tokens)[place]  # of the first batch, or of the last
+        whose = {name("person", one): one for one in tokens}
+        # Of the first batch, or of the last.
+        gone = whose[people(exported(service, desk))[place].person]
 
         def leave() -> None:
             with service.database.writing() as connection:
                 studies.leave_out(connection, service.keys.sealer(connection), [gone], 1)
 
-        assert len(people(exported(service, desk))) == PEOPLE
         log.leaving.append(leave)
+        before = len(log.kept)
         assert refused(service, desk).reason == "POPULATION_CHANGED"
         assert not log.leaving
+        if place:  # of a batch to come, none of which leaves, nor any after it
+            assert len(log.kept) == before + batch
         assert len(people(exported(service, desk))) == PEOPLE - 1
+
+
+def test_who_withdraws_ends_the_stream_too_when_nobody_is_told_of_last(
+    sqlite_database: str, desk: Desk
+) -> None:
+    log = LogThenLeaves()
+    with office(sqlite_database, desk, log, batch=1) as service:
+        other = policy(2)
+        other.members[0].birth_date = "1950-01-01"  # stands out
+        imported(service, other)
+        tokens = [token("CN-ID", id_number(100 + index)) for index in range(PEOPLE)]
+        study, order = _with_last(token("CN-ID", id_number(200)), tokens)
+
+        def leave() -> None:
+            with service.database.writing() as connection:
+                studies.leave_out(connection, service.keys.sealer(connection), order[:1], 1)
+
+        answers = exported(service, desk, study=study)
+        assert [len(one.people) for one in answers] == [1] * PEOPLE + [0]
+        log.leaving.append(leave)
+        assert refused(service, desk, study=study).reason == "POPULATION_CHANGED"
+
+
+def _with_last(last: str, others: list[str]) -> tuple[str, list[str]]:
+    """A study that looks at one person after the others, and the others in its order."""
+    for number in range(1000):
+        study = f"{number:032x}"
+        name = study_names(STUDY_KEY, INSURER, study, date.fromisoformat(BEFORE))
+        order = sorted([*others, last], key=lambda one: name("place", one))
+        if order[-1] == last:
+            return study, order[:-1]
+    raise AssertionError("of a thousand studies one in seven does")
 
 
 def test_a_page_token_tells_no_id_and_cannot_be_made(service: Served, desk: Desk) -> None:
@@ -340,3 +408,34 @@ def test_it_is_told_for_studies_alone(service: Served, desk: Desk, purpose: str)
 def test_an_actuary_is_told_of_nobody(service: Served, desk: Desk) -> None:
     actuary = replace(chief(), roles=frozenset({access_pb2.ROLE_ACTUARY}), purpose="")
     assert refused(service, desk, actuary).reason == "ROLE_NOT_ALLOWED"
+
+
+@pytest.mark.parametrize(
+    ("day", "reasons"),
+    [
+        ("2026-07-01", []),
+        ("2026-06-30", ["NOT_A_QUARTER"]),
+        ("2026-08-01", ["NOT_A_QUARTER", "TO_COME"]),
+        ("2026-10-01", ["TO_COME"]),
+    ],
+)
+def test_a_study_looks_before_a_quarter_that_has_come(
+    service: Served, desk: Desk, log: Reads, day: str, reasons: list[str]
+) -> None:
+    if not reasons:
+        assert people(exported(service, desk, before_date=day))
+        return
+    before = len(log.kept)
+    fault = refused(service, desk, before_date=day)
+    assert [one.reason for one in fault.violations] == reasons
+    assert len(log.kept) == before
+
+
+def test_one_id_with_two_days_is_two_studies(service: Served, desk: Desk) -> None:
+    now = {one.person for one in people(exported(service, desk))}
+    before = {one.person for one in people(exported(service, desk, before_date="2026-04-01"))}
+    assert len(now) == len(before) == PEOPLE
+    assert not now & before
+    first, _ = exported(service, desk)
+    fault = refused(service, desk, before_date="2026-04-01", page_token=first.next_page_token)
+    assert [one.reason for one in fault.violations] == ["FOREIGN_PAGE_TOKEN"]

@@ -21,6 +21,8 @@ from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import policy_pb2, review_pb2, settlement_pb2
 from lipei.type.v1 import bill_pb2
 from services.claims.core.life_cycle import Event
+from services.claims.desk import Desk as Transaction
+from services.claims.plan_shelf import PlanShelf
 from services.claims.serving import find
 from services.claims.storage import claims as store
 from services.common.access.caller import Caller, NobodyCalls, calling_as
@@ -540,10 +542,11 @@ def test_work_of_nobody_reads_nothing(two: Desk) -> None:
     (claim,) = submitted(two, of_insurer("anxin"), bill("B1", person=SPOUSE))
     with two.service.database.reading() as connection:
         sealer = two.service.keys.sealer(connection)
+        at_hand = Transaction(connection, sealer, PlanShelf(), lambda: 0)
         with pytest.raises(NobodyCalls):
-            find(connection, sealer, claim.name)
+            find(at_hand, claim.name)
         with calling_as(of_insurer("anxin")):
-            assert find(connection, sealer, claim.name).id == claim.name.split("/")[3]
+            assert find(at_hand, claim.name).id == claim.name.split("/")[3]
 
 
 def test_a_hospital_withdraws_its_own_consents_only(both: Desk) -> None:

@@ -30,9 +30,8 @@ from services.common.grpc_edge import (
     _Health,
     channel,
     error_of,
-    page_token,
-    parse_page_token,
 )
+from services.common.page_tokens import page_token, parse_page_token
 from services.common.state import read_addresses
 from tests.forked import Forked
 from tests.identities import acting, equip, everybody, files_of

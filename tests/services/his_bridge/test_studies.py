@@ -11,7 +11,8 @@ import pytest
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.type.v1 import bill_pb2
 from services.common.access.caller import Caller, calling_as
-from services.common.grpc_edge import Refused, page_token
+from services.common.grpc_edge import Refused
+from services.common.page_tokens import page_token
 from services.his_bridge.core.bill import CareType
 from services.his_bridge.core.consent import Purpose, Terms
 from services.his_bridge.servicer import HisBridgeServicer

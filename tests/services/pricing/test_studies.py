@@ -61,9 +61,10 @@ class Office:
     """Pricing's study on a real database: ANNA and BEN are anxin's, CARL is nobody's."""
 
     def __init__(self, database: Database, keys: SubjectKeys) -> None:
+        self.database, self.keys = database, keys
         self.store = ReadingStore(database, keys)
         self.erasures = Erasures(database, keys)
-        self.servicer = StudyServicer(database, StudyReadings(database, keys), KEY, batch=1)
+        self.servicer = servicer(database, keys, batch=1)
         for token in (ANNA, BEN):
             self.store.take_part(ANXIN, token, at("2025-01-01"))
         self.record(incoming(ANNA, "late", "7.1", "2025-06-28", received="2025-07-01"))
@@ -123,7 +124,7 @@ def chief(insurer: str = "anxin", purpose: str = PURPOSE) -> Caller:
 
 
 def named(token: str, insurer: str = "insurer/anxin") -> str:
-    return study_name("person", token, KEY, tenant=insurer, study=STUDY)
+    return study_name("person", token, KEY, tenant=insurer, study=f"{STUDY} {BEFORE}")
 
 
 @pytest.fixture
@@ -160,6 +161,40 @@ def test_nobody_else_is_told_of(office: Office) -> None:
     theirs = bytes.fromhex(named(ANNA, "insurer/taihe"))
     assert office.values(who=chief("taihe"), people=[theirs]) == {}
     assert office.values(ANNA, study="1" * 32) == {}  # the name of another study
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize(
+    ("readings", "told"),
+    [
+        (1, [{ANNA: 2}, {BEN: 1}]),  # one member alone may have more
+        (3, [{ANNA: 2}, {BEN: 1}]),  # ANNA has three with the one of the valuation day
+        (4, [{ANNA: 2, BEN: 1}]),
+    ],
+)
+def test_a_batch_ends_before_its_readings_are_too_many(
+    both: Office, readings: int, told: list[dict[str, int]]
+) -> None:
+    both.servicer = servicer(both.database, both.keys, batch=5, readings=readings)
+    answers, _ = both.exported(ANNA, BEN)
+    found = [{one.person: len(one.readings) for one in answer.people} for answer in answers]
+    order = [{named(token): number for token, number in some.items()} for some in told]
+    assert sorted(found, key=repr) == sorted(order, key=repr)
+
+
+def servicer(database: Database, keys: SubjectKeys, **how: int) -> StudyServicer:
+    def now_us() -> int:
+        return at("2026-01-01")
+
+    return StudyServicer(database, StudyReadings(database, keys), KEY, now_us=now_us, **how)
+
+
+def test_a_page_token_of_claims_is_none_here(office: Office) -> None:
+    answers, _ = office.exported(ANNA, BEN)
+    assert office.exported(ANNA, BEN, page_token=answers[0].next_page_token)
+    theirs = StudySeal(KEY).page_token(f"insurer/anxin {STUDY} {BEFORE}", "digest/1/200")
+    fault = office.refused(ANNA, BEN, page_token=theirs)
+    assert fault.violations[0].reason == "FOREIGN_PAGE_TOKEN"
 
 
 def test_it_goes_on_after_a_token(office: Office) -> None:

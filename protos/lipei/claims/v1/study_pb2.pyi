@@ -28,9 +28,13 @@ class ExportPeopleRequest(_message.Message):
     BEFORE_DATE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     study: _builtins.str
-    """Client-made id of the study: 32 hex digits, fresh and random. Pseudonyms are made for it alone: two studies share none."""
+    """Client-made id of the study: 32 hex digits, fresh and random. Pseudonyms are made for it and the day of valuation
+    alone: two studies share none.
+    """
     before_date: _builtins.str
-    """Day of valuation, "YYYY-MM-DD": policies that begin and claims that came in before it."""
+    """Day of valuation, "YYYY-MM-DD": policies that begin and claims that came in before it. The first of a quarter, and no
+    day that is still to come.
+    """
     page_token: _builtins.str
     """From an answer before, to go on after it; empty begins."""
     def __init__(
@@ -64,18 +68,20 @@ class ExportPeopleResponse(_message.Message):
     next_page_token: _builtins.str
     """Goes on after these; empty at the end."""
     done: _builtins.int
-    """Of all who are insured and not erased: how many are looked at up to here, and how many there are."""
+    """Of all who may be in the study, some of whom stand out: how many are looked at up to here, and how many there are."""
     total: _builtins.int
     """All of them."""
     confirm_token: _builtins.str
     """Of the last answer: as a page_token it gets an answer without people, or POPULATION_CHANGED."""
     @_builtins.property
     def people(self) -> _containers.RepeatedCompositeFieldContainer[Global___StudyPerson]:
-        """In an order that means nothing."""
+        """In an order of this study's alone, which says nothing of who they are."""
 
     @_builtins.property
     def left_out(self) -> Global___StudyLeftOut:
-        """Of the people between the token before and this one."""
+        """Of the people between the token before and this one; of the whole study in the first answer who is left out for a
+        consent, for their sex, or without a day of cover.
+        """
 
     @_builtins.property
     def grants(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:

@@ -82,6 +82,8 @@ class StudyServiceServicer:
         later, the last answer's confirm_token asks the same again.
 
         A page_token goes on after its batch. What changed meanwhile of policies and claims shows in what is still to come.
+        People are told of in an order of the study's own. Of two days of valuation one id makes two studies, which share no
+        name; each day begins a quarter and has come, so that no two tell by their difference who came from one day to the next.
 
         PERMISSION_DENIED PURPOSE_NOT_ALLOWED: the call did not say lipei-purpose "deidentified-study".
         INVALID_ARGUMENT also for a page_token of another study.

@@ -34,7 +34,7 @@ class ExportReadingsRequest(_message.Message):
     study: _builtins.str
     """The study's id, as claims was given it."""
     before_date: _builtins.str
-    """Day of valuation, "YYYY-MM-DD": readings that were received before it, in UTC."""
+    """Day of valuation, "YYYY-MM-DD": readings that were received before it, in UTC. As claims was given it."""
     page_token: _builtins.str
     """From an answer before, to go on after it; empty begins."""
     grant: _builtins.bytes

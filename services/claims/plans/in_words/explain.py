@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
 
-from services.claims.core.plan import Plan
+from services.claims.core.plan import Plan, reads_outcome_tier
 from services.claims.core.plan_edits import Edits
 from services.claims.core.plan_parts import Text
 from services.claims.plans.in_words.cover_words import IN_FORCE
@@ -61,8 +61,7 @@ def explain(plan: Plan) -> tuple[Paragraph, ...]:
 
 def _tier_day_of_none(plan: Plan) -> Iterator[Paragraph]:
     """By when a tier is certified in a plan that reads tiers and names no day."""
-    whens = (one.when for some in (plan.shares, plan.copays, plan.payees) for one in some)
-    if plan.outcome_tier_day is None and any(when.outcome_tiers for when in whens):
+    if plan.outcome_tier_day is None and reads_outcome_tier(plan):
         yield Paragraph(
             place="outcome_tier_day",
             kind=KINDS[Plan, "outcome_tier_day"],

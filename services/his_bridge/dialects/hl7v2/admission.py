@@ -19,7 +19,7 @@ from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.hl7v2.message import Header, Message, Segment, read_message
 from services.his_bridge.dialects.hl7v2.orders import Order, orders_of
 from services.his_bridge.dialects.hl7v2.refusals import Denial, Place, Refusal, Refused
-from services.his_bridge.dialects.hl7v2.values import Coder, is_short, moment_of
+from services.his_bridge.dialects.hl7v2.values import Coder, is_short, moment_again, moment_of
 
 KIND = "HL7v2"
 BILLS, READINGS = "bills", "readings"
@@ -37,12 +37,16 @@ _MOST_KNOWN, _SHORT_BYTES = 256, 1 << 14
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """A record to store with the message's bytes."""
+    """A record to store with the message's bytes.
+
+    `again` is what its time may mean as well: one of the hour that comes twice as summer time ends.
+    """
 
     channel: str
     record_id: str
     version: str
     updated: datetime | None
+    again: datetime | None = None
 
 
 class Hl7Reading:
@@ -197,21 +201,24 @@ def _pieces(message: Message, named: str, reading: Hl7Reading) -> tuple[Piece, .
     header, own = message.header, reading.own
     name = _name_of(header, own)
     updated = moment_of(header.part(7), reading.terms.zone)
+    again = moment_again(header.part(7), reading.terms.zone)
     if named in kinds.RESULTS:
         # An order's later results replace its earlier ones.
         version = _version(name)
         return tuple(
-            Piece(READINGS, order_id(header, own, one), version, updated)
+            Piece(READINGS, order_id(header, own, one), version, updated, again)
             for one in orders_of(message, reading.terms)
         )
     if named in kinds.MERGES:
         if named == "ADT^A41" and own.bill is not BillBy.ACCOUNT:
             return ()
         count = len(merges_of(message))
-        return tuple(Piece(BILLS, f"{name}#{at}", _ONE_VERSION, updated) for at in range(count))
+        return tuple(
+            Piece(BILLS, f"{name}#{at}", _ONE_VERSION, updated, again) for at in range(count)
+        )
     if named in kinds.UPDATES and not says_anything(message, named, own):
         return ()
-    return (Piece(BILLS, name, _ONE_VERSION, updated),)
+    return (Piece(BILLS, name, _ONE_VERSION, updated, again),)
 
 
 def says_anything(message: Message, named: str, own: Hl7v2Terms) -> bool:

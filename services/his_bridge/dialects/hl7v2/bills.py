@@ -52,6 +52,8 @@ _REASONS: Mapping[Refusal, Reason] = {
     Refusal.NOT_IN_CHARSET: Reason.NOT_IN_CHARSET,
     Refusal.CHARSET_CONTRADICTED: Reason.CHARSET_CONTRADICTED,
 }
+# What tells whose a message is: identifiers, account, and where older senders write the number.
+_WHOSE = (3, 18, 19)
 
 
 class MessageReader:
@@ -88,6 +90,7 @@ class MessageReader:
             return self._merge(record_id, message, named)
         findings = Findings(self.reading.coder)
         bill_id = self._bill_id(message, findings)
+        self._look_for_others(message, findings)
         if named in self.reading.own.takes_back:
             return _happened(bill_id, EventKind.REVERSAL, None, findings)
         if named in kinds.CHARGES:
@@ -134,6 +137,18 @@ class MessageReader:
         ]
         text = findings.plain(segment, written, 0) if segment is not None else written
         return findings.short(text, path, ascii_only=True)
+
+    def _look_for_others(self, message: Message, findings: Findings) -> None:
+        """Name a second patient, account or visit: all charges would be the first one's."""
+        patients = message.all("PID")
+        for pid in patients[1:]:
+            if any(pid.repetitions(at) != patients[0].repetitions(at) for at in _WHOSE):
+                findings.add(Reason.MESSAGE_UNSUPPORTED, f"PID[{pid.number}]")
+        if self.reading.own.bill is BillBy.VISIT:
+            visits = message.all("PV1")
+            for pv1 in visits[1:]:
+                if pv1.first(19) != visits[0].first(19):
+                    findings.add(Reason.MESSAGE_UNSUPPORTED, f"PV1[{pv1.number}].19")
 
     def _charged(self, message: Message, bill_id: str | None, findings: Findings) -> Outcome:
         own = self.reading.own

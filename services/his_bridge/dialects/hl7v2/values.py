@@ -205,6 +205,17 @@ def moment_of(written: str, zone: str, day_ends: bool = False) -> datetime | Non
         return None
 
 
+@lru_cache(maxsize=4_096)
+def moment_again(written: str, zone: str) -> datetime | None:
+    """The second moment that a time without offset may mean, when the clocks go back over it."""
+    first, found = moment_of(written, zone), _TIME.fullmatch(written)
+    if first is None or found is None or found[4] is None or found[7] is not None:
+        return None
+    own = _zone(zone)
+    again = first.astimezone(own).replace(fold=1).astimezone(UTC)
+    return again if again > first else None
+
+
 @lru_cache(maxsize=64)
 def _zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)

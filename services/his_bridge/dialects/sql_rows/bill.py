@@ -41,7 +41,7 @@ class BillRows:
         self._record_id = record_id
         self._own = rows
         self._terms = terms
-        self._zone = ZoneInfo(terms.zone)
+        self.zone = ZoneInfo(terms.zone)
         self.findings = Findings(decoded.faults)
         self._head = self._cells(self._rows.head, "head")
 
@@ -70,7 +70,7 @@ class BillRows:
         refund = self._own.line.reverses
         quiet = Findings(())
         return alone and not any(
-            Cells(row, "", quiet, self._zone, self._own.charset).states(refund)
+            Cells(row, "", quiet, self.zone, self._own.charset).states(refund)
             for row in self._rows.lines
         )
 
@@ -82,6 +82,17 @@ class BillRows:
     def total(self) -> Decimal | None:
         """What the head says that the bill amounts to."""
         return self._head.decimal(self._own.bill.total, places=AMOUNT_PLACES)
+
+    def line_amounts(self) -> list[tuple[Decimal | None, Decimal | None, Decimal | None]]:
+        """Amount, quantity and unit price of each line, of whatever sign; None: not stated."""
+        columns, found = self._own.line, []
+        for index, row in enumerate(self._rows.lines):
+            cells = self._cells(row, f"lines[{index}]")
+            amount = cells.decimal(columns.amount, places=AMOUNT_PLACES)
+            quantity = cells.decimal(columns.quantity, places=QUANTITY_PLACES)
+            price = cells.decimal(columns.price, places=UNIT_PRICE_PLACES)
+            found.append((amount, quantity, price))
+        return found
 
     def parsed(self, status: RowStatus) -> ParsedBill:
         """Everything that the rows say."""
@@ -127,7 +138,7 @@ class BillRows:
         return way in self._own.emergency_admissions if way else None
 
     def _cells(self, values: Values, path: str) -> Cells:
-        return Cells(values, path, self.findings, self._zone, self._own.charset)
+        return Cells(values, path, self.findings, self.zone, self._own.charset)
 
     def _person(self) -> Person:
         columns, head = self._own.bill, self._head

@@ -88,6 +88,7 @@ class BillRowReader:
             bill_id=bill_id,
             kind=_KINDS[status],
             bill=bill,
+            reverses=reverses,
             day=bill.end.astimezone(self._zone).date(),
             stated_total=None if late else total,
         )

@@ -31,9 +31,9 @@ _READ = (*FEES, *SETTLEMENTS, *CANCELLATIONS, FEE_CANCELLATION, SETTLEMENT_LIST,
 _FIELDS = (
     "feedetl_sn init_feedetl_sn mdtrt_id psn_no chrg_bchno fee_ocur_time med_list_codg "
     "medins_list_codg det_item_fee_sumamt cnt pric med_type setl_id medfee_sumamt mid_setl_flag "
-    "invono dscgTime setl_time fund_pay_sumamt acct_pay psn_cash_pay psn_name psn_cert_type certno "
-    "mdtrt_cert_type mdtrt_cert_no patn_cert_type adm_time dscg_time opsp_mdtrt_date "
-    "setl_begn_date setl_end_date diag_code diag_type maindiag_flag dcla_time"
+    "invono dscgTime setl_time fund_pay_sumamt acct_pay psn_cash_pay hosp_part_amt psn_name "
+    "psn_cert_type certno mdtrt_cert_type mdtrt_cert_no patn_cert_type adm_time dscg_time "
+    "opsp_mdtrt_date setl_begn_date setl_end_date diag_code diag_type maindiag_flag dcla_time"
 )
 
 

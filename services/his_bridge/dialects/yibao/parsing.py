@@ -88,8 +88,8 @@ class Parsing:
             self._line(self.cells(row, f"{path}[{index}]"), index + 1)
             for index, row in enumerate(rows)
         ]
-        visits = {bytes(row.get(name, b"")) for row in rows for name in ("mdtrt_id", "psn_no")}
-        if len(visits) > 2:
+        whose = {(bytes(row.get("mdtrt_id", b"")), bytes(row.get("psn_no", b""))) for row in rows}
+        if len(whose) > 1:
             self.findings.add(Reason.ROWS_DISAGREE, path)
         times = [line.service_time for line in lines if line.service_time is not None]
         usual = CareType.OUTPATIENT if self.message.infno == "2204" else CareType.INPATIENT
@@ -255,6 +255,9 @@ class Parsing:
         cash = self._amount(self.answer, "psn_cash_pay")
         if total is not None and (fund or 0) + (account or 0) + (cash or 0) > total:
             self.answer.add(Reason.SOCIAL_INSURANCE_CONTRADICTS, "psn_cash_pay")
+        if self._amount(self.answer, "hosp_part_amt"):
+            # 医院负担: nobody's loss, and no field of a bill says so; it would be paid as one.
+            self.answer.add(Reason.MESSAGE_UNSUPPORTED, "hosp_part_amt")
         return ParsedSocialInsurance(used=True, fund_paid=fund, account_paid=account)
 
     def _amount(self, cells: Cells, name: str) -> Decimal | None:

@@ -6,6 +6,7 @@ no person.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -25,7 +26,7 @@ from services.his_bridge.dialects.yibao.message import (
     identified,
     settlement_id,
 )
-from services.his_bridge.dialects.yibao.parsing import Parsing
+from services.his_bridge.dialects.yibao.parsing import KIND, Parsing
 
 
 def bill_of(raw: bytes, own: YibaoTerms, terms: SourceTerms) -> str | None:
@@ -45,6 +46,7 @@ class Reckoning:
         self._settled: dict[str, tuple[str, datetime | None, Decimal]] = {}
         self._cancelled: set[str] = set()
         self._ends: dict[str, datetime] = {}
+        self._records: defaultdict[str, set[str]] = defaultdict(set)
 
     def add(self, raw: bytes) -> None:
         """Count one message; what cannot be read counts as not there."""
@@ -57,12 +59,15 @@ class Reckoning:
             return
         if message.infno in CANCELLATIONS:
             self._cancelled.add(settlement_id(parsing.node.short("setl_id") or ""))
-        if message.infno in (*FEES, *SETTLEMENTS, SETTLEMENT_LIST):
-            end = parsing.last_moment()
-            if end is not None:
-                self._ends[bill] = max(end, self._ends.get(bill, end))
+        end = parsing.last_moment()
+        if message.infno in (*FEES, *SETTLEMENTS, SETTLEMENT_LIST) and end is not None:
+            self._ends[bill] = max(end, self._ends.get(bill, end))
+        if message.infno not in (*FEES, *SETTLEMENTS):
+            return
+        own = identified(raw, self._zone)
+        if end is None or self._terms.in_period(end.astimezone(self._zone).date()):
+            self._records[bill].add(f"{KIND}/{own.record_id}")
         if message.infno in SETTLEMENTS:
-            own = identified(raw, self._zone)
             self._settled[own.record_id] = (bill, own.updated, parsing.total() or Decimal(0))
 
     def totals(self, first: date, last: date) -> Mapping[date, DayTotals]:
@@ -81,4 +86,4 @@ class Reckoning:
             minor = to_minor(total, self._terms.currency, "total")
             if first <= day <= last and self._terms.in_period(day):
                 found.append((day, bill, 0 if isinstance(minor, Fault) else minor))
-        return by_day(found)
+        return by_day(found, {bill: frozenset(some) for bill, some in self._records.items()})

@@ -10,6 +10,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 from psycopg import Connection as PsycopgConnection
 from psycopg.abc import AdaptContext, Buffer
@@ -17,7 +18,7 @@ from psycopg.adapt import Loader
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.sources.sql.faults import DRIVERS, driver_missing
@@ -54,15 +55,19 @@ def engine_for(url: str, timeout_s: int) -> Engine:
         text = f"{backend} is read with {driver}, not {parsed.drivername}"
         raise SourceFault("SOURCE_URL", text)
     try:
-        engine = create_engine(
-            parsed.set(drivername=driver),
-            poolclass=QueuePool,
-            pool_size=CONNECTIONS,
-            max_overflow=0,
-            pool_timeout=timeout_s,
-            pool_recycle=_RECYCLE_S,
-            pool_pre_ping=True,
-        )
+        if backend == "sqlite":
+            # A file that was replaced lives on for whoever has it open: each call opens it anew.
+            engine = create_engine(parsed.set(drivername=driver), poolclass=NullPool)
+        else:
+            engine = create_engine(
+                parsed.set(drivername=driver),
+                poolclass=QueuePool,
+                pool_size=CONNECTIONS,
+                max_overflow=0,
+                pool_timeout=timeout_s,
+                pool_recycle=_RECYCLE_S,
+                pool_pre_ping=True,
+            )
     except (ImportError, NoSuchModuleError) as error:
         raise driver_missing(backend, error) from None
     connect = _CONNECT.get(backend)
@@ -113,7 +118,11 @@ class _Text(Loader):
 
 
 def _sqlite(dialect: Dialect, args: list[Any], more: dict[str, Any], timeout_s: int) -> Any:
-    connection = dialect.connect(*args, **{**more, "timeout": timeout_s})
+    more = {**more, "timeout": timeout_s}
+    if not more.get("uri"):
+        # By its plain name SQLite would make a file that is not there.
+        args, more = [f"file:{quote(args[0])}?mode=rw"], {**more, "uri": True}
+    connection = dialect.connect(*args, **more)
     connection.execute("PRAGMA query_only = ON")
     connection.text_factory = _text_or_bytes
     return connection

@@ -9,6 +9,7 @@ goes beyond our own clock: one row from a clock that runs ahead must not hide al
 from __future__ import annotations
 
 import re
+import uuid
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal
@@ -101,6 +102,8 @@ def value_of(raw: Any) -> Value | None:
         return Value("time", raw.isoformat())
     if isinstance(raw, date):
         return Value("day", raw.isoformat())
+    if isinstance(raw, uuid.UUID):
+        return Value("text", str(raw))
     if isinstance(raw, bytes | bytearray | memoryview):
         return Value("bytes", bytes(raw).hex())
     return None

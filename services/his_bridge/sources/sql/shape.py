@@ -16,7 +16,7 @@ from sqlalchemy.types import Float, NullType, TypeEngine
 
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.sources.sql.faults import SHAPE
-from services.his_bridge.sources.sql.statements import Long, LongBytes
+from services.his_bridge.sources.sql.statements import Long, LongBytes, Named, Whole
 
 _PG_COLUMNS = text(
     "SELECT attname, format_type(atttypid, atttypmod) FROM pg_catalog.pg_attribute "
@@ -29,6 +29,8 @@ _PG_SHORT = re.compile(
     r"(?:smallint|integer|bigint|numeric(?:\(.*)?|real|double precision|money|boolean|date|uuid"
     r"|name|time.*|interval.*|character(?: varying)?\([0-9]{1,4}\))\Z"
 )
+
+_PG_NUMBER = re.compile(r"(?:smallint|integer|bigint|numeric(?:\(.*)?)\Z")
 
 
 class Wanted:
@@ -89,6 +91,10 @@ def _of_postgresql(connection: Connection, table: str, charset: str) -> Columns:
 
 
 def _type_of(kind: str) -> TypeEngine[Any]:
+    if kind == "uuid":
+        return Named()
+    if _PG_NUMBER.match(kind):
+        return Whole()
     if _PG_SHORT.match(kind):
         return NullType()
     return LongBytes() if kind == "bytea" else Long()

@@ -259,7 +259,9 @@ class SqlSource:
         own = self._profile.dialect_terms
         with self._reading() as (connection, types):
             if isinstance(own, RowTerms):
-                window = Window(connection, self._reads[BILL], types, own, self._profile.terms)
+                reads, now_us = self._reads[BILL], round(self._clock() * 1_000_000)
+                reader = self._reader(connection, reads, types, now_us)
+                window = Window(connection, reads, types, own, self._profile.terms, reader)
                 return window.totals(first, last)
         raise TypeError("the profile has no terms of rows")
 

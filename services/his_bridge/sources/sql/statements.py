@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import functools
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, timedelta
 from typing import Any
 
+import msgspec
 from sqlalchemy import (
     JSON,
     BigInteger,
     BindParameter,
     ColumnElement,
     FromClause,
+    Integer,
     LargeBinary,
+    Numeric,
     Select,
     String,
     TableClause,
     Text,
     Unicode,
     UnicodeText,
+    Uuid,
     and_,
     bindparam,
     case,
@@ -46,6 +50,9 @@ from services.his_bridge.sources.sql.cursor import Spot, Value
 Types = Mapping[str, TypeEngine[Any]]
 AT, KEY = "lipei_at", "lipei_key"
 _LONGEST_SHORT = 4_000
+_LONGEST_TIME = 64
+_NUMBER = re.compile(r"-?[0-9]{1,18}")
+_UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 # The transaction of a row's last change as a number that never wraps: `xmin` has 32 bits, and the
 # newest number tells how many times they ran over.
 _NEWEST = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
@@ -59,6 +66,18 @@ _HORIZONS = {
 
 class Long(NullType):
     """A column of PostgreSQL that may hold any length, of which the server knows the type."""
+
+    cache_ok = True
+
+
+class Whole(NullType):
+    """A column of PostgreSQL that holds numbers, and is compared with no other text."""
+
+    cache_ok = True
+
+
+class Named(NullType):
+    """The same of a UUID."""
 
     cache_ok = True
 
@@ -181,25 +200,58 @@ def keys_of(
 ) -> Select[Any]:
     """The keys of rows that have one of the values in one of the columns."""
     found = [
-        of.c[name].in_(bindparam(None, list(values), type_=of.c[name].type, expanding=True))
+        of.c[name].in_(
+            bindparam(None, _fit(values, of.c[name]), type_=of.c[name].type, expanding=True)
+        )
         for name in columns
     ]
     return select(of.c[marks.key]).where(or_(*found)).distinct()
+
+
+class DayColumn(msgspec.Struct, frozen=True, kw_only=True):
+    """A column that tells a day, and from where to where it is asked for, as it writes days.
+
+    `blank`: a text of blanks stands there as well as NULL.
+    """
+
+    name: str
+    ranges: tuple[tuple[Any, Any], ...]
+    blank: bool = False
+
+
+def first_and_last(of: FromClause, name: str) -> Select[Any]:
+    """The least and the greatest value of a column."""
+    return select(func.min(of.c[name]), func.max(of.c[name]))
+
+
+def in_days(of: FromClause, columns: Sequence[DayColumn]) -> ColumnElement[bool]:
+    """The rows whose day lies in the ranges: of the first of these columns that says one."""
+    conditions: list[ColumnElement[bool]] = []
+    unsaid: list[ColumnElement[bool]] = []
+    for each in columns:
+        when = of.c[each.name]
+        for first, beyond in each.ranges:
+            low, high = (bindparam(None, end, type_=when.type) for end in (first, beyond))
+            conditions.append(and_(*unsaid, when >= low, when < high))
+        empty: ColumnElement[bool] = when.is_(None)
+        if each.blank:
+            # PostgreSQL tells times as texts too, and trims none; Oracle casts to no bare VARCHAR.
+            empty = or_(empty, func.ltrim(cast(when, String(_LONGEST_TIME))) == "")
+        unsaid.append(empty)
+    return or_(*conditions)
 
 
 def days(
     marks: Marks,
     of: FromClause,
     columns: Sequence[str],
-    day: str,
-    between: tuple[Any, Any],
+    within: ColumnElement[bool],
     after: Value | None,
     most: int,
 ) -> Select[Any]:
-    """The records of a window of days, by key; `between` is from and, not included, to."""
-    key, when = of.c[marks.key], of.c[day]
-    first, beyond = (bindparam(None, each, type_=when.type) for each in between)
-    conditions: list[ColumnElement[bool]] = [when >= first, when < beyond]
+    """The records of a window of days, by key."""
+    key = of.c[marks.key]
+    conditions = [within]
     if after is not None:
         conditions.append(key > _bound(after, key))
     wanted = [of.c[name] for name in dict.fromkeys(columns)]
@@ -207,18 +259,12 @@ def days(
 
 
 def counted(
-    marks: Marks, of: FromClause, day: str, between: tuple[Any, Any], *, flat: bool
+    marks: Marks, of: FromClause, within: ColumnElement[bool], *, flat: bool
 ) -> Select[Any]:
     """How many records a window of days holds, by the database's own count."""
-    key, when = of.c[marks.key], of.c[day]
-    first, beyond = (bindparam(None, each, type_=when.type) for each in between)
+    key = of.c[marks.key]
     number = func.count(key.distinct()) if flat else func.count()
-    return select(number).select_from(of).where(when >= first, when < beyond)
-
-
-def window(first: date, last: date) -> tuple[date, date]:
-    """From the first day to the day after the last."""
-    return first, last + timedelta(days=1)
+    return select(number).select_from(of).where(within)
 
 
 def _at(marks: Marks, of: FromClause) -> ColumnElement[Any]:
@@ -234,7 +280,16 @@ def _at(marks: Marks, of: FromClause) -> ColumnElement[Any]:
 def _has_key(marks: Marks, of: FromClause, keys: Sequence[Value]) -> ColumnElement[bool]:
     key = of.c[marks.key]
     values = list(dict.fromkeys(text for each in keys for text in _spellings(each.bound())))
-    return key.in_(bindparam(None, values, type_=key.type, expanding=True))
+    return key.in_(bindparam(None, _fit(values, key), type_=key.type, expanding=True))
+
+
+def _fit(values: Sequence[Any], of: ColumnElement[Any]) -> list[Any]:
+    """Those that the column may hold: a text that is no number is an error beside numbers."""
+    if isinstance(of.type, Whole | Numeric | Integer):
+        return [each for each in values if not isinstance(each, str) or _NUMBER.fullmatch(each)]
+    if isinstance(of.type, Named | Uuid):
+        return [each for each in values if not isinstance(each, str) or _UUID.fullmatch(each)]
+    return list(values)
 
 
 def _may_be_large(of: ColumnElement[Any], backend: str) -> bool:

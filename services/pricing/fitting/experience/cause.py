@@ -135,6 +135,16 @@ def _late_share(segments: pd.DataFrame, shares: tuple[float, ...], now: int) -> 
     return (np.interp(end, starts, grown) - np.interp(begin, starts, grown)) / (end - begin)
 
 
+def _ground_up(claims: pd.DataFrame) -> tuple[Any, Any]:
+    """Each claim's amount before deductible and limit, and where it was taken from what was paid.
+
+    Of a claim of 0 without `ground_up` nothing is known: the reference cover did not pay it either.
+    """
+    told, paid = claims["ground_up"].to_numpy(), claims["amount_minor"].to_numpy()
+    taken = ~np.isfinite(told) & (paid > 0)
+    return np.where(taken, paid + claims["deductible"].to_numpy(), told), taken
+
+
 def _cover(
     cause: str,
     claims: pd.DataFrame,
@@ -152,7 +162,8 @@ def _cover(
     by_year = trend_factors(middle, settings.trend.get(cause, ()), settings.trend_to_day)
     lowest = float(covers["deductible"].min())
     told = claims["deductible"].to_numpy() <= max(lowest, settings.reference_deductible_minor)
-    ground_up = (claims["ground_up"].to_numpy() * level)[told]
+    before, taken = _ground_up(claims)
+    ground_up = (before * level)[told]
     ground_up = ground_up[np.isfinite(ground_up) & (ground_up > 0)]
     at_level = pd.DataFrame(
         {"deductible": covers["deductible"] * by_year, "limit": covers["limit"] * by_year}
@@ -163,10 +174,23 @@ def _cover(
     cap = float(settings.large_loss_minor.get(cause, 0)) or np.inf
     found = elimination_table(ground_up, at_level, reference, cap)
     warnings = []
-    if len(ground_up) < FEW and len(covers[["deductible", "limit"]].drop_duplicates()) > 1:
+    differ = len(covers[["deductible", "limit"]].drop_duplicates()) > 1
+    if len(ground_up) < FEW and differ:
         warnings.append(
-            f"{cause}: covers differ, and only {len(ground_up)} claims with ground_up_minor and the"
-            " smallest deductible tell what they eliminate; without any the offset is 1"
+            f"{cause}: covers differ, and only {len(ground_up)} claims with the smallest deductible"
+            " tell what they eliminate; without any the offset is 1"
+        )
+    if (taken & told).any() and differ:
+        warnings.append(
+            f"{cause}: {int((taken & told).sum())} claims without ground_up_minor tell what covers"
+            " eliminate by what was paid plus the deductible: right where no share of the insured"
+            " and no limit has cut it; else give ground_up_minor"
+        )
+    if len(ground_up) and found["frequency"].isna().any():
+        most = float(covers["deductible"][found["frequency"].isna()].min())
+        warnings.append(
+            f"{cause}: none of the {len(ground_up)} claims exceeds a deductible of {most:.0f}: what"
+            " it eliminates is unknown, and its offset is 1; take such policies out, or more years"
         )
     if lowest > settings.reference_deductible_minor:
         warnings.append(

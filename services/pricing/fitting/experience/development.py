@@ -7,7 +7,7 @@ them, and is taken where none are given.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -19,6 +19,8 @@ from services.pricing.fitting.experience.settings import Development
 
 # With fewer claims than this in what a factor rests on, the chain ladder warns.
 FEW = 50
+# Given shares further than this from the triangle's are warned of.
+APART = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,9 +132,22 @@ def _warnings(cause: str, counts: Any, own: Development, given: Development | No
     told = []
     if given is None and len(counts) and np.nansum(counts[:, 0]) < FEW:
         told.append(f"{cause}: fewer than {FEW} claims; its late reporting is a guess")
-    if given is not None and abs(given.counts[0] / own.counts[0] - 1) > 0.05:
-        told.append(
-            f"{cause}: given {given.counts[0]:.3f} of a quarter's claims known at its end,"
-            f" the triangle says {own.counts[0]:.3f}"
-        )
+    if given is not None and len(counts):
+        told += _apart(f"{cause}: given", "claims", given.counts, own.counts)
+        told += _apart(f"{cause}: given", "amounts", given.amounts, own.amounts)
     return told
+
+
+def _apart(
+    begin: str, what: str, given: tuple[float, ...], own: tuple[float, ...]
+) -> Iterator[str]:
+    """The delay at which given shares and the triangle's are furthest apart, if they are."""
+    delays = np.arange(max(len(given), len(own)))
+    taken, found = known_share(given, delays), known_share(own, delays)
+    worst = int(np.argmax(np.abs(np.log(taken / found))))
+    if abs(taken[worst] / found[worst] - 1) > APART:
+        when = "at its end" if not worst else f"{worst} quarter{'s' * (worst > 1)} later"
+        yield (
+            f"{begin} {taken[worst]:.3f} of a quarter's {what} known {when}, the triangle says"
+            f" {found[worst]:.3f}; look which is right, and say why in `source`"
+        )

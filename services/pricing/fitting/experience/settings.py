@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
 
@@ -117,6 +117,21 @@ def read_study(section: Section) -> StudySettings:
     outcome.done()
     holdout.done()
     return found
+
+
+def refuse_other_causes(section: Section, causes: Collection[str]) -> None:
+    """Note every cause of the section that the book does not have.
+
+    A misspelt one would leave claims without trend, cap or given development, and nobody told.
+    """
+    by_cause = [section.section("trend").section("yearly"), section.section("large_loss_minor")]
+    if not section.is_text("development"):
+        by_cause.append(section.section("development"))
+    for below in by_cause:
+        for cause in below.names():
+            if cause not in (*causes, "source"):
+                text = f"is no cause of book.causes ({', '.join(causes)}): mend it, or take it out"
+                below.fault(cause, "UNKNOWN_CAUSE", text)
 
 
 def _frozen(section: Section) -> dict[tuple[str, str], float]:

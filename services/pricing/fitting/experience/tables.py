@@ -45,11 +45,14 @@ class NotUtf8(ValueError):
     """At least one CSV file is written in another encoding; the text names them all."""
 
 
-def connect(zone: str = "Asia/Shanghai") -> Connection:
-    """An empty database in memory whose days are those of the zone."""
+def connect(zone: str = "Asia/Shanghai", *, spill: Path | None = None) -> Connection:
+    """An empty database in memory whose days are those of the zone.
+
+    What exceeds the memory goes to the folder `spill`, else to one that goes with the process.
+    """
     con = duckdb.connect(":memory:")
     con.execute(f"SET memory_limit = '{_MEMORY}'")
-    con.execute(f"SET temp_directory = {quoted(str(_spill_folder()))}")
+    con.execute(f"SET temp_directory = {quoted(str(spill or _spill_folder()))}")
     con.execute(f"SET TimeZone = {quoted(zone)}")
     con.execute("SET preserve_insertion_order = true")
     # In a notebook without ipywidgets DuckDB draws none, and refuses to be told so.

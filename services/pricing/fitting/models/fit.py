@@ -72,6 +72,7 @@ def fit(
     by_factor = coded([settings.factors[name] for name in used], learnt)
     known = claims[claims["segment_id"].isin(learnt["segment_id"])]
     known = known.sort_values(["segment_id", "claim_id"] if "claim_id" in known else "segment_id")
+    _refuse_without_claims(learnt, known, settings.causes)
     fitted = []
     for cause in settings.causes:
         fitted.append(fit_cause(cause, by_factor, learnt, known, settings))
@@ -96,6 +97,22 @@ def fit(
         loads=None if settings.target_loss_ratio is None else _loads(settings.loads),
         scaling=Scaling(pure_minor=pure, factor=scale),
     )
+
+
+def _refuse_without_claims(
+    learnt: pd.DataFrame, known: pd.DataFrame, causes: Sequence[CauseModel]
+) -> None:
+    """Of a cause without a claim every factor's base would be at fault, and none of them is."""
+    faults = []
+    for cause in causes:
+        if learnt[f"claims_{cause.name}"].any():
+            continue
+        zeros = int((known["cause"] == cause.name).sum())
+        text = "not one claim above 0 in what is learnt from" + f" ({zeros} of 0)" * bool(zeros)
+        text += ": nothing can be fitted; take it out of `fit.causes`, or look at the book's causes"
+        faults.append(FitFault(where=cause.name, code="NO_CLAIMS", text=text))
+    if faults:
+        raise FitRefused(faults)
 
 
 def _used(settings: FitSettings) -> tuple[str, ...]:

@@ -7,13 +7,11 @@ from services.pricing.core.balance import NotBalanced, OutOfReach
 from services.pricing.core.tariff import E4
 from services.pricing.fitting.renewal.dealing import BookUnreadable
 from services.pricing.fitting.renewal.grid import TooManyCells
-from services.pricing.fitting.renewal.plan import PlanBroken
 from services.pricing.fitting.renewal.renew import BookRefused, NothingToRenew
 from services.pricing.fitting.renewal.work import Work
 
 # Whatever ends a renewal for good: the same book, tariff and settings would be refused again.
 REFUSALS = (BookUnreadable, BookRefused, OutOfReach, NotBalanced, NothingToRenew, TooManyCells)
-BROKEN = PlanBroken
 
 
 def refusal_lines(error: Exception, work: Work) -> list[str]:

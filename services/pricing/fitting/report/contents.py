@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,18 +13,19 @@ from services.pricing.core.evidence import ABSENT
 from services.pricing.core.tariff import MILLION, Feature, NumericFeature
 from services.pricing.fitting.models import survival
 from services.pricing.fitting.models.fit_result import CauseFit, Fit, TableFit, cell_title
+from services.pricing.fitting.models.survival_files import Survival
 from services.pricing.fitting.renewal.dislocation import Dislocation
-from services.pricing.fitting.report import measures, pictures
+from services.pricing.fitting.report import diagnostics, measures, pictures
 from services.pricing.fitting.report.scoring import (
     ACTUAL,
     CELL,
-    CLAIMS,
-    EXPECTED_CLAIMS,
     FLAT,
     INDICATED,
     NO_VALUE,
+    PREVIOUS,
     SELECTED,
 )
+from services.pricing.fitting.report.section import Section
 from services.pricing.fitting.report.validation import age_bands
 from services.pricing.fitting.selection.cells import Row, cell_name, rows_of
 from services.pricing.fitting.selection.choice import Selection
@@ -38,26 +39,21 @@ _TARIFFS = {
     SELECTED: ("选定系数", "selected"),
     INDICATED: ("指示系数", "indicated"),
     FLAT: ("统一费率", "one price for all"),
+    PREVIOUS: ("现行系数", "previous"),
 }
+_AWAY = ("group", "persons", "ratio", "low95", "high95")
 # Columns of a table of relativities that are left out where they say nothing.
 _OPTIONAL = ("selected", "previous", "note", "reason")
 # A factor has six decimals: two tariffs that differ by less are the same.
 _SAME = 1e-5
 _SEED = 20_26
+_OLD = (
+    " The previous relativities at the bases of now: a table that the tariff before did not have is"
+    " 1, a cell for which it has no one factor stands as indicated."
+)
 # Curves of more groups than this cannot be told apart.
 _MOST_CURVES = 6
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Section:
-    """One thing that the report shows; a picture is an SVG text."""
-
-    chapter: str
-    zh: str
-    en: str
-    sentence: str
-    table: pd.DataFrame | None = None
-    picture: str = ""
+CHAPTERS = 11
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,11 +65,19 @@ class Inputs:
     fit: Fit
     selection: Selection | None
     dislocation: Dislocation | None
+    survival: Survival | None
     region: str  # column of the fairness tables; empty when the book has none
 
 
-def sections(found: Inputs, progress: Callable[[str], None]) -> Iterator[Section]:
+def sections(found: Inputs, progress: Callable[[str], None]) -> list[Section]:
     """Every section in the report's order; measured on what was held out, where anything was."""
+    made = list(_sections(found, progress))
+    progress("look")
+    return [_look(made, found.survival), *made]
+
+
+def _sections(found: Inputs, progress: Callable[[str], None]) -> Iterator[Section]:
+    features = {feature.name: feature for feature in found.fit.features}
     found = replace(found, scored=in_money(found.scored, found.fit.currency))
     unseen = found.scored[found.scored["holdout"] != "train"]
     held = unseen if len(unseen) else found.scored
@@ -82,8 +86,10 @@ def sections(found: Inputs, progress: Callable[[str], None]) -> Iterator[Section
         ("samples", _samples(found, judged)),
         ("lift", _lift(held, judged, found.fit.currency)),
         ("factors", _by_factor(found, held, judged)),
+        ("claims", diagnostics.claims_by_factor(found.fit, held, features)),
         ("tables", _tables(found)),
-        ("residuals", _residuals(found)),
+        ("models", diagnostics.models(found.fit)),
+        ("residuals", diagnostics.residuals(found.fit, found.scored, found.claims)),
         ("survival", _survival(found)),
         ("fairness", _fairness(found, held, judged)),
         ("dislocation", _dislocation(found.dislocation)),
@@ -95,7 +101,8 @@ def sections(found: Inputs, progress: Callable[[str], None]) -> Iterator[Section
 def in_money(scored: pd.DataFrame, currency: str) -> pd.DataFrame:
     """The segments with their amounts in whole money instead of its smallest units."""
     unit = 10 ** currency_exponent(currency)
-    amounts = [name for name in (ACTUAL, INDICATED, SELECTED, FLAT) if name in scored]
+    listed = (ACTUAL, INDICATED, SELECTED, PREVIOUS, FLAT)
+    amounts = [name for name in listed if name in scored]
     return scored.assign(**{name: scored[name] / unit for name in amounts})
 
 
@@ -127,7 +134,9 @@ def _lift(held: pd.DataFrame, judged: str, currency: str) -> Iterator[Section]:
         table=deciles.rename(columns={"group": "decile"}),
         picture=pictures.deciles(deciles, f"{judged}, on what was held out", currency),
     )
-    others = [name for name in (FLAT, INDICATED) if name in held and _differ(held, judged, name)]
+    others = [
+        name for name in (FLAT, PREVIOUS, INDICATED) if name in held and _differ(held, judged, name)
+    ]
     for other in others:
         double = measures.double_lift(held, judged, other)
         (one_zh, one), (other_zh, second) = _TARIFFS[judged], _TARIFFS[other]
@@ -135,12 +144,13 @@ def _lift(held: pd.DataFrame, judged: str, currency: str) -> Iterator[Section]:
             chapter="separation",
             zh=f"双提升：{one_zh}与{other_zh}",
             en=f"Double lift: {one} over {second}",
-            sentence="Where the first is right to differ from the second, actual follows it.",
+            sentence="Where the first is right to differ from the second, actual follows it."
+            + _OLD * (other == PREVIOUS),
             table=double,
             picture=pictures.double(double, {ACTUAL: ACTUAL, judged: one, other: second}, currency),
         )
     names = [judged]
-    names += [name for name in (INDICATED,) if _differ(held, judged, name)]
+    names += [name for name in others if name != FLAT]
     ginis = pd.DataFrame(
         [{"tariff": _TARIFFS[name][1], **measures.gini(held, name, seed=_SEED)} for name in names]
     )
@@ -162,6 +172,47 @@ def _lift(held: pd.DataFrame, judged: str, currency: str) -> Iterator[Section]:
     )
 
 
+def _noted(table: pd.DataFrame, above: str, below: str) -> pd.DataFrame:
+    """The table with a note where a ratio's interval does not hold 1."""
+    notes = np.where(table["low95"] > 1, above, np.where(table["high95"] < 1, below, ""))
+    return table.assign(note=notes) if (notes != "").any() else table
+
+
+def _look(made: Sequence[Section], survival: Survival | None) -> Section:
+    """Every ratio of actual to expected whose interval does not hold 1, on one page."""
+    told, total = [], 0
+    for section in made:
+        table = section.table
+        if table is None or "ratio" not in table or section.chapter == "separation":
+            continue
+        total += len(table)
+        away = table[(table["low95"] > 1) | (table["high95"] < 1)]
+        told += [
+            {"where": section.en, **{name: row[name] for name in _AWAY}}
+            for row in away.to_dict("records")
+        ]
+    unsteady = [
+        f"{cause.cause} {one.name} {one.level}".strip()
+        for cause in (() if survival is None else survival.causes)
+        for one in cause.checked
+        if one.p_proportional is not None and one.p_proportional < diagnostics.STEADY
+    ]
+    sentence = (
+        f"{len(told)} of {total} ratios of actual to expected have an interval of 95 % that does "
+        f"not hold 1; chance alone would give about {total / 20:.0f}, and several tables show the "
+        "same people. "
+    )
+    if unsteady:
+        sentence += f"Hazard ratios that change with time: {', '.join(unsteady)}."
+    return Section(
+        chapter="look",
+        zh="需要查看之处",
+        en="What to look at",
+        sentence=sentence,
+        table=pd.DataFrame(told) if told else None,
+    )
+
+
 def _differ(held: pd.DataFrame, one: str, other: str) -> bool:
     """Whether two tariffs expect anything else of anybody, beyond the last place of a factor."""
     return one != other and not np.allclose(held[one], held[other], rtol=_SAME)
@@ -180,7 +231,7 @@ def _by_factor(found: Inputs, held: pd.DataFrame, judged: str) -> Iterator[Secti
             en=f"Actual against expected by {feature.en}{unit}",
             sentence="the bands and levels are the tariff's; intervals of 95 %, clustered by "
             "person; bars are policy-years",
-            table=table,
+            table=_noted(table, "dearer than expected", "cheaper than expected"),
             picture=pictures.ratios(table, f"actual / expected by {feature.en}{unit}"),
         )
 
@@ -256,23 +307,15 @@ def _share(millionths: int | None) -> float | None:
     return None if millionths is None else millionths / MILLION
 
 
-def _residuals(found: Inputs) -> Iterator[Section]:
-    for cause in found.fit.causes:
-        expected = EXPECTED_CLAIMS + cause.name
-        table = measures.residuals(found.scored, CLAIMS + cause.name, expected)
-        yield Section(
-            chapter="residuals",
-            zh=f"残差 {cause.zh}",
-            en=f"Residuals of claim counts: {cause.en}",
-            sentence=f"Pearson dispersion {cause.frequency.pearson_dispersion:.2f}; "
-            "tails heavier than Poisson's are why errors are clustered by person",
-            table=table,
-            picture=pictures.histogram(table, f"{cause.en}: people"),
-        )
-
-
 def _survival(found: Inputs) -> Iterator[Section]:
-    cause = _rarest(found.fit)
+    shown = _rarest(found.fit)
+    yield from _waits(found, shown)
+    yield from diagnostics.curves(found.fit, found.survival, besides=shown.name)
+    yield from diagnostics.hazards(found.fit, found.survival)
+
+
+def _waits(found: Inputs, cause: CauseFit) -> Iterator[Section]:
+    """Time to the first claim and from each to the next, of everybody."""
     columns = ["person_id", "first_day", "after_day"]
     by = [name for name in ("condition", "sex") if name in found.scored][:1]
     events = found.claims[found.claims["cause"] == cause.name]
@@ -329,7 +372,7 @@ def _fairness(found: Inputs, held: pd.DataFrame, judged: str) -> Iterator[Sectio
             en=f"Fairness by {name}",
             sentence="A ratio whose interval holds 1: the group pays for itself, whatever factor "
             "stands in the tariff; above 1 others pay for it, below 1 it pays for others.",
-            table=table,
+            table=_noted(table, "others pay for it", "pays for others"),
             picture=pictures.ratios(table, f"actual / expected by {name}"),
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
 from services.pricing.fitting.report.scoring import ACTUAL, Floats
 
@@ -20,7 +21,9 @@ DRAWS = 200
 _POINTS = 101
 
 
-def actual_expected(frame: pd.DataFrame, expected: str, by: Any) -> pd.DataFrame:
+def actual_expected(
+    frame: pd.DataFrame, expected: str, by: Any, actual: str = ACTUAL
+) -> pd.DataFrame:
     """Actual over expected by group, with its interval: exposure, actual, expected, ratio.
 
     The ratio's error is that of a sum over persons of actual − ratio × expected, which says
@@ -28,16 +31,16 @@ def actual_expected(frame: pd.DataFrame, expected: str, by: Any) -> pd.DataFrame
     """
     rows = []
     for name, group in frame.groupby(by, observed=True, sort=True):
-        actual, wanted = float(group[ACTUAL].sum()), float(group[expected].sum())
-        ratio = actual / wanted if wanted else np.nan
-        left = (group[ACTUAL] - ratio * group[expected]).groupby(group["person_id"]).sum()
+        happened, wanted = float(group[actual].sum()), float(group[expected].sum())
+        ratio = happened / wanted if wanted else np.nan
+        left = (group[actual] - ratio * group[expected]).groupby(group["person_id"]).sum()
         error = float(np.sqrt((left**2).sum()) / wanted) if wanted else np.nan
         rows.append(
             {
                 "group": str(name),
                 "persons": group["person_id"].nunique(),
                 "exposure": float(group["exposure"].sum()),
-                "actual_a_year": actual / float(group["exposure"].sum()),
+                "actual_a_year": happened / float(group["exposure"].sum()),
                 "expected_a_year": wanted / float(group["exposure"].sum()),
                 "ratio": ratio,
                 "low95": ratio - _Z * error,
@@ -138,6 +141,26 @@ def residuals(frame: pd.DataFrame, claims: str, expected: str) -> pd.DataFrame:
             "to": edges[1:],
             "people": seen / len(wanted),
             "poisson": poisson / len(wanted),
+        }
+    )
+
+
+def amount_residuals(ratios: Floats, dispersion: float) -> pd.DataFrame:
+    """Amounts of claims over what was expected of them: how many lie where.
+
+    Beside them what Gamma amounts of the same mean and dispersion would give: a heavier tail says
+    that large claims are more than chance, a lighter one that the cap cuts them.
+    """
+    edges = np.array([0.0, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, np.inf])
+    seen, _ = np.histogram(ratios, edges)
+    shape = 1 / dispersion
+    below = special.gammainc(shape, edges * shape / float(np.mean(ratios)))
+    return pd.DataFrame(
+        {
+            "ratio_from": edges[:-1],
+            "ratio_to": edges[1:],
+            "share_of_claims": seen / len(ratios),
+            "gamma": np.diff(below),
         }
     )
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 # Told apart also in grey and by those who see no red and green (Okabe and Ito's).
@@ -43,7 +45,8 @@ def _drawn(title: str, x: str, y: str) -> Iterator[tuple[Axes, Callable[[], str]
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(frameon=False)
             held = io.StringIO()
-            figure.savefig(held, format="svg", metadata={"Date": None, "Creator": None})
+            # As `savefig` does, which draws everything a second time first, to see how large it is.
+            FigureCanvasSVG(figure).print_svg(held, metadata={"Date": None, "Creator": None})
             text = held.getvalue()
             return text[text.index("<svg") :]
 
@@ -154,15 +157,23 @@ def relativities(found: pd.DataFrame, title: str) -> str:
             if name in found and found[name].notna().any():
                 axes.plot(x + off, found[name], mark, color=colour, label=name, markersize=5)
         axes.set_xticks(x, found["cell"], rotation=_turned(found["cell"]))
+        # Two levels would stand at the edges, and what was selected far from what was indicated.
+        axes.set_xlim(-0.8, len(found) - 0.2)
         return svg()
 
 
-def histogram(found: pd.DataFrame, title: str) -> str:
-    """People's residuals beside what Poisson counts would give."""
-    with _drawn(title, "Pearson residual of a person", "share of people") as (axes, svg):
+def histogram(
+    found: pd.DataFrame,
+    title: str,
+    labels: tuple[str, str] = ("Pearson residual of a person", "share of people"),
+    bars: Mapping[str, str] = MappingProxyType({"people": "people", "poisson": "Poisson"}),
+) -> str:
+    """Residuals beside what the model's own distribution would give; column → its title."""
+    (seen, seen_title), (model, model_title) = bars.items()
+    with _drawn(title, *labels) as (axes, svg):
         x = np.arange(len(found))
-        axes.bar(x - 0.2, found["people"], 0.4, color=BLUE, label="people")
-        axes.bar(x + 0.2, found["poisson"], 0.4, color=GREY, alpha=0.6, label="Poisson")
+        axes.bar(x - 0.2, found[seen], 0.4, color=BLUE, label=seen_title)
+        axes.bar(x + 0.2, found[model], 0.4, color=GREY, alpha=0.6, label=model_title)
         axes.set_xticks(x, [_span(row) for row in found.itertuples()], rotation=30)
         return svg()
 

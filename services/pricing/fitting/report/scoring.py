@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,10 +19,15 @@ from services.pricing.fitting.selection.cells import cell_name
 from services.pricing.fitting.selection.choice import Selection
 
 Floats = NDArray[np.float64]
+Model = Literal["frequency", "severity"]
 
 ACTUAL, INDICATED, SELECTED, FLAT = "actual", "indicated", "selected", "flat"
+# The relativities of the tariff before, where the selection names one.
+PREVIOUS = "previous"
 # Of one cause: claims that happened, and that the frequency model's factors expected.
 CLAIMS, EXPECTED_CLAIMS = "claims_", "expected_claims_"
+# Of one cause: the amount of one claim that the severity model's factors expected, minor units.
+EXPECTED_AMOUNT = "expected_amount_"
 # Of one factor: the cell of its tables that a segment stands in, in the tariff's order.
 CELL = "cell_"
 NO_VALUE, NOT_ASKED = "no value", "does not apply"
@@ -34,9 +39,10 @@ def scored(
     """The segments that the tariff prices, with `actual` and what each tariff expected of them.
 
     Amounts are minor units over the segment's exposure: losses trended, developed and capped as
-    the study has them. `indicated`, `selected` (when something was) and `flat`, which charges
-    everybody the same a year, each sum to `actual` over what was learnt from: a tariff's level is
-    a matter of the loads, and is not what a report of its relativities is about.
+    the study has them. `indicated`, `selected` (when something was), `previous` (when the selection
+    names one: its relativities at the bases of now) and `flat`, which charges everybody the same a
+    year, each sum to `actual` over what was learnt from: a tariff's level is a matter of the loads,
+    and is not what a report of its relativities is about.
     """
     frame: pd.DataFrame = experience.sort_values("segment_id", ignore_index=True)
     by_factor = coded(_factors(fit, settings), frame)
@@ -47,7 +53,8 @@ def scored(
         frame["holdout"] = "train"
     exposure = frame["exposure"].to_numpy(np.float64)
     chosen = {} if selection is None else _chosen(selection)
-    actual, indicated, selected = (np.zeros(len(frame)) for _ in range(3))
+    before = {} if selection is None else _previous(selection)
+    actual, indicated, selected, previous = (np.zeros(len(frame)) for _ in range(4))
     for cause in fit.causes:
         offset = exposure * frame[f"frequency_offset_{cause.name}"].to_numpy(np.float64)
         cost = offset * frame[f"severity_offset_{cause.name}"].to_numpy(np.float64)
@@ -55,14 +62,20 @@ def scored(
         base = cause.base_e4 / E4
         indicated += cost * base * _product(cause, by_factor, {})
         selected += cost * base * _product(cause, by_factor, chosen)
-        frame[EXPECTED_CLAIMS + cause.name] = offset * _frequencies(cause, by_factor)
+        previous += cost * base * _product(cause, by_factor, before)
+        frame[EXPECTED_CLAIMS + cause.name] = offset * _models(cause, by_factor, "frequency")
+        frame[EXPECTED_AMOUNT + cause.name] = frame[f"severity_offset_{cause.name}"] * _models(
+            cause, by_factor, "severity"
+        )
     for name, one in by_factor.items():
         frame[CELL + name] = _titles(one)
     frame[ACTUAL] = actual
     learnt = (frame["holdout"] == "train").to_numpy()
-    for name, expected in ((INDICATED, indicated), (SELECTED, selected), (FLAT, exposure)):
-        if name != SELECTED or selection is not None:
-            frame[name] = expected * (actual[learnt].sum() / expected[learnt].sum())
+    tariffs = {INDICATED: indicated, FLAT: exposure}
+    tariffs |= {} if selection is None else {SELECTED: selected}
+    tariffs |= {PREVIOUS: previous} if before else {}
+    for name, expected in tariffs.items():
+        frame[name] = expected * (actual[learnt].sum() / expected[learnt].sum())
     for cause in fit.causes:
         name = EXPECTED_CLAIMS + cause.name
         happened = frame[CLAIMS + cause.name].to_numpy(np.float64)[learnt].sum()
@@ -92,6 +105,26 @@ def _chosen(selection: Selection) -> Mapping[tuple[str, str, str], float]:
     }
 
 
+def _previous(selection: Selection) -> Mapping[tuple[str, str, str], float]:
+    """What the tariff before has for every cell; nothing without one.
+
+    A table that it did not have is 1 throughout. A cell for which it has no one factor is left out,
+    and stands as indicated.
+    """
+    had = {
+        (one.cause, one.table) for one in selection.choices if one.previous_millionths is not None
+    }
+    if not had:
+        return {}
+    found = {}
+    for one in selection.choices:
+        if one.previous_millionths is not None:
+            found[one.cause, one.table, one.cell] = one.previous_millionths / MILLION
+        elif (one.cause, one.table) not in had:
+            found[one.cause, one.table, one.cell] = 1.0
+    return found
+
+
 def _product(
     cause: CauseFit, by_factor: Mapping[str, Coded], chosen: Mapping[tuple[str, str, str], float]
 ) -> Floats:
@@ -110,9 +143,17 @@ def _product(
     return _multiplied(found, by_factor)
 
 
-def _frequencies(cause: CauseFit, by_factor: Mapping[str, Coded]) -> Floats:
+def _models(cause: CauseFit, by_factor: Mapping[str, Coded], model: Model) -> Floats:
+    """The relativity of every segment by one of the two models, before anything was shaped."""
     found = [
-        _looked_up(by_factor[table.name], [cell.frequency_relativity for cell in table.cells], 1.0)
+        _looked_up(
+            by_factor[table.name],
+            [
+                cell.frequency_relativity if model == "frequency" else cell.severity_relativity
+                for cell in table.cells
+            ],
+            1.0,
+        )
         for table in cause.tables
     ]
     return _multiplied(found, by_factor)

@@ -15,14 +15,18 @@ from openpyxl import Workbook
 from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter
 
-from services.pricing.fitting.report.contents import Section
+from services.pricing.fitting.packing import packed
+from services.pricing.fitting.report.section import Section
 
 PAGE, TABLES = "report.html", "tables.xlsx"
 _CHAPTERS = {
+    "look": "What to look at 需要查看之处",
     "level": "Level 总体水平",
     "separation": "Separation 区分能力",
     "factors": "Factors 因子",
+    "claims": "Claims by factor 分因子赔案数",
     "tables": "Relativities 系数表",
+    "models": "Models 模型",
     "residuals": "Residuals 残差",
     "survival": "Survival 生存曲线",
     "fairness": "Fairness 公平性",
@@ -48,6 +52,10 @@ def _share(title: str) -> _Column:
     return _Column(title, "{:.1%}".format, "0.0%")
 
 
+def _fine(title: str) -> _Column:
+    return _Column(title, "{:.4f}".format, "0.0000")
+
+
 def _count(title: str) -> _Column:
     return _Column(title, "{:,.0f}".format, "#,##0")
 
@@ -70,7 +78,23 @@ _COLUMNS = {
     "low95": _Column(_LOW),
     "high95": _Column(_HIGH),
     "gini": _Column("Gini 基尼系数"),
-    "previous": _Column("previous 现行系数"),
+    "where": _Column("where 处"),
+    "claims_a_year": _Column("claims a year 年均赔案数", "{:.4f}".format, "0.0000"),
+    "model_a_year": _Column("expected a year 年均预期", "{:.4f}".format, "0.0000"),
+    "coefficient": _Column("coefficient 系数项"),
+    "estimate": _fine("estimate 估计值"),
+    "se_naive": _fine("naive error 朴素标准误"),
+    "se_robust": _fine("robust error 稳健标准误"),
+    "se_clustered": _fine("error clustered by person 按人聚类标准误"),
+    "clustered_over_naive": _Column("clustered / naive 聚类与朴素之比", "{:.2f}".format, "0.00"),
+    "cox": _fine("Cox"),
+    "poisson_first": _fine("monthly Poisson 逐月泊松"),
+    "apart": _fine("apart, errors 相差标准误"),
+    "p": _fine("p, same over time 比例风险 p 值"),
+    "ratio_from": _Column("amount / expected from 自", "{:g}".format, "0.00"),
+    "ratio_to": _Column("to 至", "{:g}".format, "0.00"),
+    "share_of_claims": _share("share of claims 赔案占比"),
+    "gamma": _share("Gamma's share 伽马占比"),
     "note": _Column("note 备注"),
     "reason": _Column("reason 理由"),
     "from": _Column("residual from 残差自", "{:g}".format, "0.0"),
@@ -92,6 +116,7 @@ _COLUMNS = {
 _TARIFFS = {
     "indicated": ("indicated 指示系数", "indicated, a year 指示系数预期"),
     "selected": ("selected 选定系数", "selected, a year 选定系数预期"),
+    "previous": ("previous 现行系数", "previous, a year 现行系数预期"),
 }
 _SHEET = re.compile(r"[\[\]:*?/\\]")
 _LONGEST_SHEET, _WIDTH = 31, 16
@@ -114,7 +139,7 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     page, tables = folder / PAGE, folder / TABLES
     page.write_text(_page(sections, title, facts, currency, synthetic), "utf-8")
-    _workbook(sections, facts, currency, synthetic).save(tables)
+    tables.write_bytes(packed(_workbook(sections, facts, currency, synthetic)))
     return page, tables
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from services.claims.core.plan import clause_text, reads_family_size
+from services.claims.core.plan import clause_text, reads_family_size, reads_outcome_tier
 from tests.services.claims.core.bills import plan_named
 
 replace = msgspec.structs.replace
@@ -28,6 +28,13 @@ def test_the_size_of_the_family_matters_when_any_one_limit_grows_with_it() -> No
         assert others
         grows = (replace(first, family_step=step), *others)
         assert reads_family_size(replace(bare, **{name: grows})), name
+
+
+def test_a_tier_matters_when_any_one_term_hangs_on_it() -> None:
+    plan = plan_named("hypertension-tiers")  # one of its shares is for whoever has no tier
+    assert reads_outcome_tier(plan)
+    assert not reads_outcome_tier(replace(plan, shares=()))
+    assert not reads_outcome_tier(plan_named("every-term"))
 
 
 def test_a_clause_is_found_by_its_number_or_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from datetime import date
 
@@ -68,6 +69,25 @@ def test_who_shares_five_years_and_sex_with_too_few_is_not_told_of() -> None:
     assert precision(women + men, women[0]) is Precision.MONTH
 
 
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        (Precision.MONTH, date(1983, 3, 1)),
+        (Precision.YEAR, date(1983, 7, 1)),
+        (Precision.FIVE_YEARS, date(1982, 7, 1)),
+    ],
+)
+def test_a_birth_is_told_as_the_first_of_its_month_or_the_middle_of_what_it_may_be(
+    how: Precision, told: date
+) -> None:
+    assert told_birth(date(1983, 3, 7), how) == told
+
+
+@pytest.mark.parametrize("birth", [date(1980, 1, 1), date(1984, 12, 31)])
+def test_all_of_five_years_are_told_one_birth_of_them(birth: date) -> None:
+    assert told_birth(birth, Precision.FIVE_YEARS) == date(1982, 7, 1)
+
+
 birthdays = st.builds(
     Born, st.dates(date(1979, 11, 1), date(1981, 2, 28)), st.sampled_from([Sex.FEMALE, Sex.MALE])
 )
@@ -90,6 +110,7 @@ def test_people_are_the_same_only_if_all_are_born_alike() -> None:
     assert digest_of(two) == digest_of(dict(two))
     others = {"a": born(1980)}, {**two, "c": born(1980)}, {**two, "b": born(1981, 8)}
     assert digest_of(two) not in {digest_of(one) for one in others}
+    assert re.fullmatch("[0-9a-f]{32}", digest_of(two))
 
 
 def test_a_newborn_s_first_day_of_cover_does_not_tell_the_birth() -> None:
@@ -143,8 +164,18 @@ def test_conditions_are_what_was_disclosed(prefixes: list[str], condition: str) 
     ],
 )
 def test_causes(care: CareType | None, diagnosis: str, cause: str) -> None:
-    code = Coding(system=ICD_10, code=diagnosis)
-    bill = BillFacts(
+    assert cause_of(stay(care, (diagnosis, True))) == cause
+
+
+def test_an_injury_beside_the_principal_diagnosis_is_no_cause() -> None:
+    broken, fever = ("S72.0", False), ("J18.9", True)
+    assert cause_of(stay(CareType.INPATIENT, broken, fever)) == "inpatient"
+    assert cause_of(stay(CareType.INPATIENT, broken)) == "inpatient"
+
+
+def stay(care: CareType | None, *diagnoses: tuple[str, bool]) -> BillFacts:
+    """A bill with these diagnoses; of each, whether it is the principal one."""
+    return BillFacts(
         bill_number="b",
         provider_id="h",
         start_date=date(2026, 5, 4),
@@ -152,9 +183,13 @@ def test_causes(care: CareType | None, diagnosis: str, cause: str) -> None:
         currency="CNY",
         lines=(),
         care_type=care,
-        diagnoses=(DiagnosisFacts(number=1, code=code, principal=True),),
+        diagnoses=tuple(
+            DiagnosisFacts(
+                number=number, code=Coding(system=ICD_10, code=code), principal=principal
+            )
+            for number, (code, principal) in enumerate(diagnoses, start=1)
+        ),
     )
-    assert cause_of(bill) == cause
 
 
 def cover(policy: str, start: str, end: str, *, policy_start: str = "") -> Cover:
@@ -198,3 +233,22 @@ def test_a_day_is_exposure_once() -> None:
     assert cut == 2
     assert covering(years, date(2026, 8, 1)) == years[0]
     assert covering(years, date(2027, 7, 1)) is None
+
+
+def test_policies_that_follow_each_other_lose_no_day() -> None:
+    covers = cover("a", "2025-01-01", "2026-01-01"), cover("b", "2026-01-01", "2027-01-01")
+    years, cut = policy_years(covers, FAR)
+    assert [(y.policy_id, y.first_day, y.after_day) for y in years] == [
+        ("a", date(2025, 1, 1), date(2026, 1, 1)),
+        ("b", date(2026, 1, 1), date(2027, 1, 1)),
+    ]
+    assert cut == 0
+    assert covering(years, date(2025, 1, 1)) == years[0]  # the first day is covered, the last not
+    assert covering(years, date(2026, 1, 1)) == years[1]
+
+
+def test_a_policy_that_ends_with_an_earlier_one_has_no_year_of_its_own() -> None:
+    covers = cover("a", "2026-01-01", "2027-01-01"), cover("b", "2026-07-01", "2027-01-01")
+    years, cut = policy_years(covers, FAR)
+    assert [one.policy_id for one in years] == ["a"]
+    assert cut == 1

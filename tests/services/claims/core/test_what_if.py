@@ -316,8 +316,10 @@ def test_what_waits_under_another_plan_pays_what_is_undisputed() -> None:
     (told,) = story.under(flow)
     assert (told.before, told.after, told.change) == (4_000, 4_000, Change.SAME)
     assert (told.pended_before, told.pended_after) == (True, True)
+    assert (told.proposed_before, told.proposed_after) == (0, 0)  # 40 is paid, not proposed again
     (never,) = story.under(replace(flow, undisputed_first=None))
     assert (never.before, never.after, never.change) == (4_000, 0, Change.DOWN)
+    assert (never.proposed_before, never.proposed_after) == (0, 4_000)
 
 
 def test_what_was_paid_and_would_wait_is_pended() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -39,6 +40,10 @@ NEVER_NAMED = {
         "8.8": _PAYS_OUT,
     },
     "every-edit": {},
+    "conventions-combined": {
+        "1.1": "cover on the date is conventions-time's",
+        "6.3": "another ceiling is always tighter",
+    },
     "conventions-edits": {},
     "conventions-flow": {
         "2.2": "what the family has borne is named under its member's clause",
@@ -506,6 +511,63 @@ def test_what_waits_is_told_as_nobody_s_yet() -> None:
     assert any(line.startswith("        nobody bears yet 100.00: fact_missing") for line in said)
 
 
+def test_a_tier_that_came_too_late_is_told_with_the_day_that_it_missed() -> None:
+    (told,) = _of_tiers("2025-01-02", "2025-03-10")
+    assert told == (
+        "      outcome tier in-control of 2025-01-02 came too late and does not count:"
+        " it takes one certified by 2025-01-01, the first day of the policy year"
+        " (clause 4.1 Day of the outcome tier)"
+    )
+    # The plan looks at the last day of the stay in 2026, at its first in 2027.
+    assert "by 2026-03-10, the last day of the stay" in _of_tiers("2026-03-11", "2026-03-10")[0]
+    assert "by 2027-03-09, the first day of the stay" in _of_tiers("2027-03-10", "2027-03-10")[0]
+    in_time = ("2025-01-01", "2025-03-10"), ("2026-03-10",) * 2, ("2027-03-09", "2027-03-10")
+    for certified, last_day in in_time:
+        assert not _of_tiers(certified, last_day)
+
+
+def test_of_several_tiers_those_are_told_that_came_too_late() -> None:
+    told = _of_tiers(
+        "2025-01-01}, {tier: in-control, certified: 2025-02-03}, "
+        "{tier: in-control, certified: 2025-02-01",
+        "2025-03-10",
+    )
+    assert [line.split()[4] for line in told] == ["2025-02-01", "2025-02-03"]
+
+
+def _of_tiers(certified: str, last_day: str) -> list[str]:
+    """What a case that differs says of the tiers of a stay of two days, 2025 to 2027."""
+    first_day = f"{last_day[:-2]}{int(last_day[-2:]) - 1:02}"
+    yaml = f"""
+plan: conventions-options
+given:
+  codes: demo-yibao
+  member: {{born: 1980-06-15, outcome_tiers: [{{tier: in-control, certified: {certified}}}]}}
+  policy: {{first_day: {last_day[:4]}-01-01, last_day: {last_day[:4]}-12-31}}
+  providers: {{PRICED: {{}}}}
+cases:
+  - case: Differs
+    events:
+      - claim: B1
+        provider: PRICED
+        care: outpatient
+        from: {first_day}
+        to: {last_day}
+        lines: [{{code: P1, price: 80}}]
+        expect: {{paid_by: {{insurer: 1, patient: 79}}}}
+"""
+    report = run_cases(plan_named("conventions-options"), yaml, "case.yaml")
+    return [line for line in report.lines() if line.startswith("      outcome tier ")]
+
+
+def test_a_plan_that_reads_no_tier_tells_of_none() -> None:
+    late = "born: 1980-06-15, outcome_tier: {tier: any, certified: 2025-12-31}"
+    differs = ONE.replace('insurer: "48.00"', 'insurer: "50.00"')
+    with_tier = differs.replace("born: 1980-06-15", late)
+    assert with_tier != differs
+    assert list(_run(with_tier).lines()) == list(_run(differs).lines())
+
+
 def test_two_claims_received_at_one_place_are_refused() -> None:
     line = "lines: [{code: V1, price: 1}]"
     claims = [
@@ -559,6 +621,100 @@ def test_two_cases_of_one_name_are_refused() -> None:
 def test_withdrawing_what_was_never_claimed_is_a_difference() -> None:
     report = _run(ONE + "      - withdraw: B9\n        expect: {}\n")
     assert report.results[0].differences == ("after B9: there is no such claim to withdraw",)
+
+
+NOWHERE = (ONE + ONE.split("cases:\n")[1].replace("A visit", "Another")).replace(
+    "provider: CLINIC", "provider: NOWHERE", 1
+)
+
+
+def test_a_provider_whom_a_file_with_providers_does_not_name_is_refused_and_told() -> None:
+    stranger, known = _run(NOWHERE).results
+    said = "after B1: the bill is refused: nobody knows provider NOWHERE; name it under providers"
+    assert stranger.differences == (said,)
+    assert not known.differences
+    named_in_none = re.sub(r"(?m)^ +providers: .*\n", "", NOWHERE)
+    assert "providers" not in named_in_none
+    assert "nobody knows" not in str(_run(named_in_none).results)
+
+
+_SERVED = "{bill: B0, provider: NOWHERE, code: V9, day: 2025-01-02, price: 1}"
+_SIGNED = "{provider: NOWHERE, first_day: 2025-01-01, last_day: 2025-12-31}"
+
+
+@pytest.mark.parametrize(
+    ("fact", "told"),
+    [
+        ("    events:\n", f"    history: {{services: [{_SERVED}]}}\n    events:\n"),
+        ("social_insurance: true}", f"social_insurance: true, family_doctor: [{_SIGNED}]}}"),
+    ],
+    ids=["history", "family doctor"],
+)
+def test_a_provider_whom_a_fact_names_is_known(fact: str, told: str) -> None:
+    assert fact in NOWHERE
+    assert "nobody knows" not in str(_run(NOWHERE.replace(fact, told, 1)).results)
+
+
+@pytest.mark.parametrize(
+    ("balance", "counts"),
+    [
+        ("family-ceiling, period: 2025-01-01, used: 40000", True),
+        ("family-ceiling, period: 2025-12-31, used: 40000", True),  # any day of the year
+        ("family-ceiling, period: 2024-12-31, used: 40000", False),
+        ("family-ceiling, used: 40000", True),  # the policy has one year
+        ("visits, period: 2025-03-31, used: 2", True),
+        ("visits, period: 2025-04-01, used: 2", False),
+        ("lifetime-ceiling, used: 100000", True),
+        ("lifetime-ceiling, period: 2025-01-01, used: 100000", True),
+    ],
+)
+def test_a_balance_of_history_is_of_the_period_in_which_its_day_lies(
+    balance: str, *, counts: bool
+) -> None:
+    (result,) = _run(_after(ONE, balance)).results
+    (line,) = result.made[0].decision.lines
+    assert (line.benefit == 0) == counts
+
+
+@pytest.mark.parametrize(
+    ("balance", "said"),
+    [
+        ("family-ceiling, used: 1", "of which policy_year was it used"),
+        ("visits, used: 1", "of which calendar_month was it used"),
+        ("stay-ceiling, used: 1", "each claim begins with nothing of it used"),
+    ],
+)
+def test_a_balance_that_would_count_for_nothing_is_refused(balance: str, said: str) -> None:
+    two_years = ONE.replace("first_day: 2025-01-01", "first_day: 2024-12-31")
+    with pytest.raises(StrictYamlError, match=said):
+        _run(_after(two_years, balance))
+
+
+def _after(yaml: str, balance: str) -> str:
+    history = f"    history: {{balances: [{{accumulator: {balance}}}]}}\n"
+    return yaml.replace("    events:\n", f"{history}    events:\n")
+
+
+def test_a_member_whom_nobody_knows_is_a_fault_unless_the_case_says_refused() -> None:
+    people = "members: {ANN: {born: 1980-06-15}}"
+    ann = re.sub(r"member: \{.*\}", people, ONE)
+    stranger = ann.replace("claim: B1\n", "claim: B1\n        member: BOB\n")
+    with pytest.raises(StrictYamlError, match="defines no member 'BOB'"):
+        _run(stranger)
+    refused = stranger[: stranger.index("        expect:")] + "        expect: {refused: [%s]}\n"
+    assert _run(refused % "UNKNOWN_MEMBER").passed
+    with pytest.raises(StrictYamlError, match="defines no member 'BOB'"):
+        _run(refused % "UNKNOWN_PROVIDER")
+
+
+def test_nothing_happens_to_a_bill_that_was_refused() -> None:
+    refused = ONE[: ONE.index("        expect:")].replace('price: "100.00"', "price: 0")
+    refused += "        expect: {refused: [NOTHING_BILLED]}\n"
+    assert _run(refused).passed
+    with pytest.raises(StrictYamlError, match="B1 was refused and is no claim"):
+        _run(refused + "      - completion: B1\n        care: online\n        expect: {}\n")
+    report = _run(refused + "      - withdraw: B1\n        expect: {}\n")
+    assert report.results[0].differences == ("after B1: there is no such claim to withdraw",)
 
 
 def test_a_bill_of_before_the_plan_had_terms_ends_its_case_and_no_other() -> None:

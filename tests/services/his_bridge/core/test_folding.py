@@ -47,6 +47,23 @@ def test_case(case: Mapping[str, Any]) -> None:
         check(folded, case["bill"])
 
 
+@pytest.mark.parametrize(("account", "status"), [("F", "REVERSED"), ("A", "FINAL")])
+def test_a_row_that_is_the_whole_bill_stays_taken_back_when_it_is_touched_again(
+    account: str, status: str
+) -> None:
+    """A record that is but a part of its bill (the control) counts once it is stated anew."""
+    lines, more = {"lines": {"C1": "100.00"}}, {"account": account}
+    records: list[dict[str, Any]] = [
+        {"id": "F", "at": "09:00", "says": "FINAL", **lines, **more},
+        {"id": "R", "at": "11:00", "says": "REVERSAL", "reverses": "F", **more},
+        {"id": "F", "version": 2, "at": "12:00", "says": "FINAL", **lines, **more},
+    ]
+    for arrived in itertools.permutations(records):
+        folded = fold(events_of(arrived))
+        assert folded is not None
+        assert folded.status == status
+
+
 def check(folded: FoldedBill | None, wanted: Mapping[str, Any]) -> None:
     assert folded is not None
     bill = folded.bill

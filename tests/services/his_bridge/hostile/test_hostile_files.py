@@ -107,8 +107,8 @@ FHIR: dict[str, tuple[str, bytes | Callable[[], bytes], Expected]] = {
         lambda: gzip.compress(gzip_bomb(256)),
         ("WRONG_CHARSET", ""),
     ),
-    "a zip in a zip": ("b.zip", packed(a_dot_zip=zip_bomb(4)), ("ENTRY_UNUSABLE", "")),
-    "overlapping entries": ("c.zip", overlapping(), ("ENTRY_UNUSABLE", "")),
+    "a zip in a zip": ("b.zip", lambda: packed(a_dot_zip=zip_bomb(4)), ("ENTRY_UNUSABLE", "")),
+    "overlapping entries": ("c.zip", overlapping, ("ENTRY_UNUSABLE", "")),
     "a path out of the folder": (
         "d.zip",
         packed(**{"..__..__etc__a_dot_ndjson": dumped(CLAIMS[0])}),
@@ -116,12 +116,12 @@ FHIR: dict[str, tuple[str, bytes | Callable[[], bytes], Expected]] = {
     ),
     "a line of 10 MiB": (
         "a.ndjson",
-        claim_with(note="x" * (10 * MIB)),
+        lambda: claim_with(note="x" * (10 * MIB)),
         ("LINE_TOO_LONG", ""),
     ),
     "a record as large as one may be": (
         "c.ndjson",
-        claim_with(note=[{"text": "x"}] * (9 * MIB // 2 // 15)),
+        lambda: claim_with(note=[{"text": "x"}] * (9 * MIB // 2 // 15)),
         (TAKEN, "RECORD_TOO_LARGE"),
     ),
     "another charset": ("d.ndjson", "姓名".encode("gb18030") * MIB, ("WRONG_CHARSET", "")),
@@ -132,7 +132,7 @@ FHIR: dict[str, tuple[str, bytes | Callable[[], bytes], Expected]] = {
     ),
     "deep JSON": (
         "f.ndjson",
-        written("[" * 500_000 + "]" * 500_000),
+        lambda: written("[" * 500_000 + "]" * 500_000),
         (TAKEN, "RECORD_TOO_LARGE"),
     ),
     "NaN": ("g.ndjson", written("NaN"), (TAKEN, "NOT_A_NUMBER")),

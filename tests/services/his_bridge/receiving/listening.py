@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,13 @@ class Running:
             states = list(connection.execute(query).scalars())
         return sum(state != "conflict" for state in states)
 
+    def times(self) -> list[datetime]:
+        """When each message was made, as they came."""
+        with self.database.reading() as connection:
+            query = select(inbox.c.updated_us).order_by(inbox.c.id)
+            found = list(connection.execute(query).scalars())
+        return [datetime.fromtimestamp(us / 1_000_000, UTC) for us in found]
+
     def pending(self) -> int:
         """Messages that nobody has read."""
         with self.database.reading() as connection:
@@ -98,13 +106,14 @@ async def listening(
     settings: MllpSettings | None = None,
     kind: type[Intake] = Intake,
     state: Path | None = None,
+    clock: Callable[[], int] = now_us,
 ) -> AsyncIterator[Running]:
     found: SourceProfile = profile(change)
     by = reading(found)
     keys = subject_keys(database)
 
     def intake(channel: str, reader: MessageReader | ResultReader) -> Intake:
-        return kind(channel, found, lambda _: reader, database, keys, now_us, INSURER)
+        return kind(channel, found, lambda _: reader, database, keys, clock, INSURER)
 
     intakes = {
         BILLS: intake(BILLS, MessageReader(by, tokens)),
@@ -112,7 +121,7 @@ async def listening(
     }
     chosen = settings or found.source
     assert isinstance(chosen, MllpSettings)
-    listener = Listener(chosen, lambda: by, intakes, now_us, state)
+    listener = Listener(chosen, lambda: by, intakes, clock, state)
     running = asyncio.ensure_future(listener.run())
     waiting = asyncio.ensure_future(listener.listens.wait())
     await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,43 @@ def talk(
             client(running.port) as sender,
         ):
             await what(running, sender)
+
+    asyncio.run(whole())
+
+
+def test_an_hour_that_comes_twice_is_the_one_in_which_its_message_came(database: Database) -> None:
+    """In New York 1:00 to 2:00 of 1 November 2026 begins at 05:00 UTC, and again at 06:00."""
+
+    def at(hour: int, minute: int) -> datetime:
+        return datetime(2026, 11, 1, hour, minute, tzinfo=UTC)
+
+    sent = [  # written, arrived, believed
+        ("20261101015000", at(5, 51), at(5, 50)),
+        ("20261101011000", at(6, 11), at(6, 10)),  # the correction of the one before
+        ("20261101015500", at(6, 20), at(5, 55)),  # waited in a queue
+        ("20261101011500-0400", at(6, 21), at(5, 15)),  # says which
+        ("20261101023000", at(7, 31), at(7, 30)),
+        ("20260308023000", at(8, 0), datetime(2026, 3, 8, 7, 30, tzinfo=UTC)),  # came never
+    ]
+    now = at(5, 0)
+
+    async def whole() -> None:
+        def clock() -> int:
+            return round(now.timestamp() * 1_000_000)
+
+        zone = ("Asia/Shanghai", "America/New_York")
+        async with (
+            listening(database, lambda text: text.replace(*zone), clock=clock) as running,
+            client(running.port) as sender,
+        ):
+            nonlocal now
+            for number, (written, arrived, _) in enumerate(sent):
+                now = arrived
+                text = dft(control_id=f"M{number}").replace(
+                    "BRIDGE|20260301103000", f"BRIDGE|{written}"
+                )
+                assert (await sender.ask(text))[1][1] == "AA"
+            assert running.times() == [believed for _, _, believed in sent]
 
     asyncio.run(whole())
 

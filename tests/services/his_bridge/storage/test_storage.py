@@ -396,13 +396,19 @@ def test_totals_by_day_count_every_bill_as_it_stands(database: Database) -> None
     settle(database, (pending_of(database, "c"), stated(1)))
     settle(database, (pending_of(database, "a", "2", at=5), stated(150)))
     settle(database, (pending_of(database, "c", "2", at=5), BillWithdrawn()))
+    settle(database, (pending_of(database, "d"), stated(7)))
+    later = datetime(2026, 5, 2, 9, tzinfo=UTC)
+    moved = BillStated(bill=msgspec.structs.replace(bill(7), end=later), day=date(2026, 5, 2))
+    settle(database, (pending_of(database, "d", "2", at=5), moved))
     with database.reading() as connection:
+        may = lists.totals_by_day(connection, sealer(connection), H, moved.day, moved.day)
         totals = lists.totals_by_day(connection, sealer(connection), H, DAY, DAY)
         none = lists.totals_by_day(
             connection, sealer(connection), H, date(2026, 3, 2), date(2026, 3, 3)
         )
     assert totals == {DAY: DayTotals(bills={"Claim/a": 150, "Claim/b": 10})}
     assert none == {}
+    assert may == {moved.day: DayTotals(bills={"Claim/d": 7})}
 
 
 # Readings.

@@ -157,6 +157,15 @@ def test_a_load_that_was_nothing_is_told_without_a_share() -> None:
     assert other.en == "large-loss load 85.00 → 85.000049 CNY (+0.0 %)"
 
 
+def test_parts_of_the_smallest_unit_stand_behind_the_point_of_a_currency_without_one() -> None:
+    before, after = (
+        msgspec.structs.replace(base(), currency="JPY", large_loss_load_e4=load)
+        for load in (850_000, 855_000)
+    )
+    (one,) = changes(before, after)
+    assert one.en == "large-loss load 85 → 85.5 JPY (+0.6 %)"
+
+
 def test_everything_behind_something_new_is_told_too() -> None:
     tree = format_2_tree()
     tree["features"][0]["name"] = "years"

@@ -136,6 +136,37 @@ def test_a_gate_says_the_figure_that_it_judges_by() -> None:
         assert figures(CASES[name])[gate] == figure
 
 
+def test_a_change_for_less_has_its_sign_and_every_wrong_quote_is_counted() -> None:
+    approved = CASES["a change of the bases that was approved is in balance"]
+    less = figures({**approved, "approved": -50_000})["off_balance"]
+    assert less == "expected claims change by −5 %, approved −5 %, to a millionth"
+    wrong = {f"tariff.golden_quotes[{place}].premium_minor": 1 for place in (0, 3)}
+    assert figures({"edit": wrong})["golden_quotes"] == "3 of 5 golden quotes, asked of all"
+
+
+def test_without_a_ban_there_are_none_to_breach() -> None:
+    told = figures({"change": {"tariff.basis.jurisdiction": "JP"}})["banned_factors"]
+    assert told == "0 breaches by 5 features against 0 bans in JP, none allowed"
+
+
+def test_a_load_is_told_to_the_fen_and_its_largest_claim_to_the_percent() -> None:
+    half_a_fen = {"evidence.large_losses[0].high95_e4": 119_005_000}
+    assert "59.50 to 119.01)" in figures({"change": half_a_fen})["large_losses"]
+    assert "59.50 to 119.00)" in figures({"change": _more(half_a_fen, -1)})["large_losses"]
+    share = {"evidence.large_losses[0].largest_millionths": 605_001}
+    told = figures({"change": share})["large_losses"]
+    assert told.endswith("the largest 61 % of it, allowed 50 %")
+    judged = {gate.name: gate.faults for gate in judge(*made({"change": share}), bans(), LAW)}
+    (decided,) = judged["large_losses"]
+    assert decided.text.startswith("one claim is 61 % of the large-loss load: check it")
+    without = figures(CASES["causes without a large loss make no load"])
+    assert without["large_losses"] == "there is no load"
+
+
+def _more(change: dict[str, int], by: int) -> dict[str, int]:
+    return {path: value + by for path, value in change.items()}
+
+
 def test_figures_of_nothing_are_nothing() -> None:
     without: dict[str, Any] = {
         f"tariff.basis.windows[{number}].credibility_millionths": 0 for number in (0, 1)

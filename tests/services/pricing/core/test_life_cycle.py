@@ -15,6 +15,7 @@ from services.pricing.core.life_cycle import (
     State,
     after,
     check_approver,
+    check_proposer,
 )
 
 
@@ -45,6 +46,17 @@ def test_an_approver_has_neither_proposed_nor_approved() -> None:
         check_approver("li", history)
     with pytest.raises(SamePerson, match="who has approved"):
         check_approver("wang", history)
+
+
+def test_a_proposer_has_not_approved() -> None:
+    history = [(Event.PROPOSE, "li"), (Event.APPROVE, "wang"), (Event.REJECT, "zhao")]
+    for person in ("li", "zhao", "chen"):
+        check_proposer(person, history)
+    with pytest.raises(SamePerson, match="who has approved a tariff does not propose it"):
+        check_proposer("wang", history)
+    with pytest.raises(SamePerson):
+        check_proposer("wang", history[1:2])
+    check_proposer("wang", [])
 
 
 def test_states_and_events_are_those_of_the_wire() -> None:

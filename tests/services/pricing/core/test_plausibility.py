@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from fractions import Fraction
@@ -13,13 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from services.pricing.core.flags import Flag, FlagCode
 from services.pricing.core.heaping import is_heaped
 from services.pricing.core.incentive import Beside
-from services.pricing.core.months import month_text
-from services.pricing.core.programme import Programme
+from services.pricing.core.months import PersonalTarget, month_text
+from services.pricing.core.programme import Measure, Programme, Target
 from services.pricing.core.readings import Reading
 from tests.services.pricing.core.conspicuous import assessed, holding
 from tests.services.pricing.core.reading_cases import (
+    RECORDER,
     SHANGHAI,
     cases,
     programmes,
@@ -45,6 +48,18 @@ def test_what_is_conspicuous_is_flagged_as_the_hand_says(case: Mapping[str, Any]
         assert ": " in flag.en
         assert flag.zh
         assert set(flag.readings) <= {entry.name for entry in readings_of(case)}
+
+
+def test_a_contradiction_is_told_with_what_home_and_the_laboratory_say() -> None:
+    (flag,) = assessed(
+        readings_of(FLAGS[0]), programmes().named("diabetes-glucose"), zone=SHANGHAI
+    ).flags
+    assert (
+        "glucose averages 6.0 mmol/L where a laboratory HbA1c of 8.5 % says about 10.9" in flag.en
+    )
+    assert "均值 6.0 mmol/L，化验糖化血红蛋白 8.5% 对应约 10.9：" in flag.zh
+    assert flag.readings == ("a", "b", "c")
+    assert re.fullmatch("[0-9a-f]{32}", flag.id)
 
 
 def daily(kind: str, values: list[str], by: str = "typed") -> list[Reading]:
@@ -73,6 +88,84 @@ def test_a_year_just_below_the_target_is_flagged_and_nothing_else_of_it() -> Non
     assert codes(pressures(["121", "122", "123"] * 20), "hypertension-pressure") == []
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "heaped"),
+    [
+        ("fasting", "7.0", True),  # the target: at most 7.0
+        ("fasting", "6.6", True),
+        ("fasting", "6.5", False),  # half a unit inside
+        ("after-meal", "9.9", True),  # below 10.0
+        ("after-meal", "9.0", True),
+        ("after-meal", "8.9", False),
+    ],
+)
+def test_a_heap_stands_within_the_width_inside_the_target(
+    kind: str, value: str, heaped: bool
+) -> None:
+    assert ("BUNCHED_AT_TARGET" in codes(daily(kind, [value] * 21), "diabetes-glucose")) is heaped
+
+
+def test_a_heap_is_held_against_what_stands_as_near_outside() -> None:
+    assert codes(daily("fasting", ["6.9"] * 40 + ["7.5"] * 12), "diabetes-glucose") == []
+    further = daily("fasting", ["6.9"] * 40 + ["7.1"] + ["7.6"] * 9)
+    assert codes(further, "diabetes-glucose") == ["BUNCHED_AT_TARGET"]
+    (flag,) = assessed(further, programmes().named("diabetes-glucose"), zone=SHANGHAI).flags
+    assert flag.en.startswith("40 readings stand within 0.5 mmol/L inside the target and 1 as near")
+    assert flag.zh.startswith("目标值内侧 0.5 mmol/L 有 40 个读数，外侧同宽 1 个：")
+    assert (flag.measure, len(flag.readings)) == (Measure.FASTING_GLUCOSE, 40)
+
+
+def test_a_month_without_an_upper_bound_has_no_heap_and_hides_none() -> None:
+    def of(month: date, target: Target | None) -> PersonalTarget:
+        return PersonalTarget(Measure.FASTING_GLUCOSE, month, target, RECORDER)
+
+    unbounded = of(date(2025, 1, 1), Target(at_least=44)), of(date(2025, 2, 1), None)
+    readings = daily("fasting", ["6.9"] * (31 + 21))
+    programme = programmes().named("diabetes-glucose")
+    (flag,) = assessed(readings, programme, unbounded, zone=SHANGHAI).flags
+    assert (flag.code, flag.months) == (FlagCode.BUNCHED_AT_TARGET, ("2025-02",))
+    assert len(flag.readings) == 21
+
+
+def test_of_fewer_readings_than_the_programme_asks_for_no_heap_is_told() -> None:
+    name = "diabetes-glucose"
+    noughts = daily("fasting", ["6.0", "6.1"] * 10)
+    assert codes(noughts, name) == ["DIGIT_PREFERENCE"]
+    assert codes(noughts[:-1], name) == []
+    (flag,) = assessed(noughts, programmes().named(name), zone=SHANGHAI).flags
+    assert flag.en.startswith("10 of 20 readings end in 0: ")
+    assert flag.zh.startswith("20 个读数中 10 个末位为 0：")
+    assert len(flag.readings) == 10
+    half = bunching_at(programmes().named(name), honest_millionths=500_000)
+    heap = daily("fasting", ["6.9"] * 20)
+    assert flags_in(heap, half) == ["BUNCHED_AT_TARGET"]
+    assert flags_in(heap[1:], half) == []
+
+
+def bunching_at(programme: Programme, **terms: int) -> Programme:
+    """The programme with other bounds of what heaps at a target."""
+    bounds = programme.plausibility_on(RENEWAL)
+    assert programme.plausibility is not None
+    assert bounds is not None
+    assert bounds.bunching is not None
+    changed = msgspec.structs.replace(
+        bounds, bunching=msgspec.structs.replace(bounds.bunching, **terms)
+    )
+    dated = msgspec.structs.replace(programme.plausibility, values=((date(2018, 1, 1), changed),))
+    return msgspec.structs.replace(programme, plausibility=dated)
+
+
+def flags_in(readings: list[Reading], programme: Programme) -> list[str]:
+    return [str(flag.code) for flag in assessed(readings, programme, zone=SHANGHAI).flags]
+
+
+def test_a_silent_device_is_told_with_its_days() -> None:
+    flag = flag_of_case("a device that is silent between two of its readings")
+    assert flag.readings == ("a", "b")
+    assert "came in time between 2025-01-03 and 2025-01-18, 15 days (more than 14): ask" in flag.en
+    assert "2025-01-03 至 2025-01-18 之间无及时的设备读数，共 15 天（上限 14）" in flag.zh
+
+
 def test_a_hospitals_readings_are_not_looked_at_for_heaps() -> None:
     upper = daily("systolic", ["139"] * 40, "clinic")
     lower = daily("diastolic", ["71"] * 40, "clinic")
@@ -94,6 +187,41 @@ def test_seventy_uploads_in_one_slot_are_many_and_one_fewer_are_not() -> None:
     ]
     assert codes(crowd, "diabetes-glucose") == ["MANY_UPLOADS"]
     assert codes(crowd[1:], "diabetes-glucose") == []
+    (flag,) = assessed(crowd, programmes().named("diabetes-glucose"), zone=SHANGHAI).flags
+    assert flag.en.startswith("71 home readings in slot 1 (more than 70), of which the earliest")
+    assert flag.zh.startswith("第 1 时段有 71 次家测（上限 70）")
+    assert (flag.months, flag.measure) == (("2025-03",), Measure.FASTING_GLUCOSE)
+    assert len(flag.readings) == 71
+
+
+def test_a_backdated_reading_and_two_sources_are_told_with_slot_hours_and_difference() -> None:
+    backdated = flag_of_case("in a later slot than a device's too")
+    assert backdated.readings == ("c",)
+    assert "reading that counts in slot 2 came in after" in backdated.en
+    assert backdated.zh.startswith("第 2 时段计入的手工读数")
+    apart = flag_of_case("an hour apart they may not")
+    assert apart.readings == ("b",)
+    assert apart.en.startswith("two sources differ by more than 3.0 mmol/L within 1 hour: ")
+    assert apart.zh.startswith("两个来源在 1 小时内的读数相差超过 3.0 mmol/L：")
+    terms = programmes().named("diabetes-glucose")
+    bounds = terms.plausibility_on(RENEWAL)
+    assert terms.plausibility is not None
+    assert bounds is not None
+    assert bounds.disagreement is not None
+    two = msgspec.structs.replace(bounds.disagreement, within_hours=2)
+    dated = ((date(2018, 1, 1), msgspec.structs.replace(bounds, disagreement=two)),)
+    later = msgspec.structs.replace(
+        terms, plausibility=msgspec.structs.replace(terms.plausibility, values=dated)
+    )
+    assert " within 2 hours: " in flag_of_case("two hours apart they may differ", later).en
+
+
+def flag_of_case(name: str, programme: Programme | None = None) -> Flag:
+    """The one flag of a case."""
+    (case,) = (one for one in FLAGS if one["case"] == name)
+    terms = programme or programmes().named("diabetes-glucose")
+    (flag,) = assessed(readings_of(case), terms, zone=SHANGHAI).flags
+    return flag
 
 
 @given(st.integers(0, 60), st.integers(1, 999_999), st.integers(1, 999_999))
@@ -106,6 +234,15 @@ def test_the_false_alarm_rate_is_what_it_says(of: int, honest: int, alarm: int) 
     )
     assert probability <= Fraction(alarm, 1_000_000)
     assert flagged == list(range(flagged[0], of + 1)) if flagged else True
+    # And one more would have more, so that nothing is spared that is as rare.
+    spared = flagged[0] - 1 if flagged else of
+    chance = probability + comb(of, spared) * share**spared * (1 - share) ** (of - spared)
+    assert chance > Fraction(alarm, 1_000_000) or spared <= share * of
+
+
+def test_the_honest_share_itself_is_no_heap_however_many_alarms_are_allowed() -> None:
+    assert not is_heaped(1, 2, 500_000, 800_000)  # one or two of two are there in three of four
+    assert is_heaped(2, 2, 500_000, 800_000)
 
 
 def without(programme: Programme) -> Programme:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import msgspec
 import pytest
 
+from services.pricing.core.adherence import SupplyKind
 from services.pricing.core.readings import Provenance
-from services.pricing.core.recording import Incoming, Verdict, verdict
+from services.pricing.core.recording import (
+    Incoming,
+    IncomingSupply,
+    Verdict,
+    supply_verdict,
+    verdict,
+)
 from tests.services.pricing.core.reading_cases import written
 
 replace = msgspec.structs.replace
@@ -70,3 +79,39 @@ def test_where_one_of_them_has_no_number_the_times_tell(
 ) -> None:
     new = _incoming("7.1", release=counted[0], stated=stated)
     assert verdict(new, _incoming("7.0", release=counted[1], stated=kept)) is found
+
+
+def _fill(days: int, stated: int | None = None) -> IncomingSupply:
+    return IncomingSupply(
+        name="s1",
+        member_token="m1",
+        kind=SupplyKind.FILL,
+        drug="A10BA02",
+        first=date(2026, 5, 4),
+        days=days,
+        stated_us=stated,
+    )
+
+
+def test_an_event_of_medication_is_new_known_or_another() -> None:
+    for by_hospital in (True, False):
+        assert supply_verdict(_fill(30), None, by_hospital=by_hospital) is Verdict.NEW
+        assert supply_verdict(_fill(30), _fill(30), by_hospital=by_hospital) is Verdict.KNOWN
+    assert supply_verdict(_fill(31, 6), _fill(30, 5), by_hospital=False) is Verdict.DIFFERS
+
+
+@pytest.mark.parametrize(
+    ("stated", "kept", "found"),
+    [
+        (6, 5, Verdict.CORRECTION),
+        (5, 5, Verdict.CORRECTION),
+        (4, 5, Verdict.KNOWN),
+        (None, 5, Verdict.CORRECTION),
+        (4, None, Verdict.CORRECTION),
+        (None, None, Verdict.CORRECTION),
+    ],
+)
+def test_a_hospital_corrects_an_event_unless_it_says_so_later_than_it_meant(
+    stated: int | None, kept: int | None, found: Verdict
+) -> None:
+    assert supply_verdict(_fill(31, stated), _fill(30, kept), by_hospital=True) is found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from services.pricing.core.features import read
 from services.pricing.core.incentive import credited
 from services.pricing.core.programme import CreditAs
-from services.pricing.core.rates import Label, Rates
+from services.pricing.core.rates import Label, Rates, compile_rates
 from services.pricing.core.sum_insured import Raised, raised, sum_feature, with_raised
 from services.pricing.core.tariff import E4
 from services.pricing.core.waterfall import price
@@ -103,9 +104,68 @@ def test_the_steps_add_up_and_say_what_was_bought() -> None:
     assert step.label.step == "sum_insured"
     assert step.label.text_en == ("Credit as sum insured: 150000 rises by 130000 to 280000 (yuan)")
     assert step.label.text_zh == "优惠计入保额：由 150000 增加 130000 至 280000"
+    assert step.label.factor_millionths == 0  # money, and no factor of it
+
+
+def test_a_sum_that_stays_is_told_as_such() -> None:
+    step = with_raised(price(rates(), values(150_000)), bought(150_000, 0)).steps[-1]
+    assert (step.label.cell, step.difference_e4) == (f"{SUM} 150000", 0)
+    assert step.label.text_en == (
+        "Credit as sum insured: 150000 stays, the credit comes off the premium (yuan)"
+    )
+    assert step.label.text_zh == "优惠计入保额：保额 150000 不变，优惠从保费中减"
+
+
+def test_where_the_sum_stands_among_the_facts_changes_nothing() -> None:
+    tree = insured_tree()
+    tree["tariff"]["features"].insert(1, tree["tariff"]["features"].pop())
+    inside = load_tariff(sealed(tree), "inside.json")
+    (*others, insured) = values(150_000)
+    after_values, found = raised(inside, (others[0], insured, *others[1:]), 30_000, TERMS)
+    assert after_values == (others[0], 280_000, *others[1:])
+    assert found == bought(150_000, 30_000)
+
+
+def test_a_larger_sum_that_costs_the_same_is_bought_by_the_least_credit() -> None:
+    assert charged(190_000, 1) == price(rates(), values(150_000)).premium_minor
+    assert bought(150_000, 1).after == "190000"
+
+
+def test_a_sum_in_tenths_of_its_unit_grows_by_whole_units() -> None:
+    tree = insured_tree()
+    for feature in tree["tariff"]["features"]:
+        if feature["name"] == SUM:
+            keys = ("plausible_first", "plausible_last", "priced_first", "priced_last")
+            feature |= {"places": 1, **{key: f"{feature[key]}.0" for key in keys}}
+    cells = tree["tariff"]["causes"][0]["tables"][-1]["cells"]
+    for cell, after in zip(cells, [*cells[1:], None], strict=True):
+        cell["first"] += ".0"
+        cell["last"] = f"{cell['last']}.{9 if after else 0}"
+    finer = load_tariff(sealed(tree), "finer.json")
+    (*others, _) = values(150_000)
+    after_values, found = raised(finer, (*others, 1_500_005), 30_000, TERMS)
+    assert after_values == (*others, 2_800_000)
+    # 150,000.5 x 1.9 is 285,000.95, of which tenths are counted.
+    assert (found.before, found.after, found.increase, found.most) == (
+        "150000.5",
+        "280000.0",
+        "129999.5",
+        "285000.9",
+    )
+
+
+def test_a_sum_that_no_table_reads_is_not_priced() -> None:
+    first, *others = rates().tariff.causes
+    bare = msgspec.structs.replace(first, tables=first.tables[:-1])
+    unread = compile_rates(msgspec.structs.replace(rates().tariff, causes=(bare, *others)))
+    assert sum_feature(unread.tariff, TERMS) is None
+    with pytest.raises(LookupError):
+        raised(unread, values(150_000), 30_000, TERMS)
 
 
 def test_a_tariff_that_prices_no_sum_is_told_apart() -> None:
+    by_sex = CreditAs(feature="sex", multiple_of=1, at_most_millionths=1, source="s")
+    assert sum_feature(rates().tariff, by_sex) is None
     assert sum_feature(rates().tariff, TERMS) is not None
     assert sum_feature(demo_rates().tariff, TERMS) is None
     with pytest.raises(ValueError, match="is not in list"):

@@ -90,6 +90,31 @@ studies: {}
     ]
 
 
+def test_a_study_of_a_cause_that_the_book_does_not_have_is_refused() -> None:
+    """A misspelt cause would be without trend, cap and development, and nobody would know."""
+    text = """\
+format: 1
+book: {causes: [inpatient]}
+study:
+  trend:
+    yearly:
+      impatient: {2024-01-01: '0.06'}
+    source: us
+  development:
+    source: us
+    inpatient.: {counts: ['0.9', '1'], amounts: ['1']}
+  large_loss_minor:
+    outpatient: 100
+"""
+    assert faults(text) == [
+        "6: study.trend.yearly.impatient: UNKNOWN_CAUSE",
+        "10: study.development.inpatient.: UNKNOWN_CAUSE",
+        "12: study.large_loss_minor.outpatient: UNKNOWN_CAUSE",
+    ]
+    named = "book: {causes: [impatient, inpatient., outpatient]}"
+    assert parsed(text.replace("book: {causes: [inpatient]}", named)).of(StudySettings).trend
+
+
 def test_a_renewal_is_told_in_the_tariffs_words_and_says_so_of_the_old_ones() -> None:
     text = "format: 1\nrenewal:\n  collar: {low: '0.85', high: '1.25', source: us}\n"
     assert faults(text + "  legal_cap: {share: '0.2', source: us}\n") == [

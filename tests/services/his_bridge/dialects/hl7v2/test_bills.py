@@ -68,6 +68,30 @@ def test_the_admission_type_says_whether_a_stay_began_as_an_emergency(
     assert bill_of(with_field(dft(), "PV1", 4, written), **terms).emergency is emergency
 
 
+@pytest.mark.parametrize(
+    ("second", "terms", "fault"),
+    [
+        (PID.replace(NUMBER, OLD_NUMBER), {}, "PID[2]"),
+        (PID.replace("ACC001", "ACC002"), {}, "PID[2]"),
+        (PID, {}, None),
+        (PV1.replace("V001", "V002"), {"bill": "visit"}, "PV1[2].19"),
+        (PV1.replace("V001", "V002"), {}, None),
+    ],
+)
+def test_a_message_of_two_patients_or_bills_is_not_taken_as_one_of_the_first(
+    second: str, terms: dict[str, str], fault: str | None
+) -> None:
+    text = dft(FT1[0], second, FT1[1])
+    if fault is None:
+        assert len(bill_of(text, **terms).lines) == 2
+    else:
+        outcome = judge(text, changed(**terms))
+        assert isinstance(outcome, SetAside)
+        assert [(one.reason, one.path) for one in outcome.faults] == [
+            (R.MESSAGE_UNSUPPORTED, fault)
+        ]
+
+
 def test_charges_are_added_to_the_bill_of_their_account() -> None:
     outcome = happened(dft())
     assert (outcome.bill_id, outcome.kind, outcome.day) == (

@@ -83,6 +83,13 @@ def test_a_settlement_closes_the_bill_with_what_each_paid() -> None:
     )
 
 
+def test_a_part_of_nothing_that_the_hospital_bears_says_nothing() -> None:
+    """The control: platforms write the zero."""
+    said = json.loads(json.dumps(SETTLED))
+    answer(said).update(hosp_part_amt="0.00")
+    assert judged(said) == judged(SETTLED)
+
+
 def test_a_cancellation_takes_back_the_settlement_that_it_names() -> None:
     outcome = judged(CANCELLED)
     assert isinstance(outcome, BillHappened)
@@ -323,6 +330,12 @@ CASES: list[tuple[str, Message, Spoil, list[tuple[Reason, str]]]] = [
         [(Reason.ROWS_DISAGREE, "input.feedetail")],
     ),
     (
+        "charges of two visits, one of which has the patient's number",
+        FEES,
+        lambda m: detail(m).update(mdtrt_id="p1"),
+        [(Reason.ROWS_DISAGREE, "input.feedetail")],
+    ),
+    (
         "no charges",
         FEES,
         lambda m: m["input"].update(feedetail=[]),
@@ -355,6 +368,12 @@ CASES: list[tuple[str, Message, Spoil, list[tuple[Reason, str]]]] = [
         SETTLED,
         lambda m: answer(m).update(psn_cash_pay="30.01"),
         [(Reason.SOCIAL_INSURANCE_CONTRADICTS, f"{ANSWER}.psn_cash_pay")],
+    ),
+    (
+        "a part that the hospital bears",
+        SETTLED,
+        lambda m: answer(m).update(hosp_part_amt="10.00"),
+        [(Reason.MESSAGE_UNSUPPORTED, f"{ANSWER}.hosp_part_amt")],
     ),
     (
         "a settlement in the middle",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 import tracemalloc
+import uuid
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from services.his_bridge.core.reconciliation import DayTotals
 from services.his_bridge.profiles.loader import SourceProfile
@@ -19,7 +22,9 @@ from services.his_bridge.sources.sql import SqlSource
 from services.his_bridge.sources.sql.connecting import refuse_larger
 from services.his_bridge.sources.sql.cursor import Place
 from tests.services.his_bridge.sources.sql.hospital import (
+    KINDS,
     LINE,
+    TABLES,
     add,
     body,
     build,
@@ -425,7 +430,7 @@ def test_a_day_is_reckoned_by_us_and_by_the_database(url: str) -> None:
     first, second = date(2026, 3, 1), date(2026, 3, 2)
     found = with_source(profile(url), lambda s: s.reconcile(first, second))
     assert found == {
-        first: DayTotals(bills={"Bill/b1": 5_000, "Bill/b2": 5}),
+        first: DayTotals(bills={"Bill/b1": 5_000, "Bill/b2": 5, "Bill/b8": 5_000}),
         second: DayTotals(bills={"Bill/b3": 5_000}),
     }
     assert with_source(profile(url), lambda s: s.reconcile(second, second)) == {
@@ -433,11 +438,72 @@ def test_a_day_is_reckoned_by_us_and_by_the_database(url: str) -> None:
     }
     run(url, "DELETE FROM v_bill WHERE bill_no = 'b1'")
     found = with_source(profile(url), lambda s: s.reconcile(first, first))
-    assert found == {first: DayTotals(bills={"Bill/b2": 5})}
+    assert found == {first: DayTotals(bills={"Bill/b2": 5, "Bill/b8": 5_000})}
     with connected(url) as connection:
         add(connection, "b2", total="1")
     with pytest.raises(SourceFault, match="bill_no repeats"):
         with_source(profile(url), lambda s: s.reconcile(first, first))
+
+
+@pytest.mark.parametrize(
+    "days",
+    [
+        {"20260301": 1, "20260302": 2},
+        {"202603010000": 1, "20260301235959": 1, "20260302": 2},
+        {"2026-03-01": 1, "20260301100000": 1, "2026-03-01T23:59:59": 1, "2026-03-02 00:00": 2},
+        {"2026-03-02 10:00": 2, "": 1, "20260302": 2},  # without an end that of the beginning
+        # What is no time hides no other; its own row waits for a person.
+        {"2026-03-02": 2, "pending": None, "9999-12-31 00:00:00": None},
+    ],
+    ids=lambda days: next(iter(days)),
+)
+def test_days_are_found_however_a_text_writes_them(url: str, days: Mapping[str, int]) -> None:
+    run(url, "ALTER TABLE v_bill ADD COLUMN ended_as_text VARCHAR(19)")
+    with connected(url) as connection:
+        for number, ended in enumerate(days):
+            add(connection, f"b{number}", ended_as_text=ended, begun="2026-03-01 00:00:00")
+    found = profile(url, lambda text: text.replace("end: ended", "end: ended_as_text"))
+
+    def on(day: date) -> Mapping[date, DayTotals]:
+        return with_source(found, lambda source: source.reconcile(day, day))
+
+    for day in (1, 2):
+        wanted = {f"Bill/b{number}" for number, of in enumerate(days.values()) if of == day}
+        of_day = date(2026, 3, day)
+        assert on(of_day).get(of_day, DayTotals()).ids == wanted
+
+
+def test_days_that_are_numbers_are_found(url: str) -> None:
+    run(url, "ALTER TABLE v_bill ADD COLUMN ended_as_number BIGINT")
+    with connected(url) as connection:
+        for number, ended in enumerate((20260301, 20260301235959, 20260302, None)):
+            add(connection, f"b{number}", ended_as_number=ended, begun="2026-03-01 00:00:00")
+    found = profile(url, lambda text: text.replace("end: ended", "end: ended_as_number"))
+    first = date(2026, 3, 1)
+    totals = with_source(found, lambda s: s.reconcile(first, first))
+    assert totals[first].ids == {"Bill/b0", "Bill/b1", "Bill/b3"}
+
+
+@pytest.mark.parametrize("kind", ["UUID", "INTEGER"])
+def test_keys_need_not_be_texts_and_bills_may_have_names_that_no_key_can_have(
+    url: str, kind: str
+) -> None:
+    backend = make_url(url).get_backend_name()
+    own = uuid.UUID(int=7) if kind == "UUID" else 7
+    key: Any = str(own) if backend == "sqlite" else own
+    kinds = {**KINDS[backend], "key": kind if kind == "INTEGER" or key == own else "TEXT"}
+    run(url, "DROP TABLE v_bill; DROP TABLE v_line;" + TABLES.format(**kinds))
+    run(url, "ALTER TABLE v_line RENAME COLUMN bill_no TO as_text")
+    run(url, f"ALTER TABLE v_line ADD COLUMN bill_no {kinds['key']}")
+    with connected(url) as connection:
+        add(connection, key, orig_no="B-1", status="0")
+    _, records = swept(profile(url))
+    assert [(record.record_id, len(body(record)["lines"])) for record in records] == [(str(own), 1)]
+    again = with_source(profile(url), lambda s: s.fetch_again("Bill", ["B-1"]))
+    assert [record.record_id for record in again] == [str(own)]
+    day = date(2026, 3, 1)
+    totals = with_source(profile(url), lambda s: s.reconcile(day, day))
+    assert totals[day].records_of("Bill/B-1") == {f"Bill/{own}"}
 
 
 def test_records_are_fetched_again_with_what_belongs_to_them(url: str) -> None:

@@ -111,6 +111,40 @@ def test_a_time_is_bound_as_what_the_column_is() -> None:
     assert datetime(2026, 3, 1, 10) in params.values()  # noqa: DTZ001 the hospital's own
 
 
+IN_DAYS = {
+    "oracle": (
+        'FROM his.v_bill WHERE his.v_bill."ENDED" >= :param_1 AND his.v_bill."ENDED" < :param_2 '
+        'OR (his.v_bill."ENDED" IS NULL '
+        'OR ltrim(CAST(his.v_bill."ENDED" AS VARCHAR2(64 CHAR))) = :ltrim_1) '
+        'AND his.v_bill."BEGUN" >= :param_3 AND his.v_bill."BEGUN" < :param_4'
+    ),
+    "mssql": (
+        "FROM his.v_bill WHERE his.v_bill.[ENDED] >= :param_1 AND his.v_bill.[ENDED] < :param_2 "
+        "OR (his.v_bill.[ENDED] IS NULL "
+        "OR ltrim(CAST(his.v_bill.[ENDED] AS VARCHAR(64))) = :ltrim_1) "
+        "AND his.v_bill.[BEGUN] >= :param_3 AND his.v_bill.[BEGUN] < :param_4"
+    ),
+    "mysql": (
+        "FROM his.v_bill WHERE his.v_bill.`ENDED` >= %s AND his.v_bill.`ENDED` < %s "
+        "OR (his.v_bill.`ENDED` IS NULL OR ltrim(CAST(his.v_bill.`ENDED` AS CHAR(64))) = %s) "
+        "AND his.v_bill.`BEGUN` >= %s AND his.v_bill.`BEGUN` < %s"
+    ),
+}
+
+
+@pytest.mark.parametrize("dialect", IN_DAYS)
+def test_a_day_is_that_of_the_end_and_without_one_of_the_beginning(dialect: str) -> None:
+    table = statements.clause(MARKS.table, (MARKS.key, "ENDED", "BEGUN"), TYPES)
+    between = (("2026-02-28", "2026-03-03"),)
+    columns = [
+        statements.DayColumn(name="ENDED", ranges=between, blank=True),
+        statements.DayColumn(name="BEGUN", ranges=between),
+    ]
+    within = statements.in_days(table, columns)
+    counted = statements.counted(MARKS, table, within, flat=False)
+    assert written(counted, dialect).endswith(IN_DAYS[dialect])
+
+
 SIZED: dict[str, tuple[dict[str, TypeEngine[Any]], str]] = {
     "oracle": (
         {

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from services.common.database import Database
 from services.his_bridge.core.reconciliation import differences
@@ -29,6 +29,7 @@ from tests.services.his_bridge.dialects.yibao.messages import PROFILE as YIBAO
 from tests.services.his_bridge.dialects.yibao.test_messages import STORY
 from tests.services.his_bridge.records import TOKEN, tokens
 from tests.services.his_bridge.sources.sql.hospital import (
+    BILL,
     LINE,
     add,
     build,
@@ -161,7 +162,37 @@ def test_rows_are_released_once_and_agree_with_the_books(database_url: str, kept
     assert [day.missing_there for day in difference(found, kept)] == [{"Bill/b20"}]  # type: ignore[attr-defined]  # a DayDifference
 
 
-def reconciled(found: SourceProfile, kept: Database) -> tuple[int, list[tuple[str, str, str]]]:
+def test_what_takes_from_a_bill_stands_when_the_bills_row_is_touched_again(
+    database_url: str, kept: Database
+) -> None:
+    """As most systems do that flag a row when it was taken back."""
+    build(database_url)
+    found = profile(database_url)
+    with connected(database_url) as connection:
+        add(connection, "part")
+        add(connection, "whole")
+    assert pulled(found, kept).released == 2
+    back: dict[str, Any] = {"updated": "2026-03-10 10:00:00", "begun": "2026-03-10 09:00:00"}
+    back |= {"ended": None, "fund": None}
+    with connected(database_url) as connection:
+        row = {**BILL, **back, "bill_no": "p-back", "orig_no": "part", "total": "-25.00"}
+        insert(connection, "v_bill", row)
+        of_line = {"line_no": "9", "qty": "-1", "amt": "-25.00", "orig_line": "1"}
+        insert(connection, "v_line", {**LINE, "bill_no": "p-back", **of_line})
+        row = {**BILL, **back, "bill_no": "w-back", "orig_no": "whole", "total": "-50.00"}
+        insert(connection, "v_bill", {**row, "status": "2"})
+    pulled(found, kept)
+    told = released(kept, "sql-hospital")
+    assert sorted(told[2:]) == [("CORRECTION", 2_500), ("REVERSAL", 5_000)]
+    run(database_url, "UPDATE v_bill SET diag = 'E11.90', updated = '2026-03-11 10:00:00'")
+    assert pulled(found, kept).received == 4
+    assert released(kept, "sql-hospital")[4:] == [("CORRECTION", 2_500)]
+    assert difference(found, kept) == ()
+
+
+def reconciled(
+    found: SourceProfile, kept: Database, first: date = FIRST, last: date = LAST
+) -> tuple[int, list[tuple[str, str, str]]]:
     """How many bills were fetched again, and what still differs: day, kind and id."""
 
     async def comparing() -> tuple[int, list[tuple[str, str, str]]]:
@@ -169,7 +200,7 @@ def reconciled(found: SourceProfile, kept: Database) -> tuple[int, list[tuple[st
         hospital = hospital_of(found, kept, keys, tokens, lambda: NOW_US, INSURER)
         assert hospital.source is not None
         try:
-            done = await Reconciler(kept, keys, lambda: NOW_US).reconcile(hospital, FIRST, LAST)
+            done = await Reconciler(kept, keys, lambda: NOW_US).reconcile(hospital, first, last)
         finally:
             await hospital.source.close()
         named = [(one.day.isoformat(), one.kind, one.external_id) for one in done.differing]
@@ -215,6 +246,108 @@ def test_what_changed_without_a_mark_is_found_and_mended_and_what_is_gone_is_nam
     assert reconciled(found, kept) == (0, [])
 
 
+MARCH = [date(2026, 3, day) for day in range(1, 32)]
+
+
+def row(
+    connection: Connection, number: str, day: int, status: str, total: str, **head: Any
+) -> None:
+    """A row of March with one charge, that has the row's own number."""
+    of_day = f"2026-03-{day:02} 10:00:00"
+    head = {"updated": of_day, "begun": of_day, "ended": of_day, "fund": None, **head}
+    insert(
+        connection, "v_bill", {**BILL, "bill_no": number, "status": status, "total": total, **head}
+    )
+    charge = {"bill_no": number, "line_no": number, "qty": "1", "price": total, "amt": total}
+    insert(connection, "v_line", {**LINE, **charge})
+
+
+def test_a_bill_of_several_rows_is_compared_whole_whatever_days_are_asked_for(
+    database_url: str, kept: Database
+) -> None:
+    build(database_url)
+    run(database_url, "ALTER TABLE v_bill ADD COLUMN visit VARCHAR(20)")
+    found = profile(
+        database_url,
+        lambda text: text.replace("{identity: id_no,", "{identity: id_no, bill: visit,").replace(
+            '"9": draft', '"9": draft, "5": late'
+        ),
+    )
+    with connected(database_url) as connection:
+        row(connection, "a1", 1, "0", "30.00", visit="A")  # interim, stated anew by
+        row(connection, "a2", 5, "1", "50.00", visit="A")
+        row(connection, "b1", 1, "5", "30.00", visit="B")  # closed without charges: waits
+        row(connection, "b2", 5, "5", "20.00", visit="B")
+        row(connection, "b3", 6, "1", "50.00", visit="B")
+        connection.execute(text("DELETE FROM v_line WHERE bill_no = 'b3'"))
+        connection.execute(text("UPDATE v_bill SET total = NULL WHERE bill_no = 'b2'"))
+        row(connection, "c1", 2, "0", "30.00", visit="C")  # still open
+        row(connection, "d1", 2, "1", "30.00", visit="D", id_no="110101199003070118")  # held
+        row(connection, "e1", 2, "1", "30.00", visit="E")
+        row(connection, "e2", 20, "5", "30.00", visit="E")
+        row(connection, "f1", 3, "1", "30.00", visit="F")
+        row(connection, "f2", 9, "2", "-30.00", orig_no="f1", visit="F")  # takes all of it back
+        row(connection, "g1", 3, "1", "7.00", visit="G", diag=None)
+    report = pulled(found, kept)
+    assert (report.released, report.held, report.quarantined) == (3, 1, 1)
+    assert reconciled(found, kept) == (0, [])
+    for day in MARCH:
+        assert reconciled(found, kept, day, day) == (0, [])
+    # One of several rows that was written behind the place of the next sweep.
+    with connected(database_url) as connection:
+        row(connection, "e3", 4, "5", "8.00", visit="E", updated="2026-03-03 10:00:00")
+    assert pulled(found, kept).received == 0
+    day = date(2026, 3, 20)
+    assert reconciled(found, kept, day, day) == (1, [])
+    assert released(kept, "sql-hospital")[-1] == ("CORRECTION", 6_800)
+
+
+def test_a_bill_of_several_rows_of_which_one_never_came_is_missing_until_it_is_fetched(
+    database_url: str, kept: Database
+) -> None:
+    build(database_url)
+    run(database_url, "ALTER TABLE v_bill ADD COLUMN visit VARCHAR(20)")
+    found = profile(
+        database_url,
+        lambda text: text.replace("{identity: id_no,", "{identity: id_no, bill: visit,").replace(
+            '"9": draft', '"9": draft, "5": late'
+        ),
+    )
+    with connected(database_url) as connection:
+        row(connection, "a1", 1, "5", "30.00", visit="A")
+        row(connection, "z1", 9, "9", "30.00", visit="Z")
+    assert pulled(found, kept).released == 0
+    with connected(database_url) as connection:
+        row(connection, "a2", 1, "1", "30.00", visit="A", updated="2026-03-01 10:00:01")
+    assert pulled(found, kept).received == 0
+    assert reconciled(found, kept) == (1, [])
+    assert released(kept, "sql-hospital") == [("FINAL", 3_000)]
+
+
+def test_what_takes_from_a_bill_is_compared_on_the_bills_day(
+    database_url: str, kept: Database
+) -> None:
+    build(database_url)
+    found = profile(database_url)
+    with connected(database_url) as connection:
+        row(connection, "a", 1, "1", "50.00")
+        row(connection, "b", 1, "1", "50.00")
+        row(connection, "a-back", 12, "1", "-20.00", orig_no="a")
+        statement = (
+            "UPDATE v_line SET qty = '-0.4', price = '50.00', orig_line = 'a' WHERE bill_no ="
+        )
+        connection.execute(text(f"{statement} 'a-back'"))
+        row(connection, "b-back", 12, "2", "-50.00", orig_no="b")
+        row(connection, "open", 1, "1", "9.00", ended=None)
+    assert pulled(found, kept).released == 2
+    for first, last in ((1, 7), (8, 14), (1, 31), (12, 12)):
+        days = date(2026, 3, first), date(2026, 3, last)
+        assert reconciled(found, kept, *days) == (0, [])
+    # A visit that states no end was never looked at before: now it is found when it is gone.
+    run(database_url, "DELETE FROM v_bill WHERE bill_no = 'open'")
+    assert reconciled(found, kept) == (0, [("2026-03-01", "extra", "Bill/open")])
+
+
 def test_messages_make_one_bill_whose_persons_are_looked_up(
     database_url: str, kept: Database
 ) -> None:
@@ -244,6 +377,38 @@ def test_messages_make_one_bill_whose_persons_are_looked_up(
     assert pulled(found, kept).received == 0
     again = asyncio.run(fetched_again(found, ["v1"]))
     assert len(again) == len(STORY)
+
+
+def test_messages_of_a_patient_without_consent_wait_and_are_not_missing(
+    database_url: str, kept: Database
+) -> None:
+    variable = "LIPEI_HIS_BRIDGE_SQL_URL_YIBAO_HOSPITAL"
+    found = parse_profile(YIBAO, "yibao-hospital.yaml", {variable: database_url})
+    run(
+        database_url,
+        "CREATE TABLE message (id INTEGER, updated VARCHAR(19), req TEXT, res TEXT);"
+        "CREATE TABLE person (psn_no VARCHAR(30), psn_cert_type TEXT, certno TEXT, psn_name TEXT)",
+    )
+    another = "110101199003070118"
+
+    def add_message(connection: Connection, number: int) -> None:
+        said = json.loads(json.dumps(STORY[number]).replace(PERSON["certno"], another))
+        request = {key: said[key] for key in said if key not in ("infcode", "output")}
+        answer = {key: said[key] for key in ("infcode", "output") if key in said}
+        texts = {"req": json.dumps(request), "res": json.dumps(answer)}
+        insert(connection, "message", {"id": number, "updated": "2026-03-01 00:00:00", **texts})
+
+    with connected(database_url) as connection:
+        insert(connection, "person", {"psn_no": "p1", **PERSON, "certno": another})
+        for number in range(1, len(STORY)):
+            add_message(connection, number)
+        connection.execute(text("UPDATE message SET updated = '2026-03-09 00:00:00' WHERE id = 2"))
+    pulled(found, kept)
+    assert reconciled(found, kept) == (0, [])
+    with connected(database_url) as connection:
+        add_message(connection, 0)  # late: no sweep sees it
+    assert pulled(found, kept).received == 0
+    assert reconciled(found, kept) == (1, [])
 
 
 async def fetched_again(found: SourceProfile, bills: list[str]) -> tuple[RawRecord, ...]:

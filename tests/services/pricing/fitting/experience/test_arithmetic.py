@@ -70,6 +70,31 @@ def test_given_factors_are_used_and_the_triangle_stands_beside_them() -> None:
     assert "0.900" in found.warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("counts", "amounts", "warned"),
+    [
+        ((0.5, 0.8, 1.0), (0.5, 0.8, 1.0), []),
+        ((0.5, 0.6, 1.0), (0.5, 0.8, 1.0), ["claims known 1 quarter later"]),
+        ((0.5, 0.8, 1.0), (0.4, 0.8, 1.0), ["amounts known at its end"]),
+        (
+            (0.5, 0.8, 0.9, 1.0),
+            (0.5, 1.0),
+            ["claims known 2 quarters", "amounts known 1 quarter later"],
+        ),
+    ],
+)
+def test_given_factors_are_held_against_every_delay_of_counts_and_of_amounts(
+    counts: tuple[float, ...], amounts: tuple[float, ...], warned: list[str]
+) -> None:
+    """Ten claims: five known at the quarter's end, eight a quarter later, all after two."""
+    days = ["2025-02-01"] * 5 + ["2025-05-01"] * 3 + ["2025-08-01"] * 2
+    told = [("2025-01-10", day, 1.0) for day in days]
+    given = {"injury": Development(counts=counts, amounts=amounts)}
+    found = triangle("injury", claims(*told), date(2025, 10, 1), given, "reserving")
+    assert len(found.warnings) == len(warned)
+    assert all(part in text for part, text in zip(warned, found.warnings, strict=True))
+
+
 def test_what_is_known_after_the_last_quarter_is_all() -> None:
     assert known_share((0.6, 0.9, 1.0), np.array([0, 1, 2, 9])).tolist() == [0.6, 0.9, 1.0, 1.0]
 

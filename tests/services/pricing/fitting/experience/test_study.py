@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from services.pricing.fitting.book_settings import TableSource
 from services.pricing.fitting.experience.study import NothingToStudy, Study, study
 from services.pricing.fitting.experience.tables import open_book
 from services.pricing.fitting.simulated import book, truth
@@ -90,6 +92,27 @@ def test_the_means_are_frozen_near_the_truth(studied: Study) -> None:
     chance = SIGMAS * np.sqrt(variance / diabetes.people)
     assert -chance < diabetes.m0 - one.hba1c_mean < 0.3 * variance + chance
     assert all(0 < stratum.z < 1 for stratum in studied.strata)
+
+
+def test_covers_are_offset_without_ground_up_amounts_too(folder: Path, studied: Study) -> None:
+    """With a deductible of 0 what was paid is the amount itself: the same table, and it is said."""
+    hidden = {"claims": TableSource(columns={"ground_up_minor": "not there"})}
+    bare = dataclasses.replace(BOOK, tables=hidden)
+    found = study(open_book(folder, bare), bare, STUDY, QUIET)
+    for with_it, without in zip(studied.causes, found.causes, strict=True):
+        pd.testing.assert_frame_equal(with_it.elimination, without.elimination)
+        assert (without.elimination["frequency"] < 1).any()
+        assert any("paid plus the deductible" in text for text in without.warnings)
+        assert not any("paid plus" in text for text in with_it.warnings)
+
+
+def test_a_deductible_above_every_claim_is_said() -> None:
+    book = plain()
+    book["policies"][2]["deductible_minor"] = 1_000_000
+    told = "none of the 1 claims exceeds a deductible of 1000000"
+    assert any(told in text for text in study(opened(book), BOOK, STUDY, QUIET).warnings)
+    book["policies"][2]["deductible_minor"] = 10_000
+    assert not any(told in text for text in study(opened(book), BOOK, STUDY, QUIET).warnings)
 
 
 def test_nothing_to_study_is_said() -> None:

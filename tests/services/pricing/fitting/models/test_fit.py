@@ -345,3 +345,14 @@ def test_a_book_without_readings_is_told_to_leave_its_outcome_out(book: MadeBook
         ("inpatient.frequency.hba1c", "NO_READINGS")
     ]
     assert "take hba1c out of `fit.causes`" in refused.value.faults[0].text
+
+
+def test_a_cause_without_a_claim_is_refused_by_its_name_and_no_level_is_blamed(
+    book: MadeBook,
+) -> None:
+    nothing = book.experience.assign(claims_inpatient=0)
+    with pytest.raises(FitRefused) as refused:
+        fitted(MadeBook(experience=nothing, claims=book.claims.assign(zero=True)))
+    (fault,) = refused.value.faults
+    assert (fault.where, fault.code) == ("inpatient", "NO_CLAIMS")
+    assert f"({len(book.claims)} of 0)" in fault.text

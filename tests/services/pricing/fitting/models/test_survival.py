@@ -175,6 +175,14 @@ def test_where_events_come_at_once_the_months_are_cut(monkeypatch: pytest.Monkey
     assert (cross_check(rows, design, where="test")["apart"] > 0.02).any()
 
 
+def test_not_only_the_fullest_months_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, design = often(1_400)
+    assert (cross_check(rows, design, where="test")["apart"] <= 0.02).all()
+    # Control: with only those cut that have a twentieth of the events.
+    monkeypatch.setattr(survival, "_FULL_MONTH", 0.05)
+    assert (cross_check(rows, design, where="test")["apart"] > 0.02).any()
+
+
 def test_hazards_that_part_are_noticed() -> None:
     steady = proportional_hazards(*made(1_500)).set_index("name")["p"]
     parting = proportional_hazards(*made(1_500, later=0.6)).set_index("name")["p"]

@@ -101,3 +101,25 @@ def test_residuals_heavier_than_poissons_show() -> None:
     tail = table[table["from"] >= 3]
     assert table["people"].sum() == pytest.approx(1)
     assert tail["people"].sum() > 3 * tail["poisson"].sum()
+
+
+@pytest.mark.parametrize("mean", [1.0, 40.0])
+def test_amounts_of_gamma_lie_as_gammas_do_and_a_mixture_does_not(mean: float) -> None:
+    drawn = np.random.default_rng(5)
+    amounts = drawn.gamma(2.0, 0.5, 40_000) * mean
+    table = measures.amount_residuals(amounts / mean, 0.5)
+    assert table["share_of_claims"].sum() == pytest.approx(1)
+    assert table["gamma"].sum() == pytest.approx(1)
+    apart = (table["share_of_claims"] - table["gamma"]).abs()
+    assert (apart < 4 * np.sqrt(table["gamma"] / len(amounts)) + 1e-9).all()
+    # Control: one in a hundred is thirty times as dear, and makes the dispersion.
+    mixed = amounts * np.where(drawn.random(len(amounts)) < 0.01, 30.0, 1.0)
+    ratios = mixed / mixed.mean()
+    table = measures.amount_residuals(ratios, float(ratios.var()))
+    assert (table["share_of_claims"] - table["gamma"]).abs().max() > 0.1
+
+
+def test_counts_are_measured_as_amounts_are() -> None:
+    found = frame([1.0, 1.0], [1.0, 1.0]).assign(claims=[3, 1], wanted=[1.0, 1.0])
+    (row,) = measures.actual_expected(found, "wanted", ["a", "a"], "claims").to_dict("records")
+    assert row["ratio"] == pytest.approx(2.0)

@@ -1,0 +1,119 @@
+"""`lipei claims pended`: the queue of claims that wait for papers or a person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
+from lipei.claims.v1.claims_pb2_grpc import ClaimsServiceStub
+from lipei.type.v1.money_pb2 import Money
+from stack import chinese
+from stack.commands.calling import calling
+from stack.commands.claim_acts import awaited_of, say_next
+from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, State
+from stack.commands.printing import money, print_json, print_table, rows, say, table, when
+from stack.commands.withheld import ask
+
+_PAGE = 500
+# What bears an amount while a fact of it is awaited.
+_WAITING = (reason_pb2.REASON_FACT_MISSING, reason_pb2.REASON_SUSPECTED_DUPLICATE)
+
+
+def pended(
+    policy: Annotated[str, typer.Argument(metavar="[POLICY]", help="All when absent.")] = "-",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+    lang: Lang = Language.EN,
+) -> None:
+    """List claims that wait for papers or a person, oldest first. Changes nothing."""
+    request = claims_pb2.ListClaimsRequest(
+        parent=f"policies/{policy.removeprefix('policies/')}", page_size=_PAGE, pended=True
+    )
+    found: list[claims_pb2.Claim] = []
+    with calling(state, "claims", "adjuster") as channel:
+        while True:
+            page, _ = ask(ClaimsServiceStub(channel).ListClaims, request)
+            found += page.claims
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                break
+    if as_json:
+        print_json(claims_pb2.ListClaimsResponse(claims=found))
+        return
+    print_table(_queue(found, lang))
+    for claim in found:
+        say_next(claim)
+    if not found:
+        say("nothing waits for a person")
+
+
+def _queue(claims: Iterable[claims_pb2.Claim], lang: Language) -> Table:
+    english = ("claim", "waits", "since (UTC)", "for", "clause", "amount", "days left")
+    headings = [chinese.heading(one, lang) for one in english]
+    return rows(
+        table(*headings, right=headings[5:]),
+        (
+            (
+                claim.name,
+                _waits(claim, lang),
+                when(claim.state_time),
+                awaited_of(claim, lang) or _looked_for(claim, lang),
+                ", ".join(_clauses(claim)),
+                _proposed(claim, lang),
+                str(claim.days_left) if claim.HasField("days_left") else "",
+            )
+            for claim in claims
+        ),
+    )
+
+
+def _waits(claim: claims_pb2.Claim, lang: Language) -> str:
+    more = {"to be confirmed": claim.awaits_confirmation, "to be adjusted": claim.awaits_adjustment}
+    said = [chinese.said(english, lang) for english, holds in more.items() if holds]
+    return ", ".join([chinese.state(claim.state, lang), *said])
+
+
+def _looked_for(claim: claims_pb2.Claim, lang: Language) -> str:
+    """What a person looks for where the engine misses nothing: so only an appeal refers a claim."""
+    if claim.state != claims_pb2.CLAIM_STATE_PENDED_REVIEW:
+        return ""
+    return chinese.said("a person, as the decision was overturned", lang)
+
+
+def _clauses(claim: claims_pb2.Claim) -> list[str]:
+    """The clauses that wait; where none does, those by which the insurer does not bear all."""
+    waiting = [pend.clause for pend in claim.decision.pends]
+    others = (
+        share.clause
+        for line in claim.decision.lines
+        for share in line.shares
+        if share.bearer != decision_pb2.BEARER_INSURER
+    )
+    return list(dict.fromkeys(waiting or others))
+
+
+def _proposed(claim: claims_pb2.Claim, lang: Language) -> str:
+    """The benefit as it is proposed; with all that waiting lines might add, an upper bound."""
+    decided = claim.decision
+    waits = sum(
+        share.amount.minor_units
+        for line in decided.lines
+        for share in line.shares
+        if share.reason in _WAITING and share.bearer != decision_pb2.BEARER_INSURER
+    )
+    if not waits:
+        return money(decided.benefit)
+    most = Money(
+        currency_code=decided.benefit.currency_code,
+        minor_units=decided.benefit.minor_units + waits,
+    )
+    return f"{chinese.said('up to', lang)} {money(most)}"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command to `lipei claims`."""
+    app.command()(pended)

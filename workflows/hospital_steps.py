@@ -1,0 +1,326 @@
+"""The steps of a hospital's pulls: what its bridge releases is handed out, what is made of it back.
+
+They run inside the hospital and only dial out: to its bridge, to claims and to pricing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+from temporalio import activity
+
+from lipei.claims.v1 import claims_pb2, claims_pb2_grpc, study_pb2, study_pb2_grpc
+from lipei.his_bridge.v1 import (
+    consent_pb2,
+    consent_pb2_grpc,
+    his_bridge_pb2,
+    his_bridge_pb2_grpc,
+    work_pb2,
+)
+from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
+from lipei.type.v1 import bill_pb2
+from services.common.grpc_edge import RpcFault, error_of
+from workflows.calls import CALL_TIMEOUT_S, FINAL, call, failure, heard_of
+
+# Shorter than the pulls' start_to_close_timeout.
+PULL_CALL_TIMEOUT_S = 55.0
+BILLS_PER_PAGE = 100
+READINGS_PER_PAGE = 500
+WITHDRAWALS_PER_PAGE = CONSENTS_PER_CALL = 100
+CONSENT_WITHDRAWN = "CONSENT_WITHDRAWN"
+BILL_OF_ANOTHER = "BILL_OF_ANOTHER"
+_READING_PATH = re.compile(r"readings\[([0-9]{1,4})\]\.", re.ASCII)
+
+
+class HospitalSteps:
+    """Of bills, readings and withdrawals; every one may be killed and repeated."""
+
+    def __init__(
+        self, bridge: grpc.aio.Channel, claims: grpc.aio.Channel, pricing: grpc.aio.Channel
+    ) -> None:
+        self._bridge = his_bridge_pb2_grpc.HisBridgeServiceStub(bridge)
+        self._register = consent_pb2_grpc.ConsentServiceStub(bridge)
+        self._claims = claims_pb2_grpc.ClaimsServiceStub(claims)
+        self._studies = study_pb2_grpc.StudyServiceStub(claims)
+        self._pricing = pricing_pb2_grpc.PricingServiceStub(pricing)
+
+    @activity.defn(name="PullBills")
+    async def pull_bills(
+        self, request: his_bridge_pb2.PullBillsRequest
+    ) -> his_bridge_pb2.PullBillsResponse:
+        """Let the bridge fetch what is new."""
+        async with heard_of():
+            return await call(self._bridge.PullBills, request, PULL_CALL_TIMEOUT_S)
+
+    @activity.defn(name="SubmitReleasedBills")
+    async def submit_released_bills(
+        self, work: work_pb2.PullBillsWork
+    ) -> work_pb2.SubmitReleasedBillsResult:
+        """Hand every released bill to claims, in the order of release, and record its answer.
+
+        Waits for no decision. A killed activity repeats at most one page, which claims answers
+        with the claims that exist.
+        """
+        async with heard_of():
+            return await self._hand_over(work)
+
+    async def _hand_over(self, work: work_pb2.PullBillsWork) -> work_pb2.SubmitReleasedBillsResult:
+        result = work_pb2.SubmitReleasedBillsResult()
+        left: set[str] = set()
+        while True:
+            listing = his_bridge_pb2.ListBillsRequest(
+                parent=work.hospital,
+                page_size=BILLS_PER_PAGE,
+                delivery_state=his_bridge_pb2.DELIVERY_STATE_PENDING,
+            )
+            page = await call(self._bridge.ListBills, listing, CALL_TIMEOUT_S)
+            if not page.bills:
+                return result
+            answers = [await self._submit(released.bill, left) for released in page.bills]
+            told = [answer for answer in answers if answer is not None]
+            if not told:
+                continue
+            acknowledge = his_bridge_pb2.AcknowledgeBillsRequest(
+                parent=work.hospital, acknowledgements=told, request_id=_digest(told)
+            )
+            await call(self._bridge.AcknowledgeBills, acknowledge, CALL_TIMEOUT_S)
+            for entry in told:
+                if entry.delivery.state == his_bridge_pb2.DELIVERY_STATE_TAKEN:
+                    result.taken += 1
+                else:
+                    result.refused += 1
+
+    async def _submit(
+        self, bill: bill_pb2.Bill, left: set[str]
+    ) -> his_bridge_pb2.Acknowledgement | None:
+        """What claims made of a bill; None when its consent was withdrawn on the way.
+
+        The bridge hands such a bill out no more, and again when a new consent covers it. One that
+        it hands out all the same, though it was `left` before, is refused as any other.
+
+        A correction that names another person, as after accounts were merged, first takes back what
+        stands under its number; then it is a new statement, whose claims are that person's.
+        """
+        answer = await self._hand_in(bill)
+        if isinstance(answer, RpcFault) and answer.reason == BILL_OF_ANOTHER:
+            taken_back = await self._hand_in(_reversal_of(bill))
+            answer = taken_back if isinstance(taken_back, RpcFault) else await self._hand_in(bill)
+        told = his_bridge_pb2.Acknowledgement(bill=bill.name)
+        if not isinstance(answer, RpcFault):
+            told.delivery.state = his_bridge_pb2.DELIVERY_STATE_TAKEN
+            told.delivery.claims.extend(claim.name for claim in answer.claims)
+            return told
+        if answer.reason == CONSENT_WITHDRAWN and bill.name not in left:
+            left.add(bill.name)
+            return None
+        reasons = [violation.reason for violation in answer.violations] or [answer.reason]
+        told.delivery.state = his_bridge_pb2.DELIVERY_STATE_REFUSED
+        told.delivery.refusal_reasons.extend(dict.fromkeys(reasons))
+        return told
+
+    async def _hand_in(self, bill: bill_pb2.Bill) -> claims_pb2.SubmitClaimResponse | RpcFault:
+        """What claims answers to a bill, once it is not too busy; or why it will never take it.
+
+        Raises: ApplicationError for what may be tried again.
+        """
+        body = bill.SerializeToString(deterministic=True)
+        request = claims_pb2.SubmitClaimRequest(
+            request_id=hashlib.sha256(body).hexdigest(), bill=bill
+        )
+        while True:
+            try:
+                return await self._claims.SubmitClaim(request, timeout=CALL_TIMEOUT_S)
+            except grpc.RpcError as error:
+                fault = error_of(error)
+            if fault.code in FINAL:
+                return fault
+            if fault.code is not grpc.StatusCode.RESOURCE_EXHAUSTED or not fault.retry_after_s:
+                raise failure(fault)
+            await asyncio.sleep(fault.retry_after_s)
+
+    @activity.defn(name="PullReadings")
+    async def pull_readings(
+        self, request: his_bridge_pb2.PullReadingsRequest
+    ) -> his_bridge_pb2.PullReadingsResponse:
+        """Let the bridge fetch what is new."""
+        async with heard_of():
+            return await call(self._bridge.PullReadings, request, PULL_CALL_TIMEOUT_S)
+
+    @activity.defn(name="RecordReleasedReadings")
+    async def record_released_readings(
+        self, work: work_pb2.PullReadingsWork
+    ) -> work_pb2.RecordReleasedReadingsResult:
+        """Hand every reading released since the work's token to pricing, page by page.
+
+        A reading that pricing refuses for good is counted by its reason and holds up no other. A
+        killed activity goes on at its last heartbeat; what is handed over twice, pricing knows.
+        """
+        result = work_pb2.RecordReleasedReadingsResult(resume_token=work.resume_token)
+        if activity.info().heartbeat_details:
+            result = activity.info().heartbeat_details[0]
+        async with heard_of(result):
+            while True:
+                page = await self._released_after(work.hospital, result.resume_token)
+                await self._record(list(page.readings), result)
+                result.resume_token = page.resume_token
+                if not page.next_page_token:
+                    return result
+
+    async def _released_after(
+        self, hospital: str, token: str
+    ) -> his_bridge_pb2.ListReadingsResponse:
+        listing = his_bridge_pb2.ListReadingsRequest(
+            parent="members/-", hospital=hospital, page_size=READINGS_PER_PAGE, page_token=token
+        )
+        try:
+            return await self._bridge.ListReadings(listing, timeout=CALL_TIMEOUT_S)
+        except grpc.RpcError as error:
+            fault = error_of(error)
+            # The bridge's database was made anew since: begin again, which repeats and loses none.
+            if token and any(v.reason == "FOREIGN_PAGE_TOKEN" for v in fault.violations):
+                return await self._released_after(hospital, "")
+            raise failure(fault) from None
+
+    async def _record(
+        self, readings: list[Any], result: work_pb2.RecordReleasedReadingsResult
+    ) -> None:
+        while readings:
+            # A new request each time: a hospital may come back to what it said before, and the same
+            # content would be answered from before. What is handed over twice, names tell.
+            request = pricing_pb2.RecordReadingsRequest(
+                request_id=uuid.uuid4().hex, readings=readings
+            )
+            try:
+                answer = await self._pricing.RecordReadings(request, timeout=CALL_TIMEOUT_S)
+            except grpc.RpcError as error:
+                fault = error_of(error)
+                refused = _refused_readings(fault)
+                if not refused:
+                    raise failure(fault) from None
+                for reasons in refused.values():
+                    result.refused += 1
+                    for reason in reasons:
+                        result.refusal_reasons[reason] += 1
+                readings = [r for place, r in enumerate(readings) if place not in refused]
+                continue
+            result.recorded += answer.recorded_count
+            result.known += answer.known_count
+            return
+
+    @activity.defn(name="RelayWithdrawals")
+    async def relay_withdrawals(
+        self, work: work_pb2.RelayWithdrawalsWork
+    ) -> work_pb2.RelayWithdrawalsResult:
+        """Tell claims and pricing of each withdrawal, then the bridge that they know.
+
+        A killed activity tells some a second time, which changes nothing.
+        """
+        result = work_pb2.RelayWithdrawalsResult()
+        async with heard_of():
+            while True:
+                listing = consent_pb2.ListWithdrawalsRequest(
+                    parent=work.hospital, page_size=WITHDRAWALS_PER_PAGE
+                )
+                page = await call(self._register.ListWithdrawals, listing, CALL_TIMEOUT_S)
+                if not page.withdrawals:
+                    return result
+                for withdrawal in page.withdrawals:
+                    await self._relay(work.hospital, withdrawal, result)
+                acknowledge = consent_pb2.AcknowledgeWithdrawalsRequest(
+                    parent=work.hospital,
+                    consents=[withdrawal.consent for withdrawal in page.withdrawals],
+                    request_id=_digest(page.withdrawals),
+                )
+                await call(self._register.AcknowledgeWithdrawals, acknowledge, CALL_TIMEOUT_S)
+                result.relayed += len(page.withdrawals)
+
+    async def _relay(
+        self,
+        hospital: str,
+        withdrawal: consent_pb2.Withdrawal,
+        result: work_pb2.RelayWithdrawalsResult,
+    ) -> None:
+        if withdrawal.purpose == consent_pb2.CONSENT_PURPOSE_HEALTH_PROGRAMME:
+            result.readings_withdrawn += await self._take_back_readings(hospital, withdrawal)
+        ended = list(withdrawal.ended_consents)
+        if withdrawal.purpose == consent_pb2.CONSENT_PURPOSE_DEIDENTIFIED_STUDY and ended:
+            leaving = study_pb2.LeaveOutMembersRequest(
+                request_id=hashlib.sha256(f"studies {withdrawal.consent}".encode()).hexdigest(),
+                members=[f"members/{withdrawal.member_token}"],
+            )
+            await call(self._studies.LeaveOutMembers, leaving, CALL_TIMEOUT_S)
+        if withdrawal.purpose != consent_pb2.CONSENT_PURPOSE_CLAIM_SETTLEMENT:
+            return
+        if not ended:  # another stands in; what is read from now on must not rest on this one
+            request = claims_pb2.WithdrawClaimsRequest(
+                request_id=hashlib.sha256(f"replaced {withdrawal.consent}".encode()).hexdigest(),
+                replaced_consents=[withdrawal.consent],
+            )
+            await call(self._claims.WithdrawClaims, request, CALL_TIMEOUT_S)
+        for start in range(0, len(ended), CONSENTS_PER_CALL):
+            some = ended[start : start + CONSENTS_PER_CALL]
+            request = claims_pb2.WithdrawClaimsRequest(
+                request_id=hashlib.sha256("\n".join(some).encode()).hexdigest(), consents=some
+            )
+            answer = await call(self._claims.WithdrawClaims, request, CALL_TIMEOUT_S)
+            result.claims_withdrawn += len(answer.withdrawn_claims)
+
+    async def _take_back_readings(self, hospital: str, withdrawal: consent_pb2.Withdrawal) -> int:
+        """What no consent covers any more, the bridge lists as withdrawn; pricing hears it now."""
+        told = work_pb2.RecordReleasedReadingsResult()
+        token = ""
+        while True:
+            listing = his_bridge_pb2.ListReadingsRequest(
+                parent=f"members/{withdrawal.member_token}",
+                hospital=hospital,
+                page_size=READINGS_PER_PAGE,
+                page_token=token,
+            )
+            page = await call(self._bridge.ListReadings, listing, CALL_TIMEOUT_S)
+            await self._record([one for one in page.readings if one.withdrawn], told)
+            token = page.next_page_token
+            if not token:
+                return told.recorded
+
+    def all(self) -> list[Callable[..., Any]]:
+        """What the worker registers."""
+        return [
+            self.relay_withdrawals,
+            self.pull_bills,
+            self.submit_released_bills,
+            self.pull_readings,
+            self.record_released_readings,
+        ]
+
+
+def _reversal_of(bill: bill_pb2.Bill) -> bill_pb2.Bill:
+    """What takes back every claim that rests on a bill's number."""
+    reversal = bill_pb2.Bill()
+    reversal.CopyFrom(bill)
+    reversal.kind = bill_pb2.BILL_KIND_REVERSAL
+    return reversal
+
+
+def _refused_readings(fault: RpcFault) -> dict[int, set[str]]:
+    """Places and reasons of the readings that are at fault; empty when anything else is."""
+    found: dict[int, set[str]] = {}
+    for violation in fault.violations:
+        named = _READING_PATH.match(violation.field)
+        if named is None or fault.code not in FINAL:
+            return {}
+        found.setdefault(int(named[1]), set()).add(violation.reason)
+    return found
+
+
+def _digest(told: Sequence[Message]) -> str:
+    whole = hashlib.sha256()
+    for entry in told:
+        whole.update(entry.SerializeToString(deterministic=True))
+    return whole.hexdigest()
