@@ -159,7 +159,10 @@ _READINGS = (
     ),
     (
         "IMPLAUSIBLE",
-        "steps NOT BETWEEN least AND most OR (quantity IS NOT NULL AND steps IS NULL)",
+        (
+            "steps NOT BETWEEN least AND most"
+            " OR (quantity IS NOT NULL AND value IS NOT NULL AND steps IS NULL)"
+        ),
         "a value that no living person has",
         "check value and unit at the source",
     ),

@@ -113,6 +113,12 @@ def test_a_plain_book_has_no_fault() -> None:
     assert found_in(plain()) == []
 
 
+def test_a_value_that_is_not_there_is_not_called_impossible_too() -> None:
+    book = plain()
+    book["readings"][0]["value"] = None
+    assert [one.kind for one in found_in(book) if one.table == "readings"] == ["EMPTY"]
+
+
 @pytest.fixture(scope="module")
 def spoilt() -> tuple[list[Found], list[range]]:
     """What a book of all cases has, each case on rows of its own; and each case's rows."""
