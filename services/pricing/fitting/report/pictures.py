@@ -49,7 +49,7 @@ def _drawn(title: str, x: str, y: str) -> Iterator[tuple[Axes, Callable[[], str]
             with warnings.catch_warnings():
                 # Texts stay texts in the picture: whoever opens it has the letters of their names.
                 warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-                # As `savefig` does, which draws everything a second time first, to see how large it is.
+                # What `savefig` does, less the drawing that only tells it how large all is.
                 unsaid = {"Date": None, "Creator": None}
                 canvas = FigureCanvasSVG(figure)
                 canvas.print_svg(held, metadata=unsaid)  # type: ignore[no-untyped-call]  # has no types
