@@ -476,6 +476,29 @@ def test_a_price_list_and_an_account_of_a_provider_come_by_commands(
     assert "62227777" not in listed
 
 
+def test_bills_of_providers_that_are_not_registered_are_refused(
+    stack: Stack, claim: str, tmp_path: Path
+) -> None:
+    assert "no register: every provider is known" in stack.lipei("providers", "known").out
+    known = ("H99000100001", "H99000100009")  # whose bills other tests hand in
+    told = ("providers", "register", *known, "--first-day", "2020-01-01")
+    trial = stack.lipei(*told, "--dry-run").out
+    assert "2 providers would be known from 2020-01-01" in trial
+    done = stack.lipei(*told)
+    assert (done.code, "refused from then on" in done.out) == (0, True), done.err
+    listed = stack.lipei("providers", "known").out
+    assert all(one in listed for one in known)
+    ended = ("--first-day", "2026-01-02", "--last-day", "2026-01-01")
+    assert "must not lie before first_day" in stack.lipei("providers", "register", "X", *ended).err
+    file = tmp_path / "bill.json"
+    file.write_text(json.dumps(bill(stack, "B-elsewhere", provider_id="H99000199999")))
+    refused = stack.lipei("claims", "submit", file)
+    assert refused.code == 1
+    assert "H99000199999 is not known on" in refused.err
+    file.write_text(json.dumps(bill(stack, "B-elsewhere")))
+    assert stack.lipei("claims", "submit", file).code == 0
+
+
 def test_in_chinese_no_table_speaks_english(stack: Stack, claim: str) -> None:
     shown = stack.lipei("claims", "explain", claim, "--lang", "zh").out
     english = ("claim ", "bill ", "state", "paid", "billed", "benefit", "taken", "borne", "plan ")
