@@ -137,6 +137,10 @@ def test_a_price_list_that_holds_or_a_confirmed_account_makes_known_and_the_regi
     name = proposed(service).name
     unknown(service, bill("B1", given))  # one person alone makes nobody known
     desk.who = person("bert")
+    service.providers.ConfirmProviderAccount(word(name, reject=True))
+    unknown(service, bill("B1", given))
+    name = proposed(service).name
+    desk.who = person("anna")
     service.providers.ConfirmProviderAccount(word(name))
     assert taken(service, bill("B1", given))
     registered(service, days(HOSPITAL, "2026-01-01", "2026-03-31"))
@@ -151,6 +155,16 @@ def test_a_provider_that_the_plan_lists_is_known(service: Served) -> None:
     imported(service, policy(7, plan=version))
     assert taken(service, bill("B1", person=700))
     unknown(service, bill("B2"))  # the same provider, under a plan that does not name it
+
+
+def test_the_members_family_doctor_is_known_and_nobody_elses(service: Served) -> None:
+    registered(service, days(ELSEWHERE, "2026-01-01"))
+    theirs = policy(7, people=2)
+    contract = theirs.members[0].family_doctor.contracts.add(provider_id=HOSPITAL)
+    contract.start_date, contract.last_date = "2026-01-01", "2026-12-31"
+    imported(service, theirs)
+    assert taken(service, bill("B1", person=700))
+    unknown(service, bill("B2", person=701))
 
 
 @pytest.mark.both_databases
