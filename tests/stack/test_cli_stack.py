@@ -393,10 +393,14 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
     name = submitted(stack, tmp_path, bill(stack, "B-large", **large))["name"]
     queue = stack.lipei("claims", "pended", "p-7")
     missing = [
-        one for one in (name, "above automatic payment", "5.6", "30") if one not in queue.out
+        one
+        for one in (name, "above automatic payment", "5.6", "30", "minimum due in", "60")
+        if one not in queue.out
     ]
     assert missing == [], queue.out + queue.err
     assert f"next: lipei claims review {name} --accept --revision " in queue.out.splitlines()[-1]
+    shown = stack.lipei("claims", "show", name).out
+    assert "60 days until the undisputed minimum is due" in shown
     words = ["claims", "review", name, "--units", "1=6", "--clause", "5.6", "--note", "seen"]
     blind = stack.lipei(*words)
     assert (blind.code, "above automatic payment" in blind.err) == (2, True)
