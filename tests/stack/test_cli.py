@@ -381,6 +381,55 @@ def test_faults_of_a_policy_file_are_all_told_at_once() -> None:
     assert "990001198003070015" not in str(refused.value)
 
 
+def test_what_readers_of_yaml_disagree_about_hides_no_other_fault() -> None:
+    text = POLICIES.replace("female", "woman").replace(": true", ": yes")
+    with pytest.raises(StrictYamlError) as refused:
+        read_policy_file(text.replace("revision: 1", 'revision: "1"').encode(), "p.yaml")
+    assert [(fault.line, fault.reason) for fault in refused.value.faults] == [
+        (6, "WRONG_TYPE"),
+        (12, "NOT_ONE_OF"),
+        (14, "SCALAR"),
+    ]
+    with pytest.raises(StrictYamlError) as alone:
+        read_policy_file(POLICIES.replace(": true", ": yes").encode(), "p.yaml")
+    assert [fault.reason for fault in alone.value.faults] == ["SCALAR"]
+
+
+def test_faults_of_form_end_with_their_number_and_that_nothing_was_stored(tmp_path: Path) -> None:
+    file = tmp_path / "policies.yaml"
+    file.write_text(POLICIES.replace("female", "woman").replace(": true", ": yes"))
+    typed = lipei("policies", "import", file, "--state", tmp_path)
+    assert typed.code == 1
+    assert typed.said[-1] == "2 faults; nothing was stored"
+    assert len(typed.said) == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "doubt"),
+    [
+        ("0023", "0024", "its check digit does not fit the other 17; one of them is mistyped"),
+        ("1980-03-07", "1980-03-08", "the day of birth in it is not birth_date"),
+        ("female", "male", "its 17th digit, even of a woman's number and odd of a man's, is not"),
+        ("0023", "23", "a CN-ID has 18 characters, this has 16"),
+        ("CN-ID", "CNID", "CNID: is no kind that is known here"),
+    ],
+)
+def test_a_document_that_is_mistyped_is_warned_of_without_its_number(
+    tmp_path: Path, old: str, new: str, doubt: str
+) -> None:
+    file = tmp_path / "policies.yaml"
+    good = POLICIES.replace("990001198003070015", "990001198003070023")  # a woman's
+    file.write_text(good)
+    assert "warning" not in lipei("policies", "import", file, "--state", tmp_path).err
+    file.write_text(good.replace(old, new))
+    typed = lipei("policies", "import", file, "--state", tmp_path)
+    (warning,) = [said for said in typed.said if "warning" in said]
+    assert warning.startswith(
+        f"{file}:10: warning: policies[0].members[0].document.number: {doubt}"
+    )
+    assert "99000119800307" not in typed.err
+
+
 @pytest.mark.parametrize(
     "text", ["policies: []\n", "policies:\n", "other: 1\n", "policies: {a: 1}\n"]
 )
