@@ -31,7 +31,9 @@ def proposed(kind: str, state: str = "PAID", **more: object) -> pb.Claim:
     )
     claim.decision.benefit.CopyFrom(Money(currency_code="CNY", minor_units=5_525_000))
     claim.proposal.CopyFrom(
-        pb.Proposal(kind=kind, actor="li", time=Timestamp(seconds=86_400), note="no bleeding", **more)
+        pb.Proposal(
+            kind=kind, actor="li", time=Timestamp(seconds=86_400), note="no bleeding", **more
+        )
     )
     return claim
 
