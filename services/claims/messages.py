@@ -44,7 +44,9 @@ def timestamp(at_us: int) -> Timestamp:
     return Timestamp(seconds=at_us // 1_000_000, nanos=at_us % 1_000_000 * 1_000)
 
 
-def claim_message(opened: OpenedClaim, *, recovered: int, proposed: str = "") -> claims_pb2.Claim:
+def claim_message(
+    opened: OpenedClaim, *, recovered: int, proposed: str | None = None
+) -> claims_pb2.Claim:
     """One claim with its decision in force, without history.
 
     Of an erased person's claim: names, states and amounts, no line and no bill number. `recovered`
@@ -133,7 +135,9 @@ def _proposed_line(line: ReviewedLine) -> claims_pb2.ProposedLine:
     return claims_pb2.ProposedLine(
         number=line.number,
         clause=line.clause,
-        deny_reason=reason_pb2.Reason.Value(f"REASON_{line.reason.name}") if line.denied else None,
+        deny_reason=reason_pb2.Reason.Value(
+            f"REASON_{line.reason.name if line.denied else 'UNSPECIFIED'}"
+        ),
         units="" if line.quantity is None else f"{line.quantity:f}",
         unit_price="" if line.unit_price is None else f"{line.unit_price:f}",
     )

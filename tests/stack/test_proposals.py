@@ -21,7 +21,7 @@ FOUND = (
 )
 
 
-def proposed(kind: str, state: str = "PAID", **more: object) -> pb.Claim:
+def proposed(kind: str, state: str = "PAID", lines: tuple[pb.ProposedLine, ...] = ()) -> pb.Claim:
     claim = pb.Claim(
         name=NAME,
         state=pb.ClaimState.Value(f"CLAIM_STATE_{state}"),
@@ -32,7 +32,7 @@ def proposed(kind: str, state: str = "PAID", **more: object) -> pb.Claim:
     claim.decision.benefit.CopyFrom(Money(currency_code="CNY", minor_units=5_525_000))
     claim.proposal.CopyFrom(
         pb.Proposal(
-            kind=kind, actor="li", time=Timestamp(seconds=86_400), note="no bleeding", **more
+            kind=kind, actor="li", time=Timestamp(seconds=86_400), note="no bleeding", lines=lines
         )
     )
     return claim

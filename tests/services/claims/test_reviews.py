@@ -758,6 +758,8 @@ def test_who_confirms_sees_what_was_found_by_whom_and_why(strict: Served, desk: 
     smaller = review_pb2.LineReview(number=1, clause="1.1", unit_price="180000")
     asks = asked(review_pb2.ReviewClaimRequest, claim, lines=[smaller], note=NOTE)
     assert strict.review.ReviewClaim(asks).claim.proposal.kind == "review"
+    explained = strict.claims.ExplainClaim(pb.ExplainClaimRequest(name=claim.name))
+    assert not explained.claim.HasField("proposal")
     proposer = desk.who
     desk.who = another()
     shown = seen(strict, claim)
