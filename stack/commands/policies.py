@@ -42,8 +42,6 @@ def import_file(
 ) -> None:
     """Import policies, all or none. Every fault is named with its line."""
     read = read_policies(file)
-    for doubt in _doubts(file, read):
-        typer.echo(doubt, err=True)
     request = pb.ImportPoliciesRequest(
         request_id=fresh_request_id(), policies=read.messages, dry_run=dry_run
     )
@@ -57,6 +55,8 @@ def import_file(
     if answer.faults:
         found = [Violation(f.field, f.reason, f.text) for f in answer.faults]
         raise faulty(file, read.line_of, found)
+    for doubt in doubts(file, read):
+        typer.echo(doubt, err=True)
     if as_json:
         print_json(answer)
         return
@@ -74,7 +74,7 @@ def import_file(
         )
 
 
-def _doubts(file: Path, read: MessageFile[policy_pb2.Policy]) -> Iterator[str]:
+def doubts(file: Path, read: MessageFile[policy_pb2.Policy]) -> Iterator[str]:
     """Warnings of documents that are mistyped: no hospital's bill would ever find such a person."""
     for i, policy in enumerate(read.messages):
         for j, member in enumerate(policy.members):

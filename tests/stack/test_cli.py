@@ -17,6 +17,7 @@ from services.common.state import load_or_make_key, record_address
 from services.common.strict_yaml import StrictYamlError
 from stack.commands import plans
 from stack.commands.options import Language
+from stack.commands.policies import doubts
 from stack.decision_text import adding_up
 from stack.message_file import MessageFile, read_messages
 from stack.supervisor import only_one
@@ -415,19 +416,16 @@ def test_faults_of_form_end_with_their_number_and_that_nothing_was_stored(tmp_pa
     ],
 )
 def test_a_document_that_is_mistyped_is_warned_of_without_its_number(
-    tmp_path: Path, old: str, new: str, doubt: str
+    old: str, new: str, doubt: str
 ) -> None:
-    file = tmp_path / "policies.yaml"
     good = POLICIES.replace("990001198003070015", "990001198003070023")  # a woman's
-    file.write_text(good)
-    assert "warning" not in lipei("policies", "import", file, "--state", tmp_path).err
-    file.write_text(good.replace(old, new))
-    typed = lipei("policies", "import", file, "--state", tmp_path)
-    (warning,) = [said for said in typed.said if "warning" in said]
+    assert not list(doubts(Path("p.yaml"), read_policy_file(good.encode(), "p.yaml")))
+    mistyped = read_policy_file(good.replace(old, new).encode(), "p.yaml")
+    (warning,) = doubts(Path("p.yaml"), mistyped)
     assert warning.startswith(
-        f"{file}:10: warning: policies[0].members[0].document.number: {doubt}"
+        f"p.yaml:10: warning: policies[0].members[0].document.number: {doubt}"
     )
-    assert "99000119800307" not in typed.err
+    assert "99000119800307" not in warning
 
 
 @pytest.mark.parametrize(
