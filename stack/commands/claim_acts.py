@@ -117,7 +117,11 @@ def _looked_at(name: str, state: Path, role: str) -> int:
     claim = answer.claim
     withheld = held_back.below("claim")
     shown = decision_tables(
-        claim, Language.EN, with_history=False, withheld=withheld, sections=answer.sections
+        claim,
+        Language.EN,
+        with_history=False,
+        withheld=withheld,
+        sections=answer.sections,
     )
     errors = Console(stderr=True, highlight=False)
     for part in shown:
@@ -153,7 +157,7 @@ def say_next(claim: claims_pb2.Claim) -> None:
         known, who = "confirm {name}", "   (somebody else)"
     elif claim.awaits_adjustment:
         known = "adjust {name}"
-    if waits_for or claim.awaits_adjustment:
+    if waits_for or claim.awaits_confirmation or claim.awaits_adjustment:
         known += f" --revision {claim.revision}"
     say(f"next: lipei claims {known.format(name=claim.name)}{who}")
 
