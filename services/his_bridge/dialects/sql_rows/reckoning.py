@@ -97,12 +97,17 @@ def _in_order(rows: Sequence[Stated]) -> list[Stated]:
     """As they count: by time, and what takes from a row behind it (core/folding.py)."""
     ordered = sorted(rows, key=lambda row: (row.at_us, _RANK.index(row.status), row.record))
     place_of = {row.record: place for place, row in enumerate(ordered)}
-    placed = [
-        (max(place, place_of.get(row.names or "", place)), place, row)
-        for place, row in enumerate(ordered)
-    ]
-    placed.sort(key=lambda one: (one[0], one[0] != one[1], one[1]))
-    return [row for _, _, row in placed]
+    behind: dict[int, tuple[int, int]] = {}  # which place, and how many names away from it
+    for start in range(len(ordered)):
+        chain: dict[int, int | None] = {}
+        place: int | None = start
+        while place is not None and place not in behind and place not in chain:
+            chain[place] = named = place_of.get(ordered[place].names or "")
+            place = named
+        for one, original in reversed(chain.items()):
+            last, steps = behind.get(-1 if original is None else original, (-1, 0))
+            behind[one] = (last, steps + 1) if last > one else (one, 0)
+    return [ordered[place] for place in sorted(behind, key=lambda one: (*behind[one], one))]
 
 
 def _sum_of_lines(rows: BillRows, currency: str) -> int | None:
