@@ -210,9 +210,9 @@ def _named(ranked: Sequence[BillEvent], place: int, firsts: Mapping[str, Order])
     event = ranked[place]
     # Clocks err: what a record said first is taken back even when it seems to come later.
     until = max(event.order, firsts.get(event.reverses or "", event.order))
-    # A row that is the whole bill changes for many reasons, first of all because it was taken back:
-    # it stays so as long as the row is there that says it.
-    always = event.reverses == event.account
+    # A row changes for many reasons, first of all because another took it back: it stays so as long
+    # as the row is there that says it.
+    always = event.reverses != event.record
     return [
         other
         for other, target in enumerate(ranked)

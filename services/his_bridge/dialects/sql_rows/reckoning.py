@@ -75,11 +75,14 @@ def reckoned(rows: Sequence[Stated]) -> tuple[date, int] | None:
     named = {row.names for row in rows if row.status is RowStatus.REVERSED}
     taken = [row for row in rows if row.record in named or row.bill == row.names in named]
     gone = {row.record for row in taken}
+    in_time = sorted(
+        (one for one in rows if one.record not in gone),
+        key=lambda row: (row.at_us, _RANK.index(row.status), row.record),
+    )
+    ends = [row.status is RowStatus.REVERSED and row.names is None for row in in_time]
+    since = len(ends) - ends[::-1].index(True) if any(ends) else 0  # all before is taken back
     left: list[Stated] = []
-    for row in _in_order([one for one in rows if one.record not in gone]):
-        if row.status is RowStatus.REVERSED:
-            left = [] if row.names is None else left
-            continue
+    for row in _in_order([one for one in in_time[since:] if one.status is not RowStatus.REVERSED]):
         if row.status is not RowStatus.LATE and row.lines is not None:
             left = []  # it states the bill anew; without charges it says the rest
         left.append(row)
@@ -93,9 +96,8 @@ def reckoned(rows: Sequence[Stated]) -> tuple[date, int] | None:
     return max(row.day for row in left), total
 
 
-def _in_order(rows: Sequence[Stated]) -> list[Stated]:
-    """As they count: by time, and what takes from a row behind it (core/folding.py)."""
-    ordered = sorted(rows, key=lambda row: (row.at_us, _RANK.index(row.status), row.record))
+def _in_order(ordered: Sequence[Stated]) -> list[Stated]:
+    """As they count: what takes from a row comes behind it (core/folding.py)."""
     place_of = {row.record: place for place, row in enumerate(ordered)}
     behind: dict[int, tuple[int, int]] = {}  # which place, and how many names away from it
     for start in range(len(ordered)):

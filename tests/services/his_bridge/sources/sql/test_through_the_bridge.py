@@ -302,6 +302,31 @@ def test_a_bill_of_several_rows_is_compared_whole_whatever_days_are_asked_for(
     assert released(kept, "sql-hospital")[-1] == ("CORRECTION", 6_800)
 
 
+def test_a_part_of_a_bill_that_was_taken_back_stays_so_when_its_row_is_touched_again(
+    database_url: str, kept: Database
+) -> None:
+    """As a row that is the whole bill; the part that was not (the control) is billed as it is."""
+    build(database_url)
+    run(database_url, "ALTER TABLE v_bill ADD COLUMN visit VARCHAR(20)")
+    found = profile(
+        database_url,
+        lambda text: text.replace("{identity: id_no,", "{identity: id_no, bill: visit,"),
+    )
+    with connected(database_url) as connection:
+        for visit in ("A", "B"):
+            row(connection, f"{visit}1", 3, "1", "30.00", visit=visit)
+        row(connection, "A2", 9, "2", "-30.00", orig_no="A1", visit="A")
+    pulled(found, kept)
+    before = released(kept, "sql-hospital")
+    run(database_url, "UPDATE v_bill SET updated = '2026-03-11 10:00:00', diag = 'E11.90'")
+    assert pulled(found, kept).received == 3
+    assert (before, released(kept, "sql-hospital")[len(before) :]) == (
+        [("FINAL", 3_000)],
+        [("CORRECTION", 3_000)],
+    )
+    assert difference(found, kept) == ()
+
+
 def test_what_takes_a_refund_back_stands_with_it_when_the_bills_row_is_touched_again(
     database_url: str, kept: Database
 ) -> None:
