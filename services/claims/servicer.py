@@ -361,7 +361,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
                 desk.connection,
                 desk.sealer,
                 request.consents,
-                desk.at_us,
+                desk.now_us,
                 request.replaced_consents,
             )
             gone = [row for row in rows if ClaimState(row.state) is ClaimState.WITHDRAWN]

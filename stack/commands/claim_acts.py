@@ -18,6 +18,7 @@ from lipei.claims.v1.review_pb2_grpc import ReviewServiceStub
 from services.common.money import currency_exponent, minor_units, parse_decimal
 from services.common.refusals import RpcFault, error_of
 from stack import chinese
+from stack.commands import terminal
 from stack.commands.calling import ANOTHER_PERSON, CALL_S, Failed, calling, fresh_request_id
 from stack.commands.options import Language
 from stack.commands.printing import money, print_json, print_table, say, word
@@ -126,7 +127,7 @@ def _looked_at(name: str, state: Path, role: str) -> int:
     errors = Console(stderr=True, highlight=False)
     for part in shown:
         if isinstance(part, str):
-            errors.print(part, markup=False, soft_wrap=True)
+            errors.print(terminal.shown(part), markup=False, soft_wrap=True)
         else:
             print_table(part, errors)
     if not sys.stdin.isatty():
