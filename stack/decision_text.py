@@ -136,6 +136,8 @@ def _standing(claim: pb.Claim, lang: Language) -> Iterator[str]:
         yield f"{said('papers are awaited until')} {when(claim.papers_due_time)} (UTC)"
     if claim.HasField("days_left"):
         yield f"{claim.days_left} {said('days are left by law')}"
+    if claim.HasField("minimum_days_left"):
+        yield f"{claim.minimum_days_left} {said('days until the undisputed minimum is due')}"
     if claim.HasField("recoverable"):
         yield f"{money(claim.recoverable)} {said('are to be recovered')}"
 

@@ -99,6 +99,7 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
         "recoverable",
         "recovered",
         "days_left",
+        "minimum_days_left",
         "awaits_confirmation",
         "awaits_adjustment",
     ):

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import claims_pb2 as pb
-from services.claims.core.clocks import days_left
+from services.claims.core.clocks import days_left, minimum_days_left
 from services.claims.desk import Desk
 from services.claims.messages import claim_message, claim_name
 from services.claims.plan_shelf import PlanShelf
@@ -141,9 +141,13 @@ def messages_of(desk: Desk, rows: Sequence[Row[Any]]) -> list[pb.Claim]:
     ]
     note_reads(connection, rows)
     for row, claim in zip(rows, claims, strict=True):
-        left = days_left(clocks[row.id], store.today(row, desk.at_us)) if row.id in clocks else None
-        if left is not None:
+        if row.id not in clocks:
+            continue
+        today = store.today(row, desk.at_us)
+        if (left := days_left(clocks[row.id], today)) is not None:
             claim.days_left = left
+        if (left := minimum_days_left(clocks[row.id], today)) is not None:
+            claim.minimum_days_left = left
     return claims
 
 

@@ -52,7 +52,16 @@ def pended(
 
 
 def _queue(claims: Iterable[claims_pb2.Claim], lang: Language) -> Table:
-    english = ("claim", "waits", "since (UTC)", "for", "clause", "amount", "days left")
+    english = (
+        "claim",
+        "waits",
+        "since (UTC)",
+        "for",
+        "clause",
+        "amount",
+        "days left",
+        "minimum due in",
+    )
     headings = [chinese.heading(one, lang) for one in english]
     return rows(
         table(*headings, right=headings[5:]),
@@ -65,6 +74,7 @@ def _queue(claims: Iterable[claims_pb2.Claim], lang: Language) -> Table:
                 ", ".join(_clauses(claim)),
                 _proposed(claim, lang),
                 str(claim.days_left) if claim.HasField("days_left") else "",
+                str(claim.minimum_days_left) if claim.HasField("minimum_days_left") else "",
             )
             for claim in claims
         ),

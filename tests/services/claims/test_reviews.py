@@ -499,6 +499,7 @@ def test_an_appeal_is_decided_by_somebody_who_did_not_review(service: Served, de
     appealed = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, denied)).claim
     assert appealed.state == pb.CLAIM_STATE_APPEALED
     assert appealed.days_left == 30
+    assert not appealed.HasField("minimum_days_left")
     overturn = asked(
         review_pb2.DecideAppealRequest, appealed, outcome=review_pb2.APPEAL_OUTCOME_OVERTURN
     )
@@ -643,7 +644,7 @@ def test_the_queue_lists_what_waits(service: Served) -> None:
     decided(service, "B2", line(1, DRUG, "20.00"))
     listed = service.claims.ListClaims(pb.ListClaimsRequest(parent="policies/-", pended=True))
     (one,) = listed.claims
-    assert (one.name, one.days_left) == (waiting.name, 30)
+    assert (one.name, one.days_left, one.minimum_days_left) == (waiting.name, 30, 60)
     assert one.state_time == waiting.state_time
     queue = pb.ListClaimsRequest(parent="policies/-", pended=True, state=waiting.state)
     assert [claim.name for claim in service.claims.ListClaims(queue).claims] == [waiting.name]

@@ -199,6 +199,7 @@ class Claim(_message.Message):
     CORRECTED_FIELD_NUMBER: _builtins.int
     AWAITS_ADJUSTMENT_FIELD_NUMBER: _builtins.int
     RECOVERED_FIELD_NUMBER: _builtins.int
+    MINIMUM_DAYS_LEFT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
     member: _builtins.str
@@ -232,6 +233,10 @@ class Claim(_message.Message):
     awaits_adjustment: _builtins.bool
     """The corrected bill waits for a senior adjuster (ReviewService.AdjustClaim): money that was paid hangs on it,
     or a person has cut or denied lines of the bill before.
+    """
+    minimum_days_left: _builtins.int
+    """Calendar days, as days_left, until the least that is owed for sure must be paid ahead of the decision; negative when
+    they are over. Only of claims that are not decided. Nothing is paid ahead by itself: a person sees to it.
     """
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
@@ -299,14 +304,20 @@ class Claim(_message.Message):
         corrected: _builtins.bool = ...,
         awaits_adjustment: _builtins.bool = ...,
         recovered: _money_pb2.Money | None = ...,
+        minimum_days_left: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "recoverable", b"recoverable", "recovered", b"recovered", "state_time", b"state_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "minimum_days_left", b"minimum_days_left", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "recoverable", b"recoverable", "recovered", b"recovered", "state_time", b"state_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "moves", b"moves", "name", b"name", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "revision", b"revision", "state", b"state", "state_time", b"state_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "minimum_days_left", b"minimum_days_left", "moves", b"moves", "name", b"name", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "revision", b"revision", "state", b"state", "state_time", b"state_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__days_left: _TypeAlias = _typing.Literal["days_left"]  # noqa: Y015
     _WhichOneofArgType__days_left: _TypeAlias = _typing.Literal["_days_left", b"_days_left"]  # noqa: Y015
+    _WhichOneofReturnType__minimum_days_left: _TypeAlias = _typing.Literal["minimum_days_left"]  # noqa: Y015
+    _WhichOneofArgType__minimum_days_left: _TypeAlias = _typing.Literal["_minimum_days_left", b"_minimum_days_left"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__days_left) -> _WhichOneofReturnType__days_left | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_days_left) -> _WhichOneofReturnType__minimum_days_left | None: ...
 
 Global___Claim: _TypeAlias = Claim  # noqa: Y015
 
