@@ -9,8 +9,15 @@ from __future__ import annotations
 import asyncio
 import signal
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Sequence,
+)
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -70,6 +77,10 @@ LONGEST_CALL_S = 120
 # A stream into us is told to come again in words, before its connection is cut off.
 LONGEST_STREAM_S = 100
 _COME_AGAIN_S = 0.5
+# Streams into us that are open at once. A silent one holds a few kilobytes and no thread; those
+# that send share the database's threads with every other call.
+MOST_STREAMS = 200
+_TOO_MANY = "too many streams are open; wait and open another, or call for one batch"
 _USER_AGENT = "lipei"
 Context = grpc.aio.ServicerContext[Any, Any]
 _STREAM_TEXT = (
@@ -88,6 +99,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         stopping: asyncio.Event | None = None,
         *,
         longest_stream_s: float = LONGEST_STREAM_S,
+        most_streams: int = MOST_STREAMS,
     ) -> None:
         """None is for what measures or tests handlers alone; `serve` has no such way.
 
@@ -96,6 +108,8 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         self._guard = guard
         self._stopping = stopping or asyncio.Event()
         self._longest_stream_s = longest_stream_s
+        self._most_streams = most_streams
+        self._streams = 0
 
     async def intercept_service(
         self,
@@ -157,7 +171,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             async with _last_door(method, context):
                 call = await guard.admit(method, context)
                 assert call is not None  # noqa: S101 - only what is nobody's in particular has none
-                with call.handling():
+                with self._one_more_stream(), call.handling():
                     async with (
                         aclosing(asked(call, context)) as requests,
                         aclosing(inner(requests, context)) as answers,
@@ -168,6 +182,17 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                             await context.write(write(told))
 
         return grpc.stream_stream_rpc_method_handler(answer)
+
+    @contextmanager
+    def _one_more_stream(self) -> Iterator[None]:
+        if self._streams >= self._most_streams:
+            exhausted = grpc.StatusCode.RESOURCE_EXHAUSTED
+            raise Refused(exhausted, "TOO_MANY_STREAMS", _TOO_MANY, retry_after_s=_COME_AGAIN_S)
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1
 
     async def _messages(self, context: Context) -> AsyncGenerator[bytes, None]:
         """What is sent, until the sender ends it, the stream is over, or the service stops."""

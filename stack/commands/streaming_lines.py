@@ -23,8 +23,8 @@ WINDOW = 4
 GIVE_UP_S = 60.0
 _PAUSE_S = 0.5
 _COMES_AGAIN = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})
-# What a stream that was open is ended with when the caller's papers have run out meanwhile.
-_RENEWED = frozenset({"TOKEN_EXPIRED", "CERTIFICATE_EXPIRED"})
+# When the caller's papers have run out since the stream was opened, or others came before.
+_TRANSIENT = frozenset({"TOKEN_EXPIRED", "CERTIFICATE_EXPIRED", "TOO_MANY_STREAMS"})
 
 
 class Batch(Protocol):
@@ -174,4 +174,4 @@ class Stream(Generic[B, A]):
 def _comes_again(failed: Failed) -> bool:
     if not isinstance(failed, CallFailed):
         return True  # nothing runs here at the moment
-    return failed.fault.code in _COMES_AGAIN or failed.fault.reason in _RENEWED
+    return failed.fault.code in _COMES_AGAIN or failed.fault.reason in _TRANSIENT

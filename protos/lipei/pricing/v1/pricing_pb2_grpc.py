@@ -201,7 +201,8 @@ class PricingServiceServicer:
         UNAVAILABLE STORAGE_UNAVAILABLE with RetryInfo: the database does not answer; wait and open another.
         UNAUTHENTICATED: the certificate or the token is good no longer; renew it and open another.
         INVALID_ARGUMENT MALFORMED_MESSAGE: a message was no batch; see the client's version of the protos.
-        RESOURCE_EXHAUSTED: a message of more than 4 MiB; send smaller batches.
+        RESOURCE_EXHAUSTED TOO_MANY_STREAMS with RetryInfo: wait and open another. Without a reason: a message of more than
+        4 MiB; send smaller batches.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

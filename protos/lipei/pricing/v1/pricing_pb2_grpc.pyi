@@ -111,7 +111,8 @@ class PricingServiceStub:
     UNAVAILABLE STORAGE_UNAVAILABLE with RetryInfo: the database does not answer; wait and open another.
     UNAUTHENTICATED: the certificate or the token is good no longer; renew it and open another.
     INVALID_ARGUMENT MALFORMED_MESSAGE: a message was no batch; see the client's version of the protos.
-    RESOURCE_EXHAUSTED: a message of more than 4 MiB; send smaller batches.
+    RESOURCE_EXHAUSTED TOO_MANY_STREAMS with RetryInfo: wait and open another. Without a reason: a message of more than
+    4 MiB; send smaller batches.
     """
     SetPersonalTarget: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.SetPersonalTargetRequest, _pricing_pb2.SetPersonalTargetResponse]
     """Sets a doctor's own target of one measure for one member from a date on, or ends it. The programme's target holds
@@ -257,7 +258,8 @@ class PricingServiceAsyncStub(PricingServiceStub):
     UNAVAILABLE STORAGE_UNAVAILABLE with RetryInfo: the database does not answer; wait and open another.
     UNAUTHENTICATED: the certificate or the token is good no longer; renew it and open another.
     INVALID_ARGUMENT MALFORMED_MESSAGE: a message was no batch; see the client's version of the protos.
-    RESOURCE_EXHAUSTED: a message of more than 4 MiB; send smaller batches.
+    RESOURCE_EXHAUSTED TOO_MANY_STREAMS with RetryInfo: wait and open another. Without a reason: a message of more than
+    4 MiB; send smaller batches.
     """
     SetPersonalTarget: _aio.UnaryUnaryMultiCallable[_pricing_pb2.SetPersonalTargetRequest, _pricing_pb2.SetPersonalTargetResponse]  # type: ignore[assignment]
     """Sets a doctor's own target of one measure for one member from a date on, or ends it. The programme's target holds
@@ -430,7 +432,8 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         UNAVAILABLE STORAGE_UNAVAILABLE with RetryInfo: the database does not answer; wait and open another.
         UNAUTHENTICATED: the certificate or the token is good no longer; renew it and open another.
         INVALID_ARGUMENT MALFORMED_MESSAGE: a message was no batch; see the client's version of the protos.
-        RESOURCE_EXHAUSTED: a message of more than 4 MiB; send smaller batches.
+        RESOURCE_EXHAUSTED TOO_MANY_STREAMS with RetryInfo: wait and open another. Without a reason: a message of more than
+        4 MiB; send smaller batches.
         """
 
     @_abc_1.abstractmethod

@@ -679,6 +679,35 @@ def test_a_stream_into_us_that_lasts_too_long_is_told_to_come_again() -> None:
     assert Batches(guard_for()).told("a") == (["a"], "")  # the control: its sender ends it
 
 
+@pytest.mark.parametrize(("most", "second"), [(1, "TOO_MANY_STREAMS"), (2, "")])
+def test_no_more_streams_into_us_are_open_than_told(most: int, second: str) -> None:
+    how: Any = {"answer": Batches(guard_for()).answer, "methods": [STREAM], "most_streams": most}
+
+    async def one(stub: Any) -> str:
+        try:
+            stream = stub.StreamReadings()
+            await stream.done_writing()
+            assert await stream.read() is grpc.aio.EOF
+            await stream.code()
+        except grpc.aio.AioRpcError as error:
+            return error_of(error).reason
+        return ""
+
+    async def call() -> tuple[str, str]:
+        async with answering(guard_for(), **how) as channel:
+            stub: Any = pricing_pb2_grpc.PricingServiceStub(channel)
+            first = stub.StreamReadings()
+            await first.write(pricing_pb2.StreamReadingsRequest(request_id="a"))
+            await first.read()
+            beside = await one(stub)
+            await first.done_writing()
+            assert await first.read() is grpc.aio.EOF
+            await first.code()
+            return beside, await one(stub)
+
+    assert run(call()) == (second, "")
+
+
 def test_the_handler_and_its_threads_know_the_caller_and_note_consents(tmp_path: Path) -> None:
     reads, database = Reads(), Database(f"sqlite:///{tmp_path / 'some.db'}")
     seen: list[Caller] = []
