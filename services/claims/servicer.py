@@ -38,7 +38,7 @@ from services.claims.messages import (
 )
 from services.claims.plans.loader import load_plan
 from services.claims.policy_import import DryRun, import_policies
-from services.claims.replaying import replay
+from services.claims.replaying import BY_TODAYS_ENGINE, replay
 from services.claims.serving import (
     ClaimsParts,
     Context,
@@ -260,6 +260,14 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             _, stored = _decided_row(desk, name)
             found = replay(desk.connection, desk.sealer, desk.plans, stored)
         again = found.again
+        if found.differs == (BY_TODAYS_ENGINE,):
+            raise Refused(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "DECIDED_OTHERWISE_TODAY",
+                f"engine {stored.engine_version} decided it, and what it decided is whole;"
+                f" today's, {ENGINE_VERSION}, decides otherwise",
+                metadata={"differs": BY_TODAYS_ENGINE},
+            )
         if again is None or found.differs:
             raise Refused(
                 grpc.StatusCode.DATA_LOSS,
