@@ -97,7 +97,9 @@ def test_what_was_found_at_a_source_s_place_is_said_without_its_password(tmp_pat
     assert "export LIPEI_HIS_BRIDGE_SQL_URL_H" in reached(unset, running=False)
     folder = FilesSettings(folder=tmp_path / "drop", format=FileFormat.NDJSON)
     assert "is no folder" in reached(folder, running=False)
-    (tmp_path / "drop" / "Claim").mkdir(parents=True)
+    (tmp_path / "drop").mkdir()
+    assert "makes the folders to drop into" in reached(folder, running=False)
+    (tmp_path / "drop" / "Claim").mkdir()
     assert reached(folder, running=False).endswith("is there, with the folders Claim")
 
 
