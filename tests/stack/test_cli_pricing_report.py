@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -99,6 +100,31 @@ def test_what_is_made_of_people_is_its_owner_s_alone(fitted: Path) -> None:
         # A simulation tells of nobody.
         assert open_to_others <= {"0001-simulate.json"}, name
     shutil.rmtree(fitted / "select")
+
+
+def test_the_template_fits_its_own_book_and_passes_the_cap_of_a_fifth(
+    fitted: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "p"
+    shutil.copytree(fitted, folder)
+    made = fit_from((folder / "fit" / "fit.json").read_bytes())
+    truth = json.loads((folder / "book" / "truth.json").read_bytes())["truth"]["severity"]
+    for cause in made.causes:
+        true = truth[cause.name]["dispersion"]
+        assert cause.severity.pearson_dispersion == pytest.approx(true, rel=0.35), cause.name
+    outcomes = [
+        table for one in made.causes for table in one.tables if table.name in ("hba1c", "systolic")
+    ]
+    assert outcomes
+    assert all(table.cells[-1].exposure for table in outcomes), "no band that nobody can be in"
+    yaml = folder / "pricing.yaml"
+    written = yaml.read_text("utf-8")
+    cap = "credit_cap: {share: '0.20', source: the regulation}"
+    assert f"  # {cap}" in written
+    yaml.write_text(written.replace(f"  # {cap}", f"  {cap}"), "utf-8")
+    run("select", "-f", folder)
+    done = lipei("pricing", "propose", "--no-send", "-f", folder)
+    assert " passed: credit_cap" in done.out, done.out + done.err
 
 
 def test_without_a_fit_the_command_that_makes_one_is_named(tmp_path: Path) -> None:
