@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from openpyxl import load_workbook
 
+from services.pricing.core.tariff import CategoryFeature
 from services.pricing.fitting.models.fit_result import fit_from
 from services.pricing.fitting.renewal.dislocation import Dislocation, Group
 from services.pricing.fitting.report.validation import Validated
@@ -80,6 +81,24 @@ def test_a_report_is_one_page_that_asks_nobody_with_every_chapter_and_its_tables
     assert [row[0] for row in rows[2:]] == samples_told
     (train,) = (row for row in rows[2:] if row[0] == "learnt from")
     assert train[5] == pytest.approx(1), "the level is set to what was learnt from"
+
+
+def test_levels_stand_by_the_tariff_s_titles_in_its_order(fitted: Path) -> None:
+    run("report", "-f", fitted)
+    page = (fitted / "report" / "report.html").read_text("utf-8")
+    shown = fit_from((fitted / "fit" / "fit.json").read_bytes())
+    (condition,) = (one for one in shown.features if one.name == "condition")
+    assert isinstance(condition, CategoryFeature)
+    for cause in shown.causes:
+        _, found, after = page.partition(f">Time to the first claim: {cause.en}")
+        assert found
+        legend = re.findall(r"<text[^>]*>([^<]+)</text>", after.partition("</svg>")[0])
+        titles = [one for one in legend if one in {level.en for level in condition.levels}]
+        assert titles == [level.en for level in condition.levels], cause.name
+    _, found, after = page.partition(">Fairness by sex")
+    assert found
+    assert {"female", "male"} <= set(re.findall(r"<t[dh][^>]*>([^<]+)</t[dh]>", after))
+    assert ">type2_diabetes<" not in page
 
 
 def test_a_rerun_gives_the_same_bytes_at_another_time_too(fitted: Path) -> None:

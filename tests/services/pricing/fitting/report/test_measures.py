@@ -39,6 +39,14 @@ def test_a_ratio_stands_with_an_error_that_lets_one_persons_segments_go_together
     assert row["high95"] == pytest.approx(row["ratio"]), "one person's segments cancel out"
 
 
+def test_a_ratio_of_few_claims_has_no_bound_below_nought() -> None:
+    (row,) = measures.actual_expected(frame([0, 8], [4, 6]), "indicated", ["all"] * 2).to_dict(
+        "records"
+    )
+    assert row["ratio"] - (row["high95"] - row["ratio"]) < 0, "the control: plainly it would be"
+    assert row["low95"] == 0
+
+
 def test_bins_hold_the_same_exposure_and_ascend() -> None:
     rates = np.array([5.0, 1.0, 3.0, 2.0, 4.0, 6.0])
     assert measures.binned(rates, np.ones(6), 3).tolist() == [3, 1, 2, 1, 2, 3]
