@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import msgspec
+import pandas as pd
 import pytest
 from openpyxl import load_workbook
 
@@ -201,3 +202,18 @@ def test_a_dislocation_of_another_tariff_and_a_fit_of_before_are_not_shown(
         stale = lipei("pricing", command, "-f", folder)
         assert stale.code == 2, command
         assert "study.first_day was" in stale.err, command
+
+
+def test_a_book_without_regions_has_a_report(fitted: Path, tmp_path: Path) -> None:
+    """The column may be left out of the book; the study then has it without a value."""
+    folder = tmp_path / "p"
+    shutil.copytree(fitted, folder)
+    study = folder / "study" / "experience.parquet"
+    pd.read_parquet(study).assign(region=None).to_parquet(study)
+    run("fit", "-f", folder)
+    run("report", "-f", folder)
+    page = (folder / "report" / "report.html").read_text("utf-8")
+    assert ">Fairness by sex" in page
+    assert ">Fairness by region" not in page
+    told = msgspec.json.decode((folder / "report" / "validation.json").read_bytes(), type=Validated)
+    assert not [one for one in told.validation.fairness if "region" in one.of]

@@ -365,7 +365,7 @@ def _fairness(found: Inputs, held: pd.DataFrame, judged: str) -> Iterator[Sectio
         ("年龄段", "age band", age_bands(held)),
         ("地区", "region", held.get(found.region)),
     ):
-        if by is None:
+        if by is None or not by.notna().any():  # a book may have no regions
             continue
         table = measures.actual_expected(held, judged, by)
         yield Section(

@@ -140,3 +140,16 @@ def test_a_picture_takes_names_in_chinese_and_warns_of_no_font() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert "新一线" in pictures.ratios(found, "地区")
+
+
+def test_a_table_of_one_cell_is_drawn_without_a_warning() -> None:
+    one = pd.DataFrame(
+        {"cell": ["agent"], "indicated": [1.0], "low95": [0.9], "high95": [1.1], "selected": [1.0]}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pictures.relativities(one, "channel").startswith("<svg")
+        ratios = pd.DataFrame(
+            {"group": ["a"], "ratio": [1.0], "low95": [0.9], "high95": [1.1], "exposure": [2.0]}
+        )
+        assert pictures.ratios(ratios, "channel").startswith("<svg")
