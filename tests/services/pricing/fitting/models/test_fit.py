@@ -370,3 +370,16 @@ def test_a_factor_with_one_level_is_warned_of(book: MadeBook, found: Fit) -> Non
     (line,) = (one for one in warned(alone) if "inpatient.channel" in one)
     assert "prices nobody apart, its one level is agent" in line
     assert "claims of 0.00" not in line
+
+
+def test_a_cause_that_the_study_has_not_is_told_once(book: MadeBook) -> None:
+    text = SETTINGS + "    dental: {frequency: [age], severity: []}\n"
+    with pytest.raises(FitRefused) as refused:
+        fitted(book, text)
+    assert [(one.where, one.code) for one in refused.value.faults] == [
+        ("fit.causes.dental", "UNKNOWN_CAUSE")
+    ]
+    assert "book.causes" in refused.value.faults[0].text
+    partly = book.experience.drop(columns="loss_inpatient_minor")
+    with pytest.raises(FitRefused, match="has no column loss_inpatient_minor; study the book"):
+        fitted(MadeBook(experience=partly, claims=book.claims))
