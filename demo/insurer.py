@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from demo.wire import call, pages
-from lipei.claims.v1 import claims_pb2, claims_pb2_grpc, policy_pb2
+from lipei.claims.v1 import claims_pb2, claims_pb2_grpc, policy_pb2, provider_pb2
+from lipei.claims.v1.provider_pb2_grpc import ProviderServiceStub
 from services.common.grpc_edge import sync_channel
 from services.common.transport.certificates import Identity
 
@@ -57,6 +58,7 @@ class Insurer:
         ]
         stubs = [claims_pb2_grpc.ClaimsServiceStub(channel) for channel in self._channels]
         self._intake, self._adjuster, self._payments = stubs
+        self._providers = ProviderServiceStub(self._channels[0])
         self._settled: list[claims_pb2.Claim] = []
         self._place = ""
 
@@ -71,6 +73,18 @@ class Insurer:
     ) -> None:
         for channel in self._channels:
             channel.close()
+
+    def register(self, providers: Sequence[str], first_day: str) -> int:
+        """Say which providers are known from a day on; how many they are.
+
+        Raises: CallRefused.
+        """
+        known = [
+            provider_pb2.KnownProvider(provider_id=one, first_day=first_day) for one in providers
+        ]
+        request = provider_pb2.RegisterProvidersRequest(request_id=_fresh(), providers=known)
+        what = "registering providers"
+        return call(self._providers.RegisterProviders, request, what=what).provider_count
 
     def publish(self, plan: Path) -> str:
         """Publish a plan file; its version.

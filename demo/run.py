@@ -23,7 +23,7 @@ from demo.progress import Reporter, Snapshot
 from demo.reads import counted
 from demo.report.page import write_page
 from demo.results import Results
-from demo.scenario import PLANS, Scenario
+from demo.scenario import PLANS, PROVIDERS_SINCE, Scenario
 from demo.stack import Stack, fresh_state, started_stack
 from demo.summary import summary, unexpected
 from demo.truth_file import write_truth
@@ -215,7 +215,10 @@ def _quote(hospital: Hospital, pricing: Pricing, reporter: Reporter) -> list[Mem
 
 
 def _set_terms(scenario: Scenario, insurer: Insurer, reporter: Reporter) -> None:
-    """Plans first, then policies, each batch checked by a dry run."""
+    """Providers and plans first, then policies, each batch checked by a dry run."""
+    if scenario.providers:
+        known = insurer.register(scenario.providers, PROVIDERS_SINCE)
+        reporter.say(f"Registered {known} providers: bills of any other are refused")
     for plan in scenario.plans:
         version = insurer.publish(PLANS / f"{plan}.yaml")
         reporter.say(f"Published plan {version[: len(plan) + 20]}…")

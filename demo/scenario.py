@@ -15,6 +15,7 @@ from demo.his import Resource
 from demo.hospital.hospital import BILLS, PEOPLE, Hospital, generate
 from demo.hospital.insured import TIERS_CERTIFIED
 from demo.hospital.people import DIABETES_PLAN, MEDICAL_PLAN, Cover, Insured
+from demo.hospital.split import CLINIC, HOSPITAL
 from demo.hospital.truth import End
 from lipei.claims.v1 import policy_pb2
 
@@ -22,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PLANS = ROOT / "services" / "claims" / "plans"
 PROFILES = ROOT / "services" / "his_bridge" / "profiles"
 SYNTHEA_PLAN = "synthea-usd"
+# Before every bill.
+PROVIDERS_SINCE = "2020-01-01"
 
 
 # Kind and number of an identity document.
@@ -61,6 +64,8 @@ class Scenario:
     consenting: tuple[Document, ...]
     # And of those of them who withdraw it once everything has come to rest.
     withdrawing: tuple[Document, ...] = ()
+    # Whom the insurer knows, so that it refuses everybody else's bills; without any it knows all.
+    providers: tuple[str, ...] = ()
     # Bills outside the profile's period, which the bridge must keep out by itself.
     outside: int = 0
     # The generated hospital with the truth about every bill; None where nobody knows the truth.
@@ -99,6 +104,7 @@ def generated(seed: int, *, people: int = PEOPLE, bills: int = BILLS) -> Scenari
             for person in (*hospital.roster.people, *hospital.visitors)
             if person.id_number and person not in hospital.silent
         ),
+        providers=(HOSPITAL, CLINIC),
         withdrawing=tuple(("CN-ID", person.id_number or "") for person in hospital.leaving),
         generated=hospital,
     )

@@ -23,6 +23,7 @@ from services.claims.covering import (
     newly_answering,
 )
 from services.claims.desk import Desk
+from services.claims.known_providers import known_to_nobody, knows, unknown_text
 from services.claims.messages import claim_name
 from services.claims.serving import answered, remember
 from services.claims.storage import claims as store
@@ -112,7 +113,7 @@ def take_in(
     it opens no further claims then.
 
     Raises: Refused for other content under a known id, a withdrawn consent, a day to come, an
-    unknown member or another currency.
+    unknown member or provider, or another currency.
     """
     key = RequestKey(METHOD, request.request_id, bill_hash)
     known = answered(desk, key, "another bill")
@@ -144,11 +145,11 @@ class _HandedIn:
 def _taken(handed: _HandedIn) -> Taken:
     desk, tenant, bill = handed.desk, handed.tenant, handed.bill
     if bill.kind == bill_pb2.BILL_KIND_REVERSAL:
-        return Taken(tuple(take_back(desk.connection, desk.sealer, tenant, bill, desk.at_us)))
+        return Taken(tuple(take_back(desk, tenant, bill)))
     if bill.consent and withdrawals.is_withdrawn(desk.connection, bill.consent):
         text = "the consent under which this bill left the hospital is withdrawn; stop"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "CONSENT_WITHDRAWN", text)
-    early = future_faults(bill, desk.at_us)
+    early = future_faults(bill, desk.now_us())  # claims are locked below
     if early or tenant.hospital is not None:  # first what does not depend on whom anybody insures
         rows, _ = _same_bill(handed)
         _refuse_early(handed, rows, early)
@@ -171,6 +172,7 @@ def _taken(handed: _HandedIn) -> Taken:
     else:
         have_claims = {row.insurer for row in rows}
         answering = [entry for entry in answering if entry.insurer not in have_claims]
+    answering = _of_known_provider(handed, answering, (*rows, *taken_over))
     fresh = tuple((one.policy_id, _open(handed, one, person_id)) for one in answering)
     return Taken((*((row.policy_id, row.id) for row in rows), *fresh), fresh)
 
@@ -189,16 +191,19 @@ def _insured(handed: _HandedIn) -> tuple[str, list[policies.Insured]]:
     if person_id and store.lock(connection, (one.policy_id for one in insured), [person_id]):
         person_id = policies.find_person(connection, sealer, handed.bill.member_token)
     if person_id is None or not insured:
-        raise _nobody_answers(tenant)
+        raise _nobody_answers(handed)
     return person_id, insured
 
 
-def _nobody_answers(tenant: Tenant) -> Refused:
+def _nobody_answers(handed: _HandedIn) -> Refused:
+    """A hospital is told of its provider alone whatever the member is to anybody."""
     text = "no policy insures this member; import the policy first, then send the bill again"
-    if tenant.hospital is not None:
+    if handed.tenant.hospital is not None:
+        if known_to_nobody(handed.desk, handed.bill):
+            return _unknown_provider(handed.bill)
         text = (
             "no policy answers for this bill: none insures this member, or none in its currency "
-            "and with its codes; ask the insurer"
+            "and with its codes, or the insurer does not know its provider; ask the insurer"
         )
     return Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_MEMBER", text)
 
@@ -216,8 +221,30 @@ def _answering(handed: _HandedIn, insured: Sequence[policies.Insured]) -> Sequen
     except Refused:
         if tenant.hospital is None:
             raise
-        raise _nobody_answers(tenant) from None
+        raise _nobody_answers(handed) from None
     return answering
+
+
+def _of_known_provider(
+    handed: _HandedIn, answering: Sequence[Answering], known: Sequence[Row[Any]]
+) -> Sequence[Answering]:
+    """The policies whose insurer knows the bill's provider, or has a claim of the bill already.
+
+    Raises: Refused when none does, and no claim is known.
+    """
+    have_claims = {row.insurer for row in known}
+    found = [
+        one
+        for one in answering
+        if one.insurer in have_claims or knows(handed.desk, one, handed.bill)
+    ]
+    if found or known or not answering:
+        return found
+    raise _nobody_answers(handed) if handed.tenant.hospital else _unknown_provider(handed.bill)
+
+
+def _unknown_provider(bill: bill_pb2.Bill) -> Refused:
+    return Refused(grpc.StatusCode.NOT_FOUND, "UNKNOWN_PROVIDER", unknown_text(bill))
 
 
 def _open(handed: _HandedIn, entry: Answering, person_id: str) -> str:

@@ -1,8 +1,10 @@
-"""ProviderService: prices and accounts that an insurer has agreed with providers of care."""
+"""ProviderService: whom an insurer knows; prices and accounts that it has agreed with them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
 from typing import Any
 
 import grpc
@@ -12,6 +14,7 @@ from sqlalchemy import Row
 from lipei.claims.v1 import provider_pb2 as pb
 from lipei.claims.v1 import provider_pb2_grpc
 from services.claims.desk import Desk
+from services.claims.known_providers import PROVIDER_ID, registered
 from services.claims.messages import timestamp
 from services.claims.payouts.iso20022 import Party, party_faults
 from services.claims.plans.price_list import (
@@ -22,7 +25,9 @@ from services.claims.plans.price_list import (
 )
 from services.claims.policy_intake import POSSIBLE_DAYS, possible_day
 from services.claims.serving import ClaimsParts, Context, key_of, once
+from services.claims.storage import known_providers as register
 from services.claims.storage import providers as store
+from services.claims.storage.known_providers import Period
 from services.claims.storage.request_log import RequestKey
 from services.claims.storage.sweeping import retry_provider
 from services.common.access.caller import current_caller
@@ -39,9 +44,9 @@ from services.common.request_id import request_id_faults
 from services.common.strict_yaml import MAX_BYTES, StrictYamlError
 
 DEFAULT_PAGE, LARGEST_PAGE = 100, 500
-_PROVIDER = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?", re.ASCII)
 _NAME = re.compile(r"providerAccounts/([0-9a-f]{32})", re.ASCII)
-# Beyond every account's number.
+_DAY = timedelta(days=1)
+# Beyond every row's number.
 _NEWEST = 10**18 - 1
 _STATES = {
     None: pb.PROVIDER_ACCOUNT_STATE_PROPOSED,
@@ -57,6 +62,54 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
         self._parts = parts
         self._database = parts.database
 
+    async def RegisterProviders(
+        self, request: pb.RegisterProvidersRequest, context: Context
+    ) -> pb.RegisterProvidersResponse:
+        """Providers with the days on which the insurer knows them."""
+        faults = request_id_faults(request.request_id)
+        told = registered(request)
+        if isinstance(told, list):
+            faults += told
+        if faults or isinstance(told, list):
+            raise invalid(faults)
+        return await self._database.run(self._register, request, told)
+
+    def _register(
+        self, request: pb.RegisterProvidersRequest, told: dict[str, list[Period]]
+    ) -> pb.RegisterProvidersResponse:
+        insurer = current_tenant().required_insurer()
+
+        def answer(desk: Desk) -> pb.RegisterProvidersResponse:
+            first = not register.keeps_register(desk.connection, insurer)
+            return pb.RegisterProvidersResponse(provider_count=len(told), first=first)
+
+        def work(desk: Desk) -> pb.RegisterProvidersResponse:
+            take_turns(desk.connection, f"register of providers {insurer}")
+            made = answer(desk)
+            register.register(desk.connection, insurer, told, desk.at_us)
+            return made
+
+        if request.dry_run:
+            with self._parts.reading() as desk:
+                return answer(desk)
+        with self._parts.writing() as desk:
+            key = key_of("RegisterProviders", request)
+            return once(desk, key, work, pb.RegisterProvidersResponse)
+
+    async def ListProviders(
+        self, request: pb.ListProvidersRequest, context: Context
+    ) -> pb.ListProvidersResponse:
+        """A page of the register, what was said last first."""
+        kind = f"providers {current_tenant().key} {request.provider_id}"
+        before, most = _page(request, kind)
+        rows = await self._database.run(
+            self._page_of, register.list_register, request.provider_id, before, most
+        )
+        answer = pb.ListProvidersResponse(providers=map(_known, rows))
+        if len(rows) == most:
+            answer.next_page_token = page_token(kind, str(rows[-1].seq))
+        return answer
+
     async def ImportPriceList(
         self, request: pb.ImportPriceListRequest, context: Context
     ) -> pb.ImportPriceListResponse:
@@ -70,7 +123,7 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
         except StrictYamlError as error:
             faults += [Violation(f"yaml:{f.line} {f.path}", f.reason, f.text) for f in error.faults]
             raise invalid(faults) from None
-        if not _PROVIDER.fullmatch(made.provider_id):
+        if not PROVIDER_ID.fullmatch(made.provider_id):
             text = "must be 1 to 128 visible ASCII characters"
             faults.append(Violation("yaml provider", "MALFORMED", text))
         if faults:
@@ -109,7 +162,7 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
     ) -> pb.ProposeProviderAccountResponse:
         """An account for a second person to confirm."""
         faults = request_id_faults(request.request_id)
-        if not _PROVIDER.fullmatch(request.provider_id):
+        if not PROVIDER_ID.fullmatch(request.provider_id):
             text = "must be 1 to 128 visible ASCII characters"
             faults.append(Violation("provider_id", "MALFORMED", text))
         for fault in party_faults(_party(request), "account"):
@@ -188,27 +241,40 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
         self, request: pb.ListProviderAccountsRequest, context: Context
     ) -> pb.ListProviderAccountsResponse:
         """A page of accounts, newest first."""
-        if request.page_size < 0:
-            raise invalid([Violation("page_size", "NEGATIVE", "must not be negative")])
-        most = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
         kind = f"provider accounts {current_tenant().key} {request.provider_id}"
-        before = number_in(request.page_token, kind, first=_NEWEST)
-        rows = await self._database.run(self._list, request.provider_id, before, most)
+        before, most = _page(request, kind)
+        rows = await self._database.run(
+            self._page_of, store.list_accounts, request.provider_id, before, most
+        )
         answer = pb.ListProviderAccountsResponse(accounts=map(_message, rows))
         if len(rows) == most:
             answer.next_page_token = page_token(kind, str(rows[-1].seq))
         return answer
 
-    def _list(self, provider_id: str, before: int, most: int) -> list[Row[Any]]:
+    def _page_of(
+        self, rows: Callable[..., Sequence[Row[Any]]], provider_id: str, before: int, most: int
+    ) -> list[Row[Any]]:
         tenant = current_tenant()
         with self._database.reading() as connection:
-            found = store.list_accounts(
-                connection, tenant.insurer, provider_id, before=before, most=most
-            )
-        return list(found)
+            return list(rows(connection, tenant.insurer, provider_id, before=before, most=most))
 
 
 _PREFIX = "providerAccounts/"
+
+
+def _page(
+    request: pb.ListProvidersRequest | pb.ListProviderAccountsRequest, kind: str
+) -> tuple[int, int]:
+    """The row before which a page begins, and how many rows it has."""
+    if request.page_size < 0:
+        raise invalid([Violation("page_size", "NEGATIVE", "must not be negative")])
+    most = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
+    return number_in(request.page_token, kind, first=_NEWEST), most
+
+
+def _known(row: Any) -> pb.KnownProvider:
+    end = "" if row.end_day is None else (date.fromisoformat(row.end_day) - _DAY).isoformat()
+    return pb.KnownProvider(provider_id=row.provider_id, first_day=row.start_day, last_day=end)
 
 
 def _party(request: pb.ProposeProviderAccountRequest) -> Party:

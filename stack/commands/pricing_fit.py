@@ -201,13 +201,14 @@ def _survived(lived: Survival) -> Table:
     for cause in lived.causes:
         apart = max((one.apart for one in cause.checked), default=float("nan"))
         p = [one.p_proportional for one in cause.checked if one.p_proportional is not None]
-        made.add_row(
+        line = (
             cause.cause,
             f"{cause.persons:,}",
             f"{cause.first_events:,}",
             f"{apart:.4f} standard errors" if not cause.refused else "—",
             f"{min(p):.3g}" if p else "—",
         )
+        rows(made, [line])
     return made
 
 

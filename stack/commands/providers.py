@@ -1,4 +1,4 @@
-"""`lipei providers ...`: prices and accounts that an insurer has agreed with providers of care."""
+"""`lipei providers ...`: whom an insurer knows, and prices and accounts agreed with them."""
 
 from __future__ import annotations
 
@@ -27,10 +27,72 @@ from stack.commands.printing import (
 )
 from stack.commands.spreadsheet import Encoding
 
-app = typer.Typer(no_args_is_help=True, help="Providers: prices, and accounts that two people set.")
+app = typer.Typer(
+    no_args_is_help=True, help="Providers: who is known, prices, and accounts that two people set."
+)
 _PAGE = 500
 
 Account = Annotated[str, typer.Argument(metavar="NAME", help='"providerAccounts/{account}"')]
+
+
+@app.command()
+def register(
+    providers: Annotated[
+        list[str], typer.Argument(metavar="PROVIDER...", help="As bills write them.")
+    ],
+    first_day: Annotated[str, typer.Option("--first-day", help="Known from: YYYY-MM-DD.")],
+    last_day: Annotated[str, typer.Option("--last-day", help="Known until, if it ends.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check it; store nothing.")] = False,
+    request_id: RequestId = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Say on which days providers are known, in the place of what was said of them before.
+
+    From the first on, bills of a provider that is not known on the day of discharge are refused.
+    """
+    request = pb.RegisterProvidersRequest(
+        request_id=fresh_request_id(request_id),
+        providers=[
+            pb.KnownProvider(provider_id=one, first_day=first_day, last_day=last_day)
+            for one in providers
+        ],
+        dry_run=dry_run,
+    )
+    with calling(state, "claims", "insurer_intake") as channel:
+        answer = ProviderServiceStub(channel).RegisterProviders(request, timeout=CALL_S)
+    if as_json:
+        print_json(answer)
+        return
+    would = "would be known" if dry_run else "known"
+    until = f" until {last_day}" if last_day else ""
+    say(f"{counted(answer.provider_count, 'provider')} {would} from {first_day}{until}")
+    if answer.first:
+        say("the first ones: bills of providers that are not known are refused from then on")
+
+
+@app.command()
+def known(
+    provider: Annotated[str, typer.Argument(metavar="[PROVIDER]", help="All when absent.")] = "",
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """List the register of providers, what was said last first. Changes nothing."""
+    request = pb.ListProvidersRequest(provider_id=provider, page_size=_PAGE)
+    found: list[pb.KnownProvider] = []
+    with calling(state, "claims", "insurer_intake") as channel:
+        while True:
+            page = ProviderServiceStub(channel).ListProviders(request, timeout=CALL_S)
+            found += page.providers
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                break
+    if as_json:
+        print_json(pb.ListProvidersResponse(providers=found))
+        return
+    made = table("provider", "first day", "last day")
+    lines = ((one.provider_id, one.first_day, one.last_day) for one in found)
+    print_list(rows(made, lines), "no register: every provider is known")
 
 
 @app.command()

@@ -123,7 +123,7 @@ class Parts:
 
     def withdrawn_from_studies(self) -> int:
         """Of the one person whom claims knows."""
-        request = study_pb2.ExportPeopleRequest(study="0" * 32, before_date="2100-01-01")
+        request = study_pb2.ExportPeopleRequest(study="0" * 32, before_date="2026-01-01")
         self.callers.append(replace(of_insurer(), purpose=PURPOSE))
         (answer,) = self.claims.studies.ExportPeople(request, timeout=CALL_S)
         self.callers.pop()

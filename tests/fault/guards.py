@@ -460,8 +460,8 @@ STUDY_FILTER = _guard(
     "a study is told of every insurer's people",
     (
         "services/claims/storage/studies.py",
-        "theirs = whose.where(policy.c.insurer == insurer, policy.c.seq <= newest)",
-        "theirs = whose.where(policy.c.seq <= newest)",
+        "            policy.c.insurer == insurer,\n            policy.c.seq <= newest,\n",
+        "            policy.c.seq <= newest,\n",
     ),
     tests=("tests/services/claims/test_studies.py",),
 )

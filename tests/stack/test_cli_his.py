@@ -173,6 +173,33 @@ def test_a_file_of_rows_is_parsed_as_it_would_be_dropped(tmp_path: Path) -> None
     ]
 
 
+@pytest.mark.parametrize(
+    ("charset", "written", "whole"),
+    [("gb18030", "gb18030", True), ("utf-8", "utf-8-sig", True), ("utf-8", "gb18030", False)],
+)
+def test_dropped_json_is_parsed_in_the_folder_s_charset_and_named_by_its_line(
+    tmp_path: Path, charset: str, written: str, whole: bool
+) -> None:
+    profile, file = tmp_path / "p.yaml", tmp_path / "day.ndjson"
+    base = f"base_url: {BASE_URL}"
+    source = f"source: {{kind: files, folder: {tmp_path}, format: ndjson, charset: {charset}}}"
+    assert base in PROFILE
+    profile.write_text(PROFILE.replace(base, source))
+    around, claims, _ = good(2)
+    lines = [json.dumps(one, ensure_ascii=False) for one in (*around, *claims)]
+    assert not "".join(lines).isascii()
+    file.write_bytes("\n".join([*lines, "", "{"]).encode(written))
+    typed = lipei("his", "parse", file, "--profile", profile)
+    assert typed.code == 1
+    if not whole:
+        assert "[WRONG_CHARSET]" in typed.said[0]
+        assert typed.said[1] == "the whole file would be refused"
+        return
+    told = [json.loads(line) for line in typed.out.splitlines()]
+    assert [one["outcome"] for one in told] == ["BillStated", "BillStated", "SetAside"]
+    assert [one["line"] for one in told] == [len(lines) - 1, len(lines), len(lines) + 2]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
 def test_a_table_of_codes_is_read_as_a_spreadsheet_writes_it(encoding: str) -> None:
     text = '院内编码,名称,医保编码\r\n\r\nXJ-1,血常规,250101001\r\nXJ-2,"a, b",250101002\r\n'

@@ -260,6 +260,9 @@ def test_policies_that_are_known_change_nothing(stack: Stack, claim: str, tmp_pa
     dry = stack.lipei("policies", "import", file, "--dry-run")
     assert dry.out == "1 would be created, 0 would be revised, 0 unchanged\n"
     assert stack.lipei("policies", "import", file, "--dry-run").out == dry.out
+    warning = f"{file}:10: warning: policies[0].members[0].document.number: its check digit"
+    assert dry.err.startswith(warning)
+    assert DOCUMENT not in dry.err
 
 
 @pytest.mark.parametrize("words", [[], ["--dry-run"]])
@@ -393,10 +396,14 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
     name = submitted(stack, tmp_path, bill(stack, "B-large", **large))["name"]
     queue = stack.lipei("claims", "pended", "p-7")
     missing = [
-        one for one in (name, "above automatic payment", "5.6", "30") if one not in queue.out
+        one
+        for one in (name, "above automatic payment", "5.6", "30", "minimum due in", "60")
+        if one not in queue.out
     ]
     assert missing == [], queue.out + queue.err
     assert f"next: lipei claims review {name} --accept --revision " in queue.out.splitlines()[-1]
+    shown = stack.lipei("claims", "show", name).out
+    assert "60 days until the undisputed minimum is due" in shown
     words = ["claims", "review", name, "--units", "1=6", "--clause", "5.6", "--note", "seen"]
     blind = stack.lipei(*words)
     assert (blind.code, "above automatic payment" in blind.err) == (2, True)
@@ -474,6 +481,29 @@ def test_a_price_list_and_an_account_of_a_provider_come_by_commands(
     listed = stack.lipei("providers", "accounts", "H99000100009").out
     assert all(one in listed for one in (name, "confirmed", "2026-01-01"))
     assert "62227777" not in listed
+
+
+def test_bills_of_providers_that_are_not_registered_are_refused(
+    stack: Stack, claim: str, tmp_path: Path
+) -> None:
+    assert "no register: every provider is known" in stack.lipei("providers", "known").out
+    known = ("H99000100001", "H99000100009")  # whose bills other tests hand in
+    told = ("providers", "register", *known, "--first-day", "2020-01-01")
+    trial = stack.lipei(*told, "--dry-run").out
+    assert "2 providers would be known from 2020-01-01" in trial
+    done = stack.lipei(*told)
+    assert (done.code, "refused from then on" in done.out) == (0, True), done.err
+    listed = stack.lipei("providers", "known").out
+    assert all(one in listed for one in known)
+    ended = ("--first-day", "2026-01-02", "--last-day", "2026-01-01")
+    assert "must not lie before first_day" in stack.lipei("providers", "register", "X", *ended).err
+    file = tmp_path / "bill.json"
+    file.write_text(json.dumps(bill(stack, "B-elsewhere", provider_id="H99000199999")))
+    refused = stack.lipei("claims", "submit", file)
+    assert refused.code == 1
+    assert "H99000199999 is not known on" in refused.err
+    file.write_text(json.dumps(bill(stack, "B-elsewhere")))
+    assert stack.lipei("claims", "submit", file).code == 0
 
 
 def test_in_chinese_no_table_speaks_english(stack: Stack, claim: str) -> None:

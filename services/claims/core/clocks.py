@@ -15,6 +15,9 @@ from services.common.dated import add_months
 # Insurance Law of the People's Republic of China, article 23: a difficult claim is decided within
 # thirty days, and paid within ten days of the agreement to pay.
 DECISION_DAYS, PAYMENT_DAYS = 30, 10
+# Article 25: sixty days after request and papers came, of what cannot be settled yet the least that
+# is certain is paid ahead.
+MINIMUM_DAYS = 60
 # Article 26: the right to a benefit lapses two years after the insured event is known. The law
 # knows no earlier day on which a claim without papers may be closed.
 LAPSES_AFTER_MONTHS = 24
@@ -22,6 +25,8 @@ LAPSES_AFTER_MONTHS = 24
 SHORTEST_WAIT_DAYS = 60
 
 _PAYMENT = (ClaimState.PAYABLE, ClaimState.RETURNED)
+# Where the clock of a decision that nobody has made yet begins, or begins anew.
+_UNDECIDED = (ClaimState.REGISTERED, ClaimState.ADJUDICATING)
 
 
 class ClockMove(NamedTuple):
@@ -42,20 +47,48 @@ def days_left(moves: Iterable[ClockMove], today: date) -> int | None:
     >>> days_left([began], date(2026, 5, 9)), days_left([began, asked], date(2026, 8, 1))
     (29, 28)
     """
-    left: int | None = None
-    since: date | None = None
-    for day, state, clock in moves:
-        if clock is Clock.START:
-            left, since = PAYMENT_DAYS if state in _PAYMENT else DECISION_DAYS, day
-        elif clock is Clock.END:
-            left, since = None, None
-        elif clock is Clock.STOP and left is not None and since is not None:
-            left, since = left - (day - since).days, None
-        elif clock is Clock.RESUME and left is not None:
-            since = day
-    if left is None or since is None:
-        return left
-    return left - (today - since).days
+    clock = _running(moves, today)
+    if clock is None:
+        return None
+    return (PAYMENT_DAYS if clock.since in _PAYMENT else DECISION_DAYS) - clock.days
+
+
+def minimum_days_left(moves: Iterable[ClockMove], today: date) -> int | None:
+    """Days until the least that is owed for sure must be paid ahead; negative when they are over.
+
+    They run and stand still with the decision's clock. None once it ended, and for an objection:
+    the claim was decided.
+
+    >>> began = ClockMove(date(2026, 5, 8), ClaimState.REGISTERED, Clock.START)
+    >>> minimum_days_left([began], date(2026, 7, 8))
+    -1
+    """
+    clock = _running(moves, today)
+    return None if clock is None or clock.since not in _UNDECIDED else MINIMUM_DAYS - clock.days
+
+
+class _Clock(NamedTuple):
+    """A clock that was started: in which state, and the days that it has run."""
+
+    since: ClaimState
+    days: int
+
+
+def _running(moves: Iterable[ClockMove], today: date) -> _Clock | None:
+    clock: _Clock | None = None
+    runs_from: date | None = None
+    for day, state, does in moves:
+        if does is Clock.START:
+            clock, runs_from = _Clock(state, 0), day
+        elif does is Clock.END:
+            clock, runs_from = None, None
+        elif does is Clock.STOP and clock is not None and runs_from is not None:
+            clock, runs_from = clock._replace(days=clock.days + (day - runs_from).days), None
+        elif does is Clock.RESUME and clock is not None:
+            runs_from = day
+    if clock is None or runs_from is None:
+        return clock
+    return clock._replace(days=clock.days + (today - runs_from).days)
 
 
 def papers_due(discharge: date, asked: date) -> date:

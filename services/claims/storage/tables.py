@@ -136,6 +136,21 @@ payee_account = Table(
     Column("sealed", LargeBinary, nullable=False),
 )
 
+# Which providers an insurer knows on which days, half-open; the rows of a provider's last revision
+# say it.
+known_provider = Table(
+    "known_provider",
+    metadata,
+    Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    Column("insurer", String(64), nullable=False),
+    Column("provider_id", String(128), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("start_day", String(10), nullable=False),
+    Column("end_day", String(10)),
+    Column("at_us", BigInteger, nullable=False),
+    Index("ix_known_provider_insurer", "insurer", "provider_id", "revision"),
+)
+
 # What insurers have agreed with providers. The newest list of an insurer, provider and currency
 # says the prices of all days.
 price_list = Table(
@@ -391,6 +406,7 @@ APPEND_ONLY = (
     "policy_revision",
     "insured_terms",
     "payee_account",
+    "known_provider",
     "price_list",
     "provider_account",
     "provider_account_word",

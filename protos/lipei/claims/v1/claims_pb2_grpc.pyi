@@ -56,6 +56,10 @@ class ClaimsServiceStub:
     known under this provider_id.
     NOT_FOUND: unknown member; nothing is stored; import the policy first. A hospital is answered the same where the plan
     does not fit the bill's currency or codes: a made-up bill does not tell whom an insurer insures.
+    NOT_FOUND UNKNOWN_PROVIDER: the insurer keeps a register of providers (ProviderService.RegisterProviders), and the bill's
+    is not known on the day of discharge; nothing is stored; register it, or fix the bill, and send it again. A hospital is
+    told so only when no insurer at all would know it, else as for an unknown member. What is known of the bill already (a
+    correction, a reversal, the same bill again) is never refused for this.
     FAILED_PRECONDITION: the bill is neither final nor corrected nor the reversal of a whole bill, its currency is not the
     plan's, or the consent that it left the hospital
     under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
@@ -191,6 +195,10 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     known under this provider_id.
     NOT_FOUND: unknown member; nothing is stored; import the policy first. A hospital is answered the same where the plan
     does not fit the bill's currency or codes: a made-up bill does not tell whom an insurer insures.
+    NOT_FOUND UNKNOWN_PROVIDER: the insurer keeps a register of providers (ProviderService.RegisterProviders), and the bill's
+    is not known on the day of discharge; nothing is stored; register it, or fix the bill, and send it again. A hospital is
+    told so only when no insurer at all would know it, else as for an unknown member. What is known of the bill already (a
+    correction, a reversal, the same bill again) is never refused for this.
     FAILED_PRECONDITION: the bill is neither final nor corrected nor the reversal of a whole bill, its currency is not the
     plan's, or the consent that it left the hospital
     under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
@@ -329,6 +337,10 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         known under this provider_id.
         NOT_FOUND: unknown member; nothing is stored; import the policy first. A hospital is answered the same where the plan
         does not fit the bill's currency or codes: a made-up bill does not tell whom an insurer insures.
+        NOT_FOUND UNKNOWN_PROVIDER: the insurer keeps a register of providers (ProviderService.RegisterProviders), and the bill's
+        is not known on the day of discharge; nothing is stored; register it, or fix the bill, and send it again. A hospital is
+        told so only when no insurer at all would know it, else as for an unknown member. What is known of the bill already (a
+        correction, a reversal, the same bill again) is never refused for this.
         FAILED_PRECONDITION: the bill is neither final nor corrected nor the reversal of a whole bill, its currency is not the
         plan's, or the consent that it left the hospital
         under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.

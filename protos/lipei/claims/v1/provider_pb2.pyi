@@ -50,6 +50,152 @@ PROVIDER_ACCOUNT_STATE_REJECTED: ProviderAccountState.ValueType  # 3
 Global___ProviderAccountState: _TypeAlias = ProviderAccountState  # noqa: Y015
 
 @_typing.final
+class KnownProvider(_message.Message):
+    """Days on which an insurer knows a provider."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    FIRST_DAY_FIELD_NUMBER: _builtins.int
+    LAST_DAY_FIELD_NUMBER: _builtins.int
+    provider_id: _builtins.str
+    """The provider's registered identifier, as bills write it."""
+    first_day: _builtins.str
+    """The first day, YYYY-MM-DD."""
+    last_day: _builtins.str
+    """The last day; empty is without end."""
+    def __init__(
+        self,
+        *,
+        provider_id: _builtins.str = ...,
+        first_day: _builtins.str = ...,
+        last_day: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_day", b"first_day", "last_day", b"last_day", "provider_id", b"provider_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KnownProvider: _TypeAlias = KnownProvider  # noqa: Y015
+
+@_typing.final
+class RegisterProvidersRequest(_message.Message):
+    """Puts providers on the register."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PROVIDERS_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made id; the same id with the same content answers the same."""
+    dry_run: _builtins.bool
+    """Check only; store nothing."""
+    @_builtins.property
+    def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___KnownProvider]:
+        """1 to 5000. A provider that left and came back stands once for each time, on days that do not overlap."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        providers: _abc.Iterable[Global___KnownProvider] | None = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "providers", b"providers", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterProvidersRequest: _TypeAlias = RegisterProvidersRequest  # noqa: Y015
+
+@_typing.final
+class RegisterProvidersResponse(_message.Message):
+    """What the register makes of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_COUNT_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    provider_count: _builtins.int
+    """How many providers were named."""
+    first: _builtins.bool
+    """Whether they are the insurer's first: bills of a provider that it does not know are refused from now on."""
+    def __init__(
+        self,
+        *,
+        provider_count: _builtins.int = ...,
+        first: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "provider_count", b"provider_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterProvidersResponse: _TypeAlias = RegisterProvidersResponse  # noqa: Y015
+
+@_typing.final
+class ListProvidersRequest(_message.Message):
+    """Asks for the register."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    provider_id: _builtins.str
+    """The provider's registered identifier; empty lists all."""
+    page_size: _builtins.int
+    """At most so many; 0 means 100, more than 500 is cut to 500."""
+    page_token: _builtins.str
+    """From the answer before; empty begins with what was said last."""
+    def __init__(
+        self,
+        *,
+        provider_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "provider_id", b"provider_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProvidersRequest: _TypeAlias = ListProvidersRequest  # noqa: Y015
+
+@_typing.final
+class ListProvidersResponse(_message.Message):
+    """A page of the register."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDERS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty at the end."""
+    @_builtins.property
+    def providers(self) -> _containers.RepeatedCompositeFieldContainer[Global___KnownProvider]:
+        """What was said last first."""
+
+    def __init__(
+        self,
+        *,
+        providers: _abc.Iterable[Global___KnownProvider] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "providers", b"providers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListProvidersResponse: _TypeAlias = ListProvidersResponse  # noqa: Y015
+
+@_typing.final
 class ImportPriceListRequest(_message.Message):
     """Hands a price list in."""
 

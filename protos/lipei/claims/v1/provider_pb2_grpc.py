@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class ProviderServiceStub:
-    """What an insurer has agreed with providers of care: prices, and the accounts that direct billing pays.
+    """Which providers of care an insurer knows, and what it has agreed with them: prices, and the accounts that direct billing
+    pays.
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
@@ -40,6 +41,16 @@ class ProviderServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.RegisterProviders = channel.unary_unary(
+                '/lipei.claims.v1.ProviderService/RegisterProviders',
+                request_serializer=lipei_dot_claims_dot_v1_dot_provider__pb2.RegisterProvidersRequest.SerializeToString,
+                response_deserializer=lipei_dot_claims_dot_v1_dot_provider__pb2.RegisterProvidersResponse.FromString,
+                _registered_method=True)
+        self.ListProviders = channel.unary_unary(
+                '/lipei.claims.v1.ProviderService/ListProviders',
+                request_serializer=lipei_dot_claims_dot_v1_dot_provider__pb2.ListProvidersRequest.SerializeToString,
+                response_deserializer=lipei_dot_claims_dot_v1_dot_provider__pb2.ListProvidersResponse.FromString,
+                _registered_method=True)
         self.ImportPriceList = channel.unary_unary(
                 '/lipei.claims.v1.ProviderService/ImportPriceList',
                 request_serializer=lipei_dot_claims_dot_v1_dot_provider__pb2.ImportPriceListRequest.SerializeToString,
@@ -63,13 +74,33 @@ class ProviderServiceStub:
 
 
 class ProviderServiceServicer:
-    """What an insurer has agreed with providers of care: prices, and the accounts that direct billing pays.
+    """Which providers of care an insurer knows, and what it has agreed with them: prices, and the accounts that direct billing
+    pays.
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
     UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED: as in ClaimsService.
     """
+
+    def RegisterProviders(self, request, context):
+        """Puts providers on the insurer's register, each with the days on which it is known; what is said of a provider here
+        takes the place of what was said of it before, and the others stay. From the first on, SubmitClaim refuses a bill of a
+        provider that the insurer does not know on the day of discharge (UNKNOWN_PROVIDER, docs/plans.md); claims that are
+        open stay as they are. With dry_run it is only checked.
+
+        INVALID_ARGUMENT: names every provider and day at fault; nothing is stored.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListProviders(self, request, context):
+        """The insurer's register as it stands, what was said last first; of one provider, or of all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def ImportPriceList(self, request, context):
         """Takes a provider's price list in (docs/plans.md), whole and dated: it takes the place of the insurer's list before for
@@ -109,6 +140,16 @@ class ProviderServiceServicer:
 
 def add_ProviderServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'RegisterProviders': grpc.unary_unary_rpc_method_handler(
+                    servicer.RegisterProviders,
+                    request_deserializer=lipei_dot_claims_dot_v1_dot_provider__pb2.RegisterProvidersRequest.FromString,
+                    response_serializer=lipei_dot_claims_dot_v1_dot_provider__pb2.RegisterProvidersResponse.SerializeToString,
+            ),
+            'ListProviders': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListProviders,
+                    request_deserializer=lipei_dot_claims_dot_v1_dot_provider__pb2.ListProvidersRequest.FromString,
+                    response_serializer=lipei_dot_claims_dot_v1_dot_provider__pb2.ListProvidersResponse.SerializeToString,
+            ),
             'ImportPriceList': grpc.unary_unary_rpc_method_handler(
                     servicer.ImportPriceList,
                     request_deserializer=lipei_dot_claims_dot_v1_dot_provider__pb2.ImportPriceListRequest.FromString,
@@ -138,13 +179,68 @@ def add_ProviderServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ProviderService:
-    """What an insurer has agreed with providers of care: prices, and the accounts that direct billing pays.
+    """Which providers of care an insurer knows, and what it has agreed with them: prices, and the accounts that direct billing
+    pays.
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
     UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED: as in ClaimsService.
     """
+
+    @staticmethod
+    def RegisterProviders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.claims.v1.ProviderService/RegisterProviders',
+            lipei_dot_claims_dot_v1_dot_provider__pb2.RegisterProvidersRequest.SerializeToString,
+            lipei_dot_claims_dot_v1_dot_provider__pb2.RegisterProvidersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListProviders(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.claims.v1.ProviderService/ListProviders',
+            lipei_dot_claims_dot_v1_dot_provider__pb2.ListProvidersRequest.SerializeToString,
+            lipei_dot_claims_dot_v1_dot_provider__pb2.ListProvidersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def ImportPriceList(request,

@@ -27,7 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ProviderServiceStub:
-    """What an insurer has agreed with providers of care: prices, and the accounts that direct billing pays.
+    """Which providers of care an insurer knows, and what it has agreed with them: prices, and the accounts that direct billing
+    pays.
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
@@ -39,6 +40,16 @@ class ProviderServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ProviderServiceAsyncStub: ...
+    RegisterProviders: _grpc.UnaryUnaryMultiCallable[_provider_pb2.RegisterProvidersRequest, _provider_pb2.RegisterProvidersResponse]
+    """Puts providers on the insurer's register, each with the days on which it is known; what is said of a provider here
+    takes the place of what was said of it before, and the others stay. From the first on, SubmitClaim refuses a bill of a
+    provider that the insurer does not know on the day of discharge (UNKNOWN_PROVIDER, docs/plans.md); claims that are
+    open stay as they are. With dry_run it is only checked.
+
+    INVALID_ARGUMENT: names every provider and day at fault; nothing is stored.
+    """
+    ListProviders: _grpc.UnaryUnaryMultiCallable[_provider_pb2.ListProvidersRequest, _provider_pb2.ListProvidersResponse]
+    """The insurer's register as it stands, what was said last first; of one provider, or of all."""
     ImportPriceList: _grpc.UnaryUnaryMultiCallable[_provider_pb2.ImportPriceListRequest, _provider_pb2.ImportPriceListResponse]
     """Takes a provider's price list in (docs/plans.md), whole and dated: it takes the place of the insurer's list before for
     that provider and currency. Claims that are decided from then on read it as of their day of discharge; decided ones
@@ -59,7 +70,8 @@ class ProviderServiceStub:
 
 @_typing.type_check_only
 class ProviderServiceAsyncStub(ProviderServiceStub):
-    """What an insurer has agreed with providers of care: prices, and the accounts that direct billing pays.
+    """Which providers of care an insurer knows, and what it has agreed with them: prices, and the accounts that direct billing
+    pays.
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
@@ -68,6 +80,16 @@ class ProviderServiceAsyncStub(ProviderServiceStub):
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    RegisterProviders: _aio.UnaryUnaryMultiCallable[_provider_pb2.RegisterProvidersRequest, _provider_pb2.RegisterProvidersResponse]  # type: ignore[assignment]
+    """Puts providers on the insurer's register, each with the days on which it is known; what is said of a provider here
+    takes the place of what was said of it before, and the others stay. From the first on, SubmitClaim refuses a bill of a
+    provider that the insurer does not know on the day of discharge (UNKNOWN_PROVIDER, docs/plans.md); claims that are
+    open stay as they are. With dry_run it is only checked.
+
+    INVALID_ARGUMENT: names every provider and day at fault; nothing is stored.
+    """
+    ListProviders: _aio.UnaryUnaryMultiCallable[_provider_pb2.ListProvidersRequest, _provider_pb2.ListProvidersResponse]  # type: ignore[assignment]
+    """The insurer's register as it stands, what was said last first; of one provider, or of all."""
     ImportPriceList: _aio.UnaryUnaryMultiCallable[_provider_pb2.ImportPriceListRequest, _provider_pb2.ImportPriceListResponse]  # type: ignore[assignment]
     """Takes a provider's price list in (docs/plans.md), whole and dated: it takes the place of the insurer's list before for
     that provider and currency. Claims that are decided from then on read it as of their day of discharge; decided ones
@@ -87,13 +109,36 @@ class ProviderServiceAsyncStub(ProviderServiceStub):
     """The insurer's accounts of a provider, or of all, newest first; without what identifies an account."""
 
 class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What an insurer has agreed with providers of care: prices, and the accounts that direct billing pays.
+    """Which providers of care an insurer knows, and what it has agreed with them: prices, and the accounts that direct billing
+    pays.
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
     ALREADY_EXISTS: the request_id was used with other content; make a new one.
     UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED: as in ClaimsService.
     """
+
+    @_abc_1.abstractmethod
+    def RegisterProviders(
+        self,
+        request: _provider_pb2.RegisterProvidersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provider_pb2.RegisterProvidersResponse, _abc.Awaitable[_provider_pb2.RegisterProvidersResponse]]:
+        """Puts providers on the insurer's register, each with the days on which it is known; what is said of a provider here
+        takes the place of what was said of it before, and the others stay. From the first on, SubmitClaim refuses a bill of a
+        provider that the insurer does not know on the day of discharge (UNKNOWN_PROVIDER, docs/plans.md); claims that are
+        open stay as they are. With dry_run it is only checked.
+
+        INVALID_ARGUMENT: names every provider and day at fault; nothing is stored.
+        """
+
+    @_abc_1.abstractmethod
+    def ListProviders(
+        self,
+        request: _provider_pb2.ListProvidersRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_provider_pb2.ListProvidersResponse, _abc.Awaitable[_provider_pb2.ListProvidersResponse]]:
+        """The insurer's register as it stands, what was said last first; of one provider, or of all."""
 
     @_abc_1.abstractmethod
     def ImportPriceList(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.claims.core.adjudicate import adjudicate, allowed_services
 from services.claims.core.canonical import Inputs, inputs_bytes, inputs_from, plan_version
-from services.claims.core.clocks import ClockMove, days_left, papers_due
+from services.claims.core.clocks import ClockMove, days_left, minimum_days_left, papers_due
 from services.claims.core.decision import Disposition, LineOutcome, conservation_faults
 from services.claims.core.facts import (
     BillFacts,
@@ -136,6 +136,14 @@ def test_clocks_count_days_stop_and_begin_anew() -> None:
     assert days_left(story[:5], on(53)) == 9
     assert days_left(story[:6], on(60)) is None
     assert days_left(story, on(91)) == 29
+    assert minimum_days_left([], on(0)) is None
+    assert minimum_days_left(story[:1], on(61)) == -1
+    assert minimum_days_left(story[:2], on(49)) == 57
+    assert minimum_days_left(story[:3], on(51)) == 56
+    # Once it is decided nothing is paid ahead, whatever clock runs next.
+    assert [minimum_days_left(story[:end], on(91)) for end in (4, 5, 6, 7)] == [None] * 4
+    anew = [*story[:5], ClockMove(on(53), ClaimState.ADJUDICATING, Clock.START)]
+    assert minimum_days_left(anew, on(54)) == 59
 
 
 def test_papers_are_awaited_until_the_right_lapses_and_never_less_than_sixty_days() -> None:
