@@ -42,6 +42,7 @@ _SHOWN_LEVELS = 4
 # What the actuary reads of each kind of warning, before the levels that have it.
 _KINDS = {
     "THIN_BASE": "thin base level",
+    "ONE_LEVEL": "prices nobody apart, its one level is",
     "THIN_LEVEL": "thin",
     "NO_CLAIMS": "without a claim",
     "NO_EXPOSURE": "nobody in",
