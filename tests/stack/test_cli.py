@@ -6,12 +6,14 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from lipei.claims.v1 import decision_pb2, policy_pb2, reason_pb2, recompute_pb2
 from lipei.type.v1.money_pb2 import Money
+from services.claims.core.decision import ENGINE_VERSION
 from services.common.identity import member_token
 from services.common.state import load_or_make_key, record_address
 from services.common.strict_yaml import StrictYamlError
@@ -167,6 +169,13 @@ def test_plan_check_warns_of_what_no_term_names_and_finds_no_fault(tmp_path: Pat
     told = json.loads(lipei("plan", "check", idle, "--json").out)
     assert told["faults"] == []
     assert [(one["line"], one["reason"]) for one in told["warnings"]] == [(line, "UNUSED")]
+
+
+def test_the_version_is_told_with_the_engine_that_decides() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    typed = lipei("--version")
+    said = f"lipei {project['version']}, engine {ENGINE_VERSION}\n"
+    assert (typed.code, typed.out, typed.err) == (0, said, "")
 
 
 def test_plan_check_is_silent_about_good_plans() -> None:
