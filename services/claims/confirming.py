@@ -12,7 +12,11 @@ from services.claims.storage.acts import ActKind, Told, act_of, propose
 from services.common.refusals import Refused
 
 # Where a claim stands of which anything can be proposed.
-CONFIRMED = (ClaimState.PENDED_REVIEW, *findings.ADJUSTED, ClaimState.RECOVERY_OPEN)
+CONFIRMED = (
+    ClaimState.PENDED_REVIEW,
+    *dict.fromkeys((*findings.ADJUSTED, *recovering.REVERSED)),
+    ClaimState.RECOVERY_OPEN,
+)
 
 
 def confirm(doing: Doing, request: pb.ConfirmReviewRequest) -> None:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import grpc
+
 from lipei.claims.v1 import review_pb2 as pb
 from services.claims import owing
 from services.claims.core.flow import two_must_agree
-from services.claims.core.life_cycle import Event
+from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.findings import Doing
 from services.claims.storage import claims as store
 from services.claims.storage import decisions, sealed
 from services.claims.storage.acts import ActKind, Told, propose
 from services.claims.storage.payouts import accounts_paid_from
-from services.common.refusals import Violation, invalid
+from services.common.refusals import Refused, Violation, invalid
+
+# Where a claim may stand that was paid; after an appeal that changed nothing, as paid no more.
+REVERSED = (ClaimState.PAID, ClaimState.CLOSED_ZERO, ClaimState.UPHELD)
 
 
 def reverse(doing: Doing, request: pb.ReverseClaimRequest) -> None:
-    """Paid -> reversed -> to be recovered; above the plan's threshold only propose it."""
+    """What was paid -> reversed -> to be recovered; above the plan's threshold only propose it.
+
+    Raises: Refused when nothing was paid.
+    """
+    if not doing.row.paid:
+        text = "nothing of the claim was paid, so there is nothing to take back"
+        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NOTHING_PAID", text)
     act_id = doing.write(ActKind.REVERSE, Told(note=request.note))
     if _two_must_agree(doing, doing.row.owed):
         propose(doing.desk.connection, doing.row, act_id)

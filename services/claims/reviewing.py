@@ -122,7 +122,7 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         self, request: pb.ReverseClaimRequest, context: Context
     ) -> pb.ReverseClaimResponse:
         """Take a paid claim back."""
-        step = _Step("ReverseClaim", (ClaimState.PAID,), recovering.reverse)
+        step = _Step("ReverseClaim", recovering.REVERSED, recovering.reverse)
         return pb.ReverseClaimResponse(claim=await self._do(step, request))
 
     async def RecordRecovery(

@@ -47,7 +47,9 @@ _CAN = {
     **_WAITS_FOR,
     claims_pb2.CLAIM_STATE_PAID: (*_OF_DECIDED, "reverse {name}"),
     claims_pb2.CLAIM_STATE_DENIED: _OF_DECIDED,
-    claims_pb2.CLAIM_STATE_CLOSED_ZERO: _OF_DECIDED,
+    # The last where it was paid before its appeal.
+    claims_pb2.CLAIM_STATE_CLOSED_ZERO: (*_OF_DECIDED, "reverse {name}"),
+    claims_pb2.CLAIM_STATE_UPHELD: ("reverse {name}",),
 }
 _SHOW = "show {name}"
 # How to look at a claim that waits for no person.

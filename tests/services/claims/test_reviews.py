@@ -394,6 +394,42 @@ def test_a_reversed_claim_frees_what_it_used_and_is_recovered(service: Served) -
     assert again.decision.benefit == yuan("20000")
 
 
+@pytest.mark.parametrize("says", ["OVERTURN", "UPHOLD"])
+def test_what_was_paid_and_appealed_in_vain_is_reversed_too(
+    service: Served, desk: Desk, says: str
+) -> None:
+    claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
+    unpaid = decided(service, "B0", days=("2025-05-04", "2025-05-08"))
+    for one in (claim, unpaid):
+        appealed = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, one)).claim
+        who, desk.who = desk.who, another()
+        outcome = review_pb2.AppealOutcome.Value(f"APPEAL_OUTCOME_{says}")
+        decides = asked(review_pb2.DecideAppealRequest, appealed, outcome=outcome)
+        stands = service.review.DecideAppeal(decides).claim
+        desk.who = who
+        if says == "OVERTURN":
+            deny = [
+                review_pb2.LineReview(
+                    number=1, clause="1.1", deny_reason=reason_pb2.REASON_MEDICAL_NECESSITY
+                )
+            ]
+            stands = reviewed(service, stands, *([] if one is claim else deny))
+            assert stands.state in {pb.CLAIM_STATE_CLOSED_ZERO, pb.CLAIM_STATE_DENIED}
+        else:
+            assert stands.state == pb.CLAIM_STATE_UPHELD
+        back = asked(review_pb2.ReverseClaimRequest, stands)
+        if one is unpaid:
+            reason = refused(service.review.ReverseClaim, back).reason
+            assert reason == ("WRONG_STATE" if says == "OVERTURN" else "NOTHING_PAID")
+            assert got(service, stands.name).state == stands.state
+            continue
+        after = service.review.ReverseClaim(back).claim
+        assert (after.state, after.recoverable) == (pb.CLAIM_STATE_RECOVERY_OPEN, yuan("20000"))
+        assert books(service)["claims:recoverable"] == 2_000_000
+        assert "claims:incurred" not in books(service)
+        assert used(service) == {}
+
+
 @pytest.mark.parametrize("amount", ["0", "20000.01"])
 def test_money_comes_to_a_known_account_and_is_no_more_than_is_open(
     service: Served, amount: str

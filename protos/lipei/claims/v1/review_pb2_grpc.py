@@ -178,7 +178,9 @@ class ReviewServiceServicer:
     def ReverseClaim(self, request, context):
         """Takes a paid claim back: its decision is no longer in force, what it had used up is free again, and what was paid is
         to be recovered. Above the plan's threshold (four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
-        somebody else confirms.
+        somebody else confirms. One that was paid before an appeal that changed nothing (closed_zero, upheld) can be taken back too.
+
+        FAILED_PRECONDITION NOTHING_PAID: nothing of it was paid; stop.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -87,7 +87,9 @@ class ReviewServiceStub:
     ReverseClaim: _grpc.UnaryUnaryMultiCallable[_review_pb2.ReverseClaimRequest, _review_pb2.ReverseClaimResponse]
     """Takes a paid claim back: its decision is no longer in force, what it had used up is free again, and what was paid is
     to be recovered. Above the plan's threshold (four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
-    somebody else confirms.
+    somebody else confirms. One that was paid before an appeal that changed nothing (closed_zero, upheld) can be taken back too.
+
+    FAILED_PRECONDITION NOTHING_PAID: nothing of it was paid; stop.
     """
     RecordRecovery: _grpc.UnaryUnaryMultiCallable[_review_pb2.RecordRecoveryRequest, _review_pb2.RecordRecoveryResponse]
     """Money is back: books it. All that is to be recovered closes the claim; after a part of it the rest stays open.
@@ -171,7 +173,9 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     ReverseClaim: _aio.UnaryUnaryMultiCallable[_review_pb2.ReverseClaimRequest, _review_pb2.ReverseClaimResponse]  # type: ignore[assignment]
     """Takes a paid claim back: its decision is no longer in force, what it had used up is free again, and what was paid is
     to be recovered. Above the plan's threshold (four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
-    somebody else confirms.
+    somebody else confirms. One that was paid before an appeal that changed nothing (closed_zero, upheld) can be taken back too.
+
+    FAILED_PRECONDITION NOTHING_PAID: nothing of it was paid; stop.
     """
     RecordRecovery: _aio.UnaryUnaryMultiCallable[_review_pb2.RecordRecoveryRequest, _review_pb2.RecordRecoveryResponse]  # type: ignore[assignment]
     """Money is back: books it. All that is to be recovered closes the claim; after a part of it the rest stays open.
@@ -288,7 +292,9 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_review_pb2.ReverseClaimResponse, _abc.Awaitable[_review_pb2.ReverseClaimResponse]]:
         """Takes a paid claim back: its decision is no longer in force, what it had used up is free again, and what was paid is
         to be recovered. Above the plan's threshold (four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
-        somebody else confirms.
+        somebody else confirms. One that was paid before an appeal that changed nothing (closed_zero, upheld) can be taken back too.
+
+        FAILED_PRECONDITION NOTHING_PAID: nothing of it was paid; stop.
         """
 
     @_abc_1.abstractmethod
