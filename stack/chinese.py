@@ -135,6 +135,7 @@ WORDS: Mapping[str, str] = {
     "papers are awaited until": "等待资料至",
     "days are left by law": "天法定期限剩余",
     "days until the undisputed minimum is due": "天后应先予支付可以确定的数额",
+    "the notice of the refusal is due by": "拒赔通知书最迟发出日期",
     "are to be recovered": "应予追回",
     "waits": "状态",
     "since (UTC)": "起始时间 (UTC)",

@@ -145,6 +145,8 @@ def messages_of(desk: Desk, rows: Sequence[Row[Any]]) -> list[pb.Claim]:
     ]
     note_reads(connection, rows)
     for row, claim in zip(rows, claims, strict=True):
+        if (due := store.notice_due(row)) is not None:
+            claim.notice_due_day = due.isoformat()
         if row.id not in clocks:
             continue
         today = store.today(row, desk.at_us)

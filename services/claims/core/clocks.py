@@ -18,6 +18,8 @@ DECISION_DAYS, PAYMENT_DAYS = 30, 10
 # Article 25: sixty days after request and papers came, of what cannot be settled yet the least that
 # is certain is paid ahead.
 MINIMUM_DAYS = 60
+# Article 24: within three days of a decision not to pay, a notice with its reasons is sent.
+NOTICE_DAYS = 3
 # Article 26: the right to a benefit lapses two years after the insured event is known. The law
 # knows no earlier day on which a claim without papers may be closed.
 LAPSES_AFTER_MONTHS = 24
@@ -65,6 +67,15 @@ def minimum_days_left(moves: Iterable[ClockMove], today: date) -> int | None:
     """
     clock = _running(moves, today)
     return None if clock is None or clock.since not in _UNDECIDED else MINIMUM_DAYS - clock.days
+
+
+def notice_due(denied: date) -> date:
+    """The last day for the notice of a refusal. Whether it was sent is not known here.
+
+    >>> notice_due(date(2026, 2, 27))
+    datetime.date(2026, 3, 2)
+    """
+    return denied + timedelta(days=NOTICE_DAYS)
 
 
 class _Clock(NamedTuple):

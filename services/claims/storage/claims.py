@@ -216,6 +216,16 @@ def today(row: ClaimRow, now_us: int) -> date:
     return day_of(now_us, ZoneInfo(row.time_zone))
 
 
+def notice_due(row: ClaimRow) -> date | None:
+    """The last day for the notice of the refusal, where the hospital is; None unless denied.
+
+    Counted from the move to denied: a correction that is denied as before moves nothing.
+    """
+    if ClaimState(row.state) is not ClaimState.DENIED:
+        return None
+    return clocks.notice_due(day_of(row.moved_us, ZoneInfo(row.time_zone)))
+
+
 def day_of(at_us: int, zone: ZoneInfo) -> date:
     """The calendar day of a moment in a zone."""
     return datetime.fromtimestamp(at_us // 1_000_000, UTC).astimezone(zone).date()
