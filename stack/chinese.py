@@ -133,7 +133,7 @@ WORDS: Mapping[str, str] = {
     "a senior adjuster has to decide it anew": "须由高级理赔员重新理算",
     "waits for": "等待",
     "papers are awaited until": "等待资料至",
-    "days are left by law": "天法定期限剩余",
+    "days are left by law or contract": "天（法定或约定期限）剩余",
     "days until the undisputed minimum is due": "天后应先予支付可以确定的数额",
     "the notice of the refusal is due by": "拒赔通知书最迟发出日期",
     "are to be recovered": "应予追回",

@@ -75,7 +75,7 @@ def told_claim(
         to_return=row.recoverable,
         due=max(0, row.owed - row.paid) if state is ClaimState.PAYABLE else 0,
         corrected=row.adjusted,
-        notice_due=notice_due(row),
+        notice_due=notice_due(row, plan.clocks),
     )
     since = claim.since
     return claim if since is None else replace(claim, text=_with(text, since))

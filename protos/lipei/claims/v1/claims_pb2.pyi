@@ -226,8 +226,8 @@ class Claim(_message.Message):
     revision: _builtins.int
     """How often it has changed. Whatever a person does with a claim names the revision that they looked at."""
     days_left: _builtins.int
-    """Calendar days of the hospital's zone that the law leaves for the decision, or for the payment once it is owed;
-    negative when they are over, absent while no clock runs. Only of claims that are not closed.
+    """Calendar days of the hospital's zone that the law, or the plan's `clocks`, leaves for the decision, or for the payment
+    once it is owed; negative when they are over, absent while no clock runs. Only of claims that are not closed.
     """
     awaits_confirmation: _builtins.bool
     """A review, a reversal or a write-off stands that somebody else must confirm."""
@@ -242,8 +242,8 @@ class Claim(_message.Message):
     they are over. Only of claims that are not decided. Nothing is paid ahead by itself: a person sees to it.
     """
     notice_due_day: _builtins.str
-    """The day, "YYYY-MM-DD" in the hospital's zone, by which the law wants the notice of a refusal and its reasons sent; only
-    of claims that are denied, and never to the hospital. No notice is sent by itself, and none is recorded as sent.
+    """The day, "YYYY-MM-DD" in the hospital's zone, by which the law, or the plan's `clocks`, wants the notice of a refusal
+    and its reasons sent; only of claims that are denied, and never to the hospital. No notice is sent by itself, and none is recorded as sent.
     """
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
