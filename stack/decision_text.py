@@ -137,9 +137,11 @@ def _standing(claim: pb.Claim, lang: Language, withheld: Withheld) -> Iterator[s
     if claim.HasField("papers_due_time"):
         yield f"{said('papers are awaited until')} {when(claim.papers_due_time)} (UTC)"
     if claim.HasField("days_left"):
-        yield f"{claim.days_left} {said('days are left by law')}"
+        yield f"{claim.days_left} {said('days are left by law or contract')}"
     if claim.HasField("minimum_days_left"):
         yield f"{claim.minimum_days_left} {said('days until the undisputed minimum is due')}"
+    if claim.notice_due_day:
+        yield f"{said('the notice of the refusal is due by')} {claim.notice_due_day}"
     if claim.HasField("recoverable"):
         yield f"{money(claim.recoverable)} {said('are to be recovered')}"
 

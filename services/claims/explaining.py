@@ -21,6 +21,7 @@ from services.claims.explained.told import CoordinatedClaim, ToldClaim, ended, p
 from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import coordination, corrections, sealed
+from services.claims.storage.claims import notice_due
 from services.claims.storage.ledger import recovered_of
 from services.common.grpc_edge import Refused
 from services.common.sealing import Sealer
@@ -74,6 +75,7 @@ def told_claim(
         to_return=row.recoverable,
         due=max(0, row.owed - row.paid) if state is ClaimState.PAYABLE else 0,
         corrected=row.adjusted,
+        notice_due=notice_due(row, plan.clocks),
     )
     since = claim.since
     return claim if since is None else replace(claim, text=_with(text, since))

@@ -107,6 +107,7 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
         "recovered",
         "days_left",
         "minimum_days_left",
+        "notice_due_day",
         "awaits_confirmation",
         "proposal",
         "awaits_adjustment",

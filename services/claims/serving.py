@@ -14,7 +14,8 @@ from google.protobuf.message import Message
 from sqlalchemy import Connection, Row
 
 from lipei.claims.v1 import claims_pb2 as pb
-from services.claims.core.clocks import days_left, minimum_days_left
+from services.claims.core.clocks import ClockMove, days_left, minimum_days_left
+from services.claims.core.plan import ClockTerms
 from services.claims.desk import Desk
 from services.claims.messages import claim_message, claim_name
 from services.claims.plan_shelf import PlanShelf
@@ -145,14 +146,33 @@ def messages_of(desk: Desk, rows: Sequence[Row[Any]]) -> list[pb.Claim]:
     ]
     note_reads(connection, rows)
     for row, claim in zip(rows, claims, strict=True):
-        if row.id not in clocks:
-            continue
-        today = store.today(row, desk.at_us)
-        if (left := days_left(clocks[row.id], today)) is not None:
-            claim.days_left = left
-        if (left := minimum_days_left(clocks[row.id], today)) is not None:
-            claim.minimum_days_left = left
+        if row.id in clocks:
+            terms = _clock_terms(desk, stored.get(row.decision_id))
+            _tell_clocks(claim, row, clocks[row.id], terms, desk.at_us)
     return claims
+
+
+def _tell_clocks(
+    claim: pb.Claim,
+    row: Row[Any],
+    moves: Sequence[ClockMove],
+    terms: ClockTerms | None,
+    at_us: int,
+) -> None:
+    today = store.today(row, at_us)
+    if (left := days_left(moves, today, terms)) is not None:
+        claim.days_left = left
+    if (left := minimum_days_left(moves, today, terms)) is not None:
+        claim.minimum_days_left = left
+    if (due := store.notice_due(row, terms)) is not None:
+        claim.notice_due_day = due.isoformat()
+
+
+def _clock_terms(desk: Desk, decision: Row[Any] | None) -> ClockTerms | None:
+    """What the plan of the decision in force gives; the law's days hold while there is none."""
+    if decision is None:
+        return None
+    return desk.plans.plan(desk.connection, decision.plan_version).clocks
 
 
 def _proposed(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, str]:

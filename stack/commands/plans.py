@@ -15,6 +15,7 @@ from services.claims.core.plan import Plan
 from services.claims.plans.cases import run_cases
 from services.claims.plans.in_words import diff as difference
 from services.claims.plans.in_words import explain as explanation
+from services.claims.plans.legal_days import longer_than_law
 from services.claims.plans.loader import load_plan
 from services.claims.plans.schema import case_schema, plan_schema
 from services.claims.plans.unused import unused
@@ -40,9 +41,9 @@ def check(
 
     Of a file with more than 200 faults the first are printed; --json has them all.
 
-    Warns of code sets, clauses and papers that no term names, and of an outcome tier that one term
-    alone names; a warning is no fault. A file that cannot be read is told beside the others' faults
-    (exit 2).
+    Warns of code sets, clauses and papers that no term names, of an outcome tier that one term
+    alone names, and of clocks that give more days than the law; a warning is no fault. A file that
+    cannot be read is told beside the others' faults (exit 2).
     """
     faults: list[str] = []
     found: list[dict[str, object]] = []
@@ -53,9 +54,12 @@ def check(
         try:
             content = content_of(file)
             plan = load_plan(content, str(file))
-            idle = unused(plan, content, str(file))
-            warnings += [f"{file}:{one.line}: warning: {one.where}{one.text}" for one in idle]
-            warned += [_told(file, one) for one in idle]
+            doubts = (
+                *unused(plan, content, str(file)),
+                *longer_than_law(plan, content, str(file)),
+            )
+            warnings += [f"{file}:{one.line}: warning: {one.where}{one.text}" for one in doubts]
+            warned += [_told(file, one) for one in doubts]
         except StrictYamlError as error:
             faults += str(error).splitlines()
             found += [_told(file, one) for one in error.faults]

@@ -178,6 +178,20 @@ def test_the_version_is_told_with_the_engine_that_decides() -> None:
     assert (typed.code, typed.out, typed.err) == (0, said, "")
 
 
+def test_plan_check_warns_of_clocks_that_are_longer_than_the_laws(tmp_path: Path) -> None:
+    slow = tmp_path / "slow.yaml"
+    good = (PLANS / "million-medical.yaml").read_text()
+    clocks = 'clocks: {clause: "5.6", unit: days, decision_days: {2024-01-01: %s}}'
+    slow.write_text(f"{good}\n{clocks % 31}\n")
+    typed = lipei("plan", "check", slow)
+    assert typed.code == 0
+    assert "warning: clocks.decision_days.2024-01-01: 31 days are more than the 30" in typed.out
+    told = json.loads(lipei("plan", "check", slow, "--json").out)
+    assert [one["reason"] for one in told["warnings"]] == ["LONGER_THAN_LAW"]
+    slow.write_text(f"{good}\n{clocks % 30}\n")
+    assert lipei("plan", "check", slow).out == "1 without fault\n"
+
+
 def test_plan_check_is_silent_about_good_plans() -> None:
     files = sorted(PLANS.glob("*.yaml"))
     assert len(files) >= 3

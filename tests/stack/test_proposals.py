@@ -65,6 +65,14 @@ def test_what_is_accepted_as_it_stands_says_so_unless_lines_are_withheld() -> No
     assert any(line.startswith("  lines ") for line in told)
 
 
+def test_a_denied_claim_shows_by_when_the_notice_is_due() -> None:
+    claim = pb.Claim(name=NAME, state=pb.CLAIM_STATE_DENIED, notice_due_day="2027-03-05")
+    assert "the notice of the refusal is due by 2027-03-05" in shown(claim)
+    assert "拒赔通知书最迟发出日期 2027-03-05" in shown(claim, Language.ZH)
+    claim.ClearField("notice_due_day")
+    assert not any("notice" in line for line in shown(claim))
+
+
 @pytest.mark.parametrize(
     ("kind", "what", "amount"),
     [

@@ -81,7 +81,7 @@ class Clock(enum.StrEnum):
     """What a move does to the legal clock, in calendar days.
 
     Two run one after the other: the decision's from complete papers (Insurance Law articles 22
-    to 24), and the payment's from the decision to pay (article 23).
+    and 23), and the payment's from the decision to pay (article 23).
     """
 
     NONE = ""

@@ -538,6 +538,19 @@ class Redecision(Part, frozen=True):
     others: Dated[Others]
 
 
+class ClockTerms(Part, frozen=True):
+    """Calendar days that the contract gives for a decision, a payment, the minimum, a notice.
+
+    None, or null on a day, is what the law gives. No decision looks at it: it is no part of one.
+    """
+
+    clause: str
+    decision_days: Dated[int] | None = None
+    payment_days: Dated[int] | None = None
+    minimum_days: Dated[int] | None = None
+    notice_days: Dated[int] | None = None
+
+
 class Plan(Part, frozen=True):
     """One benefit plan. It has terms from `first_day` on, and none before.
 
@@ -583,6 +596,7 @@ class Plan(Part, frozen=True):
     undisputed_first: UndisputedFirst | None = None
     outcome_tier_day: OutcomeTierDay | None = None
     redecision: Redecision | None = None
+    clocks: ClockTerms | None = None
     edits: Edits | None = None
 
 

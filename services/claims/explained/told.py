@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
 from services.claims.core.explain import Ended, Explanation, Words, standing
@@ -33,7 +33,8 @@ class ToldClaim:
 
     `recovered` is what of `paid` came back; the rest is the net. `to_return` is what is to come
     back besides, `due` what is still to be paid, and `corrected` the number of the hospital's
-    correction that was decided, 0 for the bill as it first came.
+    correction that was decided, 0 for the bill as it first came. `notice_due` is the last day for
+    the notice of a refusal; None unless the claim is denied.
     `claim_id` is the last part of `name`; `member` is the opaque id that GetClaim shows as well.
     """
 
@@ -57,10 +58,11 @@ class ToldClaim:
     to_return: int = 0
     due: int = 0
     corrected: int = 0
+    notice_due: date | None = None
 
     @property
     def since(self) -> Text | None:
-        """What became of the claim since it was first paid: another bill, and where money goes."""
+        """What became of the claim since: another bill, where money goes, a notice that is due."""
         currency = self.told.decision.currency
         zh, en = Words("zh", currency), Words("en", currency)
         said: list[tuple[str, str]] = []
@@ -84,6 +86,14 @@ class ToldClaim:
             parts = [(f"已付款 {zh.money(self.paid)}", f"Paid: {en.money(self.paid)}"), *moved]
             said.append(
                 ("，".join(part for part, _ in parts) + "。", "; ".join(p for _, p in parts) + ".")
+            )
+        if self.notice_due is not None:
+            due = self.notice_due.isoformat()
+            said.append(
+                (
+                    f"保险公司最迟应于 {due} 发出拒赔通知书并说明理由。",
+                    f"The notice of the refusal, with its reasons, is due by {due}.",
+                )
             )
         if not said:
             return None

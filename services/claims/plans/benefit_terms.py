@@ -9,6 +9,7 @@ from services.claims.core.decision import Payee
 from services.claims.core.facts import CareType, Scope
 from services.claims.core.plan import (
     AuthorisationTerm,
+    ClockTerms,
     FamilyStep,
     FourEyes,
     Others,
@@ -29,12 +30,15 @@ from services.claims.plans.context import (
     read_ages,
     read_when,
 )
+from services.claims.plans.legal_days import LAW
 from services.claims.plans.reader import Mapping, Value
 from services.common.dated import Dated
 
 T = TypeVar("T")
 
 _MOST_MEMBERS = 1_000
+# Ten years, as for the days of other terms.
+_LONGEST_CLOCK = 3_650
 
 
 def read_term_ages(term: Mapping) -> Ages | None:
@@ -164,3 +168,32 @@ def read_redecision(top: Mapping, context: Context) -> Redecision | None:
     redecision = Redecision(clause=context.clause(term), others=others)
     term.done()
     return redecision
+
+
+def read_clocks(top: Mapping, context: Context) -> ClockTerms | None:
+    """How many days the contract gives where the law gives days."""
+    found = top.maybe("clocks")
+    if found is None:
+        return None
+    term = found.mapping()
+    expect_unit(term, "days")
+
+    def given(key: str) -> Dated[int] | None:
+        value = term.maybe(key)
+        return None if value is None else value.dated(_days, context.first_day)
+
+    clocks = ClockTerms(
+        clause=context.clause(term),
+        decision_days=given("decision_days"),
+        payment_days=given("payment_days"),
+        minimum_days=given("minimum_days"),
+        notice_days=given("notice_days"),
+    )
+    if not any(term.has(key) for key in LAW):
+        found.fault("MISSING_KEY", f"write at least one of {', '.join(LAW)}, or no clocks")
+    term.done()
+    return clocks
+
+
+def _days(value: Value) -> int:
+    return value.whole(least=1, most=_LONGEST_CLOCK)

@@ -43,6 +43,7 @@ from services.claims.plans.amount_terms import (
 from services.claims.plans.benefit_checks import check_benefits
 from services.claims.plans.benefit_terms import (
     read_authorisations,
+    read_clocks,
     read_four_eyes,
     read_outcome_tier_day,
     read_payees,
@@ -162,6 +163,7 @@ def read_plan(top: Mapping) -> Plan:
         undisputed_first=read_undisputed_first(top, context),
         outcome_tier_day=read_outcome_tier_day(top, context),
         redecision=read_redecision(top, context),
+        clocks=read_clocks(top, context),
         edits=read_edits(top, context),
     )
     top.done()

@@ -33,6 +33,7 @@ from services.claims.core.life_cycle import (
     advance,
     events_in,
 )
+from services.claims.core.plan import ClockTerms
 from services.claims.storage import sealed
 from services.claims.storage.tables import (
     claim,
@@ -214,6 +215,16 @@ def clocks_of(
 def today(row: ClaimRow, now_us: int) -> date:
     """The calendar day of a moment where the claim's hospital is."""
     return day_of(now_us, ZoneInfo(row.time_zone))
+
+
+def notice_due(row: ClaimRow, terms: ClockTerms | None) -> date | None:
+    """The last day for the notice of the refusal, where the hospital is; None unless denied.
+
+    Counted from the move to denied: a correction that is denied as before moves nothing.
+    """
+    if ClaimState(row.state) is not ClaimState.DENIED:
+        return None
+    return clocks.notice_due(day_of(row.moved_us, ZoneInfo(row.time_zone)), terms)
 
 
 def day_of(at_us: int, zone: ZoneInfo) -> date:

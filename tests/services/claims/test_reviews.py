@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import uuid
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import grpc
 import pytest
@@ -536,6 +537,7 @@ def test_an_appeal_is_decided_by_somebody_who_did_not_review(service: Served, de
     appealed = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, denied)).claim
     assert appealed.state == pb.CLAIM_STATE_APPEALED
     assert appealed.days_left == 30
+    assert (appealed.notice_due_day, bool(denied.notice_due_day)) == ("", True)
     assert not appealed.HasField("minimum_days_left")
     overturn = asked(
         review_pb2.DecideAppealRequest, appealed, outcome=review_pb2.APPEAL_OUTCOME_OVERTURN
@@ -783,6 +785,34 @@ def test_above_the_threshold_somebody_else_must_confirm(strict: Served, desk: De
     assert (after.state, after.awaits_confirmation) == (pb.CLAIM_STATE_PAYABLE, False)
     assert after.decision.benefit == yuan("190000")
     strict.claims.ReplayClaim(pb.ReplayClaimRequest(name=claim.name))
+
+
+@pytest.mark.both_databases
+def test_the_clocks_of_a_claim_count_by_its_plan(database_url: str, desk: Desk) -> None:
+    with served(database_url, workflows=Stuck(), caller=lambda: desk.who) as made:
+        plan = (PLANS / f"{PLAN}.yaml").read_text()
+        plan += """
+clocks:
+  {clause: "5.6", unit: days, decision_days: {2024-01-01: 20}, payment_days: {2024-01-01: 5},
+   minimum_days: {2024-01-01: 40}, notice_days: {2024-01-01: 1}}
+"""
+        made.claims.PublishPlan(pb.PublishPlanRequest(request_id="p", yaml=plan.encode()))
+        imported(made, policy(1))
+        waiting = decided(made, "B1", BIG)
+        assert (waiting.days_left, waiting.minimum_days_left) == (20, 40)
+        listed = pb.ListClaimsRequest(parent="policies/-", pended=True)
+        assert [one.days_left for one in made.claims.ListClaims(listed).claims] == [20]
+        owed = decided(made, "B2", line(1, DRUG, "15000.00"))
+        assert (owed.state, owed.days_left) == (pb.CLAIM_STATE_PAYABLE, 5)
+        deny = review_pb2.LineReview(
+            number=1, clause="1.1", deny_reason=reason_pb2.REASON_MEDICAL_NECESSITY
+        )
+        denied = reviewed(made, waiting, deny)
+        moved = denied.state_time.ToDatetime(UTC).astimezone(ZoneInfo("Asia/Shanghai")).date()
+        due = (moved + timedelta(days=1)).isoformat()
+        assert denied.notice_due_day == due
+        told = made.claims.ExplainClaim(pb.ExplainClaimRequest(name=denied.name))
+        assert f"is due by {due}." in told.text_en
 
 
 def seen(made: Served, claim: pb.Claim) -> pb.Claim:

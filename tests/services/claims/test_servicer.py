@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import policy_pb2
 from lipei.type.v1 import bill_pb2
+from services.claims.messages import seen_by_hospital
 from services.claims.storage.sealed import person_subject
 from services.claims.storage.tables import decision
 from services.common.access.caller import Caller
@@ -341,6 +342,33 @@ def test_a_known_member_without_cover_gets_a_denied_claim(next_year: Served) -> 
     (claim,) = next_year.claims.SubmitClaim(submission(late)).claims
     assert claim.state == pb.CLAIM_STATE_DENIED
     assert {share.reason for share in claim.decision.lines[0].shares} == {2}
+
+
+def test_the_notice_of_a_refusal_is_due_three_days_after_it_where_the_hospital_is(
+    sqlite_database: str,
+) -> None:
+    """At the moment of the denial the second of March has begun in Shanghai only."""
+    with served_at(sqlite_database, "2027-03-02T02:00:00") as service:
+        names = {}
+        for zone, due in (("Asia/Shanghai", "2027-03-05"), ("Europe/London", "2027-03-04")):
+            late = bill(f"B-{due}", days=("2027-02-01", "2027-02-03"))
+            late.time_zone = zone
+            (claim,) = service.claims.SubmitClaim(submission(late)).claims
+            assert (claim.state, claim.notice_due_day) == (pb.CLAIM_STATE_DENIED, due)
+            names[due] = claim.name
+        for due, name in names.items():
+            told = service.claims.ExplainClaim(pb.ExplainClaimRequest(name=name))
+            assert f"is due by {due}." in told.text_en
+            assert f"最迟应于 {due} 发出拒赔通知书" in told.text_zh
+        (claim,) = service.claims.SubmitClaim(submission(bill("B2"))).claims
+        assert (claim.state, claim.notice_due_day) == (pb.CLAIM_STATE_PAYABLE, "")
+        told = service.claims.ExplainClaim(pb.ExplainClaimRequest(name=claim.name))
+        assert "notice of the refusal" not in told.text_en
+
+
+def test_a_hospital_is_not_told_of_the_insurers_clocks() -> None:
+    claim = pb.Claim(name="c", days_left=1, minimum_days_left=2, notice_due_day="2027-03-05")
+    assert seen_by_hospital(claim) == pb.Claim(name="c")
 
 
 def test_a_stay_over_the_turn_of_a_renewal_belongs_to_the_renewed_policy(

@@ -202,6 +202,7 @@ class Claim(_message.Message):
     RECOVERED_FIELD_NUMBER: _builtins.int
     MINIMUM_DAYS_LEFT_FIELD_NUMBER: _builtins.int
     PROPOSAL_FIELD_NUMBER: _builtins.int
+    NOTICE_DUE_DAY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
     member: _builtins.str
@@ -225,8 +226,8 @@ class Claim(_message.Message):
     revision: _builtins.int
     """How often it has changed. Whatever a person does with a claim names the revision that they looked at."""
     days_left: _builtins.int
-    """Calendar days of the hospital's zone that the law leaves for the decision, or for the payment once it is owed;
-    negative when they are over, absent while no clock runs. Only of claims that are not closed.
+    """Calendar days of the hospital's zone that the law, or the plan's `clocks`, leaves for the decision, or for the payment
+    once it is owed; negative when they are over, absent while no clock runs. Only of claims that are not closed.
     """
     awaits_confirmation: _builtins.bool
     """A review, a reversal or a write-off stands that somebody else must confirm."""
@@ -239,6 +240,10 @@ class Claim(_message.Message):
     minimum_days_left: _builtins.int
     """Calendar days, as days_left, until the least that is owed for sure must be paid ahead of the decision; negative when
     they are over. Only of claims that are not decided. Nothing is paid ahead by itself: a person sees to it.
+    """
+    notice_due_day: _builtins.str
+    """The day, "YYYY-MM-DD" in the hospital's zone, by which the law, or the plan's `clocks`, wants the notice of a refusal
+    and its reasons sent; only of claims that are denied, and never to the hospital. No notice is sent by itself, and none is recorded as sent.
     """
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
@@ -312,10 +317,11 @@ class Claim(_message.Message):
         recovered: _money_pb2.Money | None = ...,
         minimum_days_left: _builtins.int | None = ...,
         proposal: Global___Proposal | None = ...,
+        notice_due_day: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "minimum_days_left", b"minimum_days_left", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "recoverable", b"recoverable", "recovered", b"recovered", "state_time", b"state_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "minimum_days_left", b"minimum_days_left", "moves", b"moves", "name", b"name", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "revision", b"revision", "state", b"state", "state_time", b"state_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "minimum_days_left", b"minimum_days_left", "moves", b"moves", "name", b"name", "notice_due_day", b"notice_due_day", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "revision", b"revision", "state", b"state", "state_time", b"state_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__days_left: _TypeAlias = _typing.Literal["days_left"]  # noqa: Y015
     _WhichOneofArgType__days_left: _TypeAlias = _typing.Literal["_days_left", b"_days_left"]  # noqa: Y015

@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.claims.core.plan import (
     AutoPayCeiling,
     Ceiling,
+    ClockTerms,
     Coordination,
     Copay,
     CountLimit,
@@ -43,6 +44,18 @@ _PERIOD = words(
     absent=("每次就诊单独计算。", "It is for one treatment."),
     ended=("每次就诊", "one treatment"),
 )
+
+
+def _clock(label: tuple[str, str], told: tuple[str, str]) -> Words:
+    """Days of a clock: the longer, the later; null is what the law gives."""
+    return words(
+        label,
+        told,
+        say.days,
+        more=Effect.WORSE,
+        ended=("未约定，按法定期限", "nothing is said: the law's days"),
+    )
+
 
 MONEY_WORDS: dict[tuple[type, str], Words] = {
     (FamilyStep, "add"): words(
@@ -241,6 +254,25 @@ MONEY_WORDS: dict[tuple[type, str], Words] = {
         say.word,
         ended=("未约定，其他赔案不变", "nothing is said, and other claims stand"),
     ),
+    (ClockTerms, "decision_days"): _clock(
+        ("核定期限", "days to decide"),
+        ("资料齐全后 {} 内作出核定。", "A claim is decided within {} of complete papers."),
+    ),
+    (ClockTerms, "payment_days"): _clock(
+        ("给付期限", "days to pay"),
+        ("应付之日起 {} 内给付。", "Money is paid within {} of being owed."),
+    ),
+    (ClockTerms, "minimum_days"): _clock(
+        ("先予支付期限", "days until the undisputed minimum"),
+        (
+            "资料齐全后 {} 内不能核定的，先予支付可以确定的数额。",
+            "What is certain is paid ahead when {} pass without a decision.",
+        ),
+    ),
+    (ClockTerms, "notice_days"): _clock(
+        ("拒赔通知期限", "days for the notice of a refusal"),
+        ("拒赔的，{} 内发出通知书并说明理由。", "A refusal is told with its reasons within {}."),
+    ),
     (SocialInsuranceTerms, "account_paid_is"): words(
         ("个人账户支付算谁的钱", "whose money the own account is"),
         (
@@ -335,6 +367,14 @@ MONEY_KINDS: dict[tuple[type, str], Kind] = {
     (Plan, "redecision"): kind(
         ("重新核定", "re-decisions"),
         ("决定重新核定是否影响其他赔案。", "It says whether a re-decision moves other claims."),
+        Effect.DEPENDS,
+    ),
+    (Plan, "clocks"): kind(
+        ("理赔时限", "clocks"),
+        (
+            "不影响赔付金额；未约定的按《保险法》。",
+            "They change no amount; the law gives what is not said.",
+        ),
         Effect.DEPENDS,
     ),
     (Plan, "payees"): kind(

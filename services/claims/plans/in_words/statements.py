@@ -53,6 +53,7 @@ _READ_LAST = (
         "undisputed_first",
         "outcome_tier_day",
         "redecision",
+        "clocks",
         "edits",
         "general",
         "systems",

@@ -5,13 +5,26 @@ from __future__ import annotations
 from datetime import date, timedelta
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.claims.core.adjudicate import adjudicate, allowed_services
-from services.claims.core.canonical import Inputs, inputs_bytes, inputs_from, plan_version
-from services.claims.core.clocks import ClockMove, days_left, minimum_days_left, papers_due
+from services.claims.core.canonical import (
+    Inputs,
+    inputs_bytes,
+    inputs_from,
+    plan_bytes,
+    plan_version,
+)
+from services.claims.core.clocks import (
+    ClockMove,
+    days_left,
+    minimum_days_left,
+    notice_due,
+    papers_due,
+)
 from services.claims.core.decision import Disposition, LineOutcome, conservation_faults
 from services.claims.core.facts import (
     BillFacts,
@@ -22,8 +35,10 @@ from services.claims.core.facts import (
 )
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState, Clock
+from services.claims.core.plan import ClockTerms
 from services.claims.core.reasons import Reason
 from services.claims.core.review import DENIALS
+from services.common.dated import Dated
 from tests.services.claims.core.bills import bill, bills, line, plan_named, policy
 
 PLAN = plan_named("every-term")
@@ -144,6 +159,44 @@ def test_clocks_count_days_stop_and_begin_anew() -> None:
     assert [minimum_days_left(story[:end], on(91)) for end in (4, 5, 6, 7)] == [None] * 4
     anew = [*story[:5], ClockMove(on(53), ClaimState.ADJUDICATING, Clock.START)]
     assert minimum_days_left(anew, on(54)) == 59
+
+
+def test_clocks_count_by_the_plan_as_it_was_when_they_began() -> None:
+    def on(days: int) -> date:
+        return DAY + timedelta(days=days)
+
+    def dated(first: int, later: int | None) -> Dated[int]:
+        return Dated(values=((on(0), first), (on(10), later)))
+
+    terms = ClockTerms(
+        clause=CLAUSE,
+        decision_days=dated(20, 7),
+        payment_days=dated(5, None),
+        minimum_days=dated(40, 41),
+        notice_days=dated(1, 2),
+    )
+    began = [ClockMove(on(9), ClaimState.REGISTERED, Clock.START)]
+    anew = [*began, ClockMove(on(12), ClaimState.APPEALED, Clock.START)]
+    assert (days_left(began, on(11), terms), days_left(anew, on(13), terms)) == (18, 6)
+    assert minimum_days_left(began, on(11), terms) == 38
+    for day, left in ((9, 5), (10, 10)):  # null is the law's
+        owed = [ClockMove(on(day), ClaimState.PAYABLE, Clock.START)]
+        assert days_left(owed, on(day), terms) == left
+    assert [notice_due(on(day), terms) for day in (9, 10)] == [on(10), on(12)]
+    # Before the plan's first day, and where it says nothing, the law's days hold.
+    assert notice_due(on(-1), terms) == on(2)
+    silent = ClockTerms(clause=CLAUSE)
+    assert (days_left(began, on(9), silent), minimum_days_left(began, on(9), silent)) == (30, 60)
+    assert notice_due(on(9), silent) == on(12)
+
+
+def test_clocks_of_a_plan_are_no_part_of_a_decision() -> None:
+    assert b"clocks" not in plan_bytes(PLAN)
+    clocks = ClockTerms(clause=CLAUSE, notice_days=Dated(values=((DAY, 1),)))
+    hurried = msgspec.structs.replace(PLAN, clocks=clocks)
+    assert plan_version(hurried) != plan_version(PLAN)
+    plain, other = (adjudicate(plan, policy(), UsageSnapshot(), bill()) for plan in (PLAN, hurried))
+    assert other.output_hash == plain.output_hash
 
 
 def test_papers_are_awaited_until_the_right_lapses_and_never_less_than_sixty_days() -> None:

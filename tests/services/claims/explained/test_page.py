@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 from html.parser import HTMLParser
 from typing import Any
 
@@ -125,6 +126,16 @@ def test_a_member_is_told_what_became_of_a_paid_claim_since() -> None:
     assert more.since is not None
     assert more.since.en == "Paid: CNY 48.00; CNY 7.00 more is to be paid."
     assert replace(paid, due=700, paid=0).since is None  # nothing was paid before: its state tells
+
+
+def test_a_member_is_told_by_when_the_notice_of_a_refusal_is_due() -> None:
+    claim = told(decided(PLAN, bill()))
+    denied = replace(claim, notice_due=date(2026, 5, 12))
+    said = denied.since
+    assert said is not None
+    assert said.zh == "保险公司最迟应于 2026-05-12 发出拒赔通知书并说明理由。"
+    assert said.en == "The notice of the refusal, with its reasons, is due by 2026-05-12."
+    assert claim.since is None
 
 
 def test_a_reversed_claim_tells_that_its_limits_are_free_and_who_bore_what_before() -> None:

@@ -33,6 +33,8 @@ copays:
 unit_limits:
   - {id: units, clause: "1", scope: member, period: lifetime, unit: units,
      values: {2025-01-01: 1}}
+clocks: {clause: "1", unit: days, decision_days: {2025-01-01: 20, 2026-01-01: null},
+  notice_days: {2025-01-01: 1}}
 """
 DEDUCTIBLES = """\
 deductibles:
@@ -68,6 +70,10 @@ def test_benefit_terms_are_read_as_written() -> None:
     assert [one.embedded_in for one in plan.deductibles] == ["all", ""]
     assert plan.sampling is not None
     assert plan.sampling.values.on(day) == Decimal("0.05")
+    assert plan.clocks is not None
+    assert plan.clocks.decision_days is not None
+    assert [plan.clocks.decision_days.on(date(year, 1, 1)) for year in (2025, 2026)] == [20, None]
+    assert (plan.clocks.clause, plan.clocks.payment_days) == ("1", None)
     (copay,) = plan.copays
     assert (copay.when.referral, copay.when.contracted_provider) == (True, True)
 
@@ -113,6 +119,18 @@ BAD = [
         "in_force: {2025-01-01: 1}}\ncopays",
         "NOT_A_BOOLEAN",
         "undisputed_first",
+    ),
+    ("notice_days: {2025-01-01: 1}", "notice_days: {2025-01-01: 0}", "OUT_OF_RANGE", "notice"),
+    ("notice_days: {2025", "notice_hours: {2025", "UNKNOWN_KEY", "clocks.notice_hours"),
+    ("notice_days: {2025-01-01: 1}", "notice_days: 1", "NOT_DATED", "clocks.notice_days"),
+    ("notice_days: {2025", "payment_days: {2026", "NO_FIRST_VALUE", "clocks.payment_days"),
+    ('clocks: {clause: "1", unit: days', 'clocks: {clause: "1", unit: months', "WRONG_UNIT", "cl"),
+    ('clocks: {clause: "1", ', "clocks: {", "MISSING_KEY", "clocks.clause"),
+    (
+        "decision_days: {2025-01-01: 20, 2026-01-01: null},\n  notice_days: {2025-01-01: 1}",
+        "",
+        "MISSING_KEY",
+        "clocks",
     ),
     ("values: {2025-01-01: provider}", "values: {2025-01-01: bank}", "UNKNOWN_WORD", "payees[0]"),
     ("when: {ages: {from: 18}}, ", "", "UNREACHABLE_PAYEE", "payees[0]"),

@@ -58,6 +58,7 @@ NEVER_NAMED = {
         "2.2": "an exception lets through and cuts nothing",
         "4.1": "which tier counts cuts nothing",
         "4.2": "what is decided again cuts nothing",
+        "4.3": "clocks cut nothing",
     },
     "conventions-otherwise": {},
     "side-by-side": {},

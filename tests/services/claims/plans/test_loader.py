@@ -11,6 +11,7 @@ from services.claims.core.intake import unknown_codes
 from services.claims.plans.cases import run_cases
 from services.claims.plans.checks import MAX_SECTIONS
 from services.claims.plans.in_words import diff, explain
+from services.claims.plans.legal_days import longer_than_law
 from services.claims.plans.loader import load_plan, load_plan_file
 from services.claims.plans.price_list import load_price_list
 from services.claims.plans.unused import unused
@@ -145,6 +146,32 @@ def test_an_outcome_tier_that_nothing_else_knows_is_a_warning_and_may_be_a_missp
     # Two terms that name one tier agree on how it is written.
     twice = nameless.replace("outcome_tiers: [improving]", "outcome_tiers: [improving, contolled]")
     assert unused(load_plan(twice, "p"), twice, "p") == ()
+
+
+def test_clocks_above_the_laws_days_are_a_warning_with_their_line_and_no_fault() -> None:
+    written = """\
+clocks:
+  clause: "1"
+  unit: days
+  decision_days: {2025-01-01: 30}
+  payment_days: {2025-01-01: 10,
+    2026-01-01: 11, 2027-01-01: null}
+  minimum_days: {2025-01-01: 61}
+  notice_days: {2025-01-01: 4}
+"""
+    yaml = SMALL + written
+    found = longer_than_law(load_plan(yaml, "p"), yaml, "p")
+    assert [(one.path, one.line, one.reason) for one in found] == [
+        (f"clocks.{path}", _line(yaml, near), "LONGER_THAN_LAW")
+        for path, near in (
+            ("payment_days.2026-01-01", "2026-01-01: 11"),
+            ("minimum_days.2025-01-01", "minimum_days"),
+            ("notice_days.2025-01-01", "notice_days"),
+        )
+    ]
+    articles = [one.text.partition(" of the ")[2].partition(";")[0] for one in found]
+    assert articles == [f"Insurance Law, article {article}" for article in (23, 25, 24)]
+    assert longer_than_law(load_plan(SMALL, "p"), SMALL, "p") == ()
 
 
 def test_price_lists_and_cases_name_code_systems_as_their_files_and_plans_do() -> None:

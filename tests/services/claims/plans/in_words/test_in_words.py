@@ -133,7 +133,9 @@ QualifiedCare.values most; RefillWindow.values most; Share.values apart; UnitLim
 UnitRow.units most; WaitingPeriod.exempt_care_types least; WaitingPeriod.exempt_diagnoses least
 """
 WORSE = """
-AuthorisationTerm.requires least; Copay.values least; Deductible.values least
+AuthorisationTerm.requires least; ClockTerms.decision_days apart; ClockTerms.minimum_days apart
+ClockTerms.notice_days apart; ClockTerms.payment_days apart; Copay.values least
+Deductible.values least
 FrequencyLimit.values least; MutualRecognition.values least; OtherLiability.values least
 OutOfPocketMaximum.values most; RequiredPapers.values least; WaitingPeriod.values least
 """
