@@ -164,8 +164,10 @@ def of_rpc(method: MethodDescriptor) -> Iterator[str]:
         return
     if access_pb2.ROLE_UNSPECIFIED in method.GetOptions().Extensions[access_pb2.access].roles:
         yield f"{method.full_name}: ROLE_UNSPECIFIED is never granted"
-    if method.client_streaming:
-        yield f"{method.full_name}: takes a stream, which the guard refuses"
+    if method.client_streaming and not method.server_streaming:
+        yield f"{method.full_name}: takes a stream and answers once, which the guard refuses"
+    if method.client_streaming and labels.record:
+        yield f"{method.full_name}: takes a stream, so that its answers name their own records"
     if labels.record and not is_text(field_at(method.input_type, labels.record), once=True):
         path = ".".join(labels.record)
         yield f"{method.full_name}: its record {path!r} is no text field of the request"

@@ -39,7 +39,7 @@ class _Quotes(pricing_pb2_grpc.PricingServiceServicer):
         quote = pricing_pb2.Quote(name=_QUOTE, steps=steps)
         self._answer = pricing_pb2.GetQuoteResponse(quote=quote)
 
-    ClearFlag = RenewPolicy = RecordMedication = None  # type: ignore[assignment]  # never asked
+    ClearFlag = RenewPolicy = RecordMedication = StreamReadings = None  # type: ignore[assignment]  # never asked
     QuotePremium = RecordReadings = SetPersonalTarget = None  # type: ignore[assignment]  # never asked
     AssessMember = ListCoachTasks = EraseMember = None  # type: ignore[assignment]  # never asked
 

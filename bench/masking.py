@@ -98,6 +98,10 @@ class _Known:
         """The one caller."""
         return self._caller
 
+    async def again(self, _context: Any) -> Caller:
+        """The same."""
+        return self._caller
+
 
 def _guard(role: int) -> Guard:
     async def forget(_reads: Sequence[AccessRead]) -> None:

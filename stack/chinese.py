@@ -115,7 +115,18 @@ WORDS: Mapping[str, str] = {
     "the person's data was erased; amounts and states are all that is left": (
         "此人的资料已清除，仅余金额与状态"
     ),
-    "a review waits for somebody else to confirm it": "一份审核等待另一人确认",
+    "somebody else must confirm": "须由另一人确认",
+    "a review": "审核",
+    "a new decision": "重新理算",
+    "that the claim is taken back": "撤销赔案并追回已付款",
+    "that the rest is given up": "放弃追回余款",
+    "something proposed": "一项提议",
+    "proposed by": "提议人",
+    "units": "数量",
+    "price": "单价",
+    "denied": "不予赔付",
+    "every line as the engine has it": "各行均按系统理算结果",
+    "why": "说明",
     "the hospital has corrected the bill; what is shown knows nothing of it yet": (
         "医院已更正账单，此处所示尚未计入更正"
     ),
@@ -180,6 +191,14 @@ WORDS: Mapping[str, str] = {
     "days covered by drugs": "用药覆盖天数比例",
     "not measured": "未计算",
     "sum insured": "保额",
+}
+
+
+PROPOSED: Mapping[str, str] = {
+    "review": "a review",
+    "adjust": "a new decision",
+    "reverse": "that the claim is taken back",
+    "write_off": "that the rest is given up",
 }
 
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from stack.commands.calling import Failed
+from stack.commands.terminal import shown
 
 _HELP = "Health-claim settlement: bills in, decided and paid claims out, every cent explained."
 # Each name and the module of `stack.commands` that has it: as a function, or as `app`.
@@ -132,7 +133,7 @@ def main() -> None:
         command_line(words[place] if place < len(words) else "")()
     except Failed as failed:
         for line in failed.lines:
-            print(line, file=sys.stderr)
+            print(shown(line), file=sys.stderr)
         sys.exit(failed.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -92,7 +92,7 @@ def decision_tables(
     yield claim_table([claim], withheld, lang)
     if claim.erased:
         yield said("the person's data was erased; amounts and states are all that is left")
-    yield from _standing(claim, lang)
+    yield from _standing(claim, lang, withheld)
     if claim.HasField("decision"):
         hashed = f"{said('output')} {claim.decision.output_hash}"
         if not claim.decision.output_hash:
@@ -115,7 +115,7 @@ def decision_tables(
         yield rows(moves, (_move(move, lang) for move in claim.moves))
 
 
-def _standing(claim: pb.Claim, lang: Language) -> Iterator[str]:
+def _standing(claim: pb.Claim, lang: Language, withheld: Withheld) -> Iterator[str]:
     """What a person must know before they do something with the claim."""
 
     def said(english: str) -> str:
@@ -126,7 +126,9 @@ def _standing(claim: pb.Claim, lang: Language) -> Iterator[str]:
     if claim.awaits_adjustment:
         yield said("a senior adjuster has to decide it anew")
     if claim.awaits_confirmation:
-        yield said("a review waits for somebody else to confirm it")
+        what = chinese.PROPOSED.get(claim.proposal.kind, "something proposed")
+        yield f"{said('somebody else must confirm')}: {said(what)}"
+        yield from _proposal(claim.proposal, lang, withheld)
     # What has ended waits for nothing, though its last decision did.
     for pend in () if claim.state in _ENDED else claim.decision.pends:
         line = f"{said('line')} {pend.line} " if pend.line else ""
@@ -140,6 +142,33 @@ def _standing(claim: pb.Claim, lang: Language) -> Iterator[str]:
         yield f"{claim.minimum_days_left} {said('days until the undisputed minimum is due')}"
     if claim.HasField("recoverable"):
         yield f"{money(claim.recoverable)} {said('are to be recovered')}"
+
+
+def _proposal(proposal: pb.Proposal, lang: Language, withheld: Withheld) -> Iterator[str]:
+    """Who proposed it, what they found of which line, and why: what a second person looks at."""
+
+    def said(english: str) -> str:
+        return chinese.said(english, lang)
+
+    if not proposal.actor:
+        return  # a list, or an erased person's claim: no more than what is proposed
+    yield f"  {said('proposed by')} {proposal.actor}, {when(proposal.time)} (UTC)"
+    if "proposal.lines" in withheld:
+        yield f"  lines {WITHHELD}"
+        return
+    for line in proposal.lines:
+        found = [
+            *([chinese.reason(line.deny_reason, lang)] if line.deny_reason else ()),
+            *([f"{said('units')} {line.units}"] if line.units else ()),
+            *([f"{said('price')} {line.unit_price}"] if line.unit_price else ()),
+        ]
+        denied = f"{said('denied')}: " if line.deny_reason else ""
+        told = f"{denied}{', '.join(found)} ({said('clause')} {line.clause})"
+        yield f"  {said('line')} {line.number} {told}"
+    if not proposal.lines and proposal.kind in ("review", "adjust"):
+        yield f"  {said('every line as the engine has it')}"
+    if proposal.note:
+        yield f"  {said('why')}: {proposal.note}"
 
 
 def _move(move: pb.ClaimMove, lang: Language) -> tuple[str, ...]:

@@ -32,6 +32,29 @@ def document_faults(kind: str, number: str) -> list[str]:
     return [f"NUMBER: {fault}" for fault in shape(plain)]
 
 
+def document_doubts(
+    kind: str, number: str, *, born: str = "", female: bool | None = None
+) -> list[str]:
+    """What an insured person's document cannot be right in, in sentences without the number.
+
+    Beside the number's own form: of a CN-ID the day of birth and the sex that stand in it, where
+    `born` (2026-01-31) and `female` are known.
+
+    >>> document_doubts("CN-ID", "11010519491231002X", born="1949-12-30", female=True)
+    ['the day of birth in it is not birth_date']
+    """
+    faults = document_faults(kind, number)
+    if faults or kind.upper() != "CN-ID":
+        return [fault.removeprefix("NUMBER: ").removeprefix("--kind ") for fault in faults]
+    plain = normalised(number)
+    doubts = []
+    if born and plain[6:14] != born.replace("-", ""):
+        doubts.append("the day of birth in it is not birth_date")
+    if female is not None and (int(plain[16]) % 2 == 0) is not female:
+        doubts.append("its 17th digit, even of a woman's number and odd of a man's, is not of sex")
+    return doubts
+
+
 def _cn_id(plain: str) -> Iterator[str]:
     """Faults of a Chinese resident identity number (GB 11643)."""
     if len(plain) == _FIRST_GENERATION and plain.isdecimal():

@@ -42,9 +42,16 @@ class MessageFile(Generic[M]):
 def read_messages(content: bytes, source: str, top: str, kind: type[M]) -> MessageFile[M]:
     """The messages that stand under the one key `top`, in the file's order.
 
-    Raises: StrictYamlError naming every unknown key and every value of the wrong form.
+    Raises: StrictYamlError naming every unknown key and every value of the wrong form, beside
+    what is wrong with the YAML itself where the rest of it can be read all the same.
     """
-    tree = load(content, source)
+    unread: list[Fault] = []
+    try:
+        tree = load(content, source)
+    except StrictYamlError as error:
+        if error.tree is None:
+            raise
+        unread, tree = error.faults, error.tree
     reader = _Reader()
     for key in tree:
         if key != top:
@@ -58,8 +65,11 @@ def read_messages(content: bytes, source: str, top: str, kind: type[M]) -> Messa
     else:
         line = tree.lines.get(top, 1)
         reader.fault(top, line, f"NO_{top.upper()}", "give a list with at least one entry")
-    if reader.faults:
-        raise StrictYamlError(reader.faults, source)
+    if unread or reader.faults:
+        # A value that readers of YAML disagree about is not told as of the wrong form as well.
+        told = {(one.path, one.line) for one in unread}
+        others = (one for one in reader.faults if (one.path, one.line) not in told)
+        raise StrictYamlError([*unread, *others], source)
     return MessageFile(messages=tuple(messages), lines=reader.lines)
 
 

@@ -59,6 +59,10 @@ class Known:
         """The caller."""
         return self._who(context)
 
+    async def again(self, context: Context) -> Caller:
+        """The caller, asked anew."""
+        return self._who(context)
+
 
 def guard_for(
     who: Caller | Callable[[Context], Caller] | None = None,

@@ -85,6 +85,7 @@ _CALLS: Mapping[str, tuple[str, str]] = {
     "RenewPolicy": ("desk-insurer", "chief_actuary"),
     "GetQuote": ("desk-insurer", "chief_actuary"),
     "RecordReadings": ("desk-partner", "partner"),
+    "StreamReadings": ("desk-partner", "partner"),
     "SetPersonalTarget": ("desk-partner", "partner"),
     "ClearFlag": ("desk-insurer", "chief_actuary"),
     "RecordMedication": ("desk-partner", "partner"),

@@ -145,11 +145,11 @@ class _HandedIn:
 def _taken(handed: _HandedIn) -> Taken:
     desk, tenant, bill = handed.desk, handed.tenant, handed.bill
     if bill.kind == bill_pb2.BILL_KIND_REVERSAL:
-        return Taken(tuple(take_back(desk.connection, desk.sealer, tenant, bill, desk.at_us)))
+        return Taken(tuple(take_back(desk, tenant, bill)))
     if bill.consent and withdrawals.is_withdrawn(desk.connection, bill.consent):
         text = "the consent under which this bill left the hospital is withdrawn; stop"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "CONSENT_WITHDRAWN", text)
-    early = future_faults(bill, desk.at_us)
+    early = future_faults(bill, desk.now_us())  # claims are locked below
     if early or tenant.hospital is not None:  # first what does not depend on whom anybody insures
         rows, _ = _same_bill(handed)
         _refuse_early(handed, rows, early)

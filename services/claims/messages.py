@@ -10,10 +10,12 @@ from sqlalchemy import Row
 from lipei.claims.v1 import claims_pb2, decision_pb2, policy_pb2, reason_pb2
 from lipei.type.v1 import coding_pb2, money_pb2
 from services.claims.core.decision import Bearer, Decision, DecisionLine, LineOutcome, Payee
+from services.claims.core.facts import ReviewedLine
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import Plan
 from services.claims.core.reasons import RANK, WORDS
 from services.claims.storage import corrections
+from services.claims.storage.acts import Told
 from services.claims.storage.books import Books
 from services.claims.storage.sealed import OpenedClaim
 
@@ -42,11 +44,14 @@ def timestamp(at_us: int) -> Timestamp:
     return Timestamp(seconds=at_us // 1_000_000, nanos=at_us % 1_000_000 * 1_000)
 
 
-def claim_message(opened: OpenedClaim, *, recovered: int) -> claims_pb2.Claim:
+def claim_message(
+    opened: OpenedClaim, *, recovered: int, proposed: str | None = None
+) -> claims_pb2.Claim:
     """One claim with its decision in force, without history.
 
     Of an erased person's claim: names, states and amounts, no line and no bill number. `recovered`
-    is what the ledger says came back of what was paid, in minor units.
+    is what the ledger says came back of what was paid, in minor units; `proposed` the kind of act
+    that waits for a second person.
     """
     row = opened.row
     message = claims_pb2.Claim(
@@ -66,6 +71,8 @@ def claim_message(opened: OpenedClaim, *, recovered: int) -> claims_pb2.Claim:
         corrected=corrections.is_open(row),
         awaits_adjustment=corrections.is_held(row),
     )
+    if proposed is not None:
+        message.proposal.kind = proposed
     if row.recoverable:
         message.recoverable.CopyFrom(money(row.recoverable, row.currency))
     if recovered:
@@ -101,6 +108,7 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
         "days_left",
         "minimum_days_left",
         "awaits_confirmation",
+        "proposal",
         "awaits_adjustment",
     ):
         seen.ClearField(kept)
@@ -110,6 +118,30 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
         for line in seen.decision.lines:
             line.ClearField("earlier_claim")
     return seen
+
+
+def proposal_message(act: Row[Any], told: Told) -> claims_pb2.Proposal:
+    """What somebody has proposed, as whoever confirms it must see it."""
+    found = told.review.lines if told.review is not None else ()
+    return claims_pb2.Proposal(
+        kind=act.kind,
+        actor=act.actor,
+        time=timestamp(act.at_us),
+        lines=map(_proposed_line, found),
+        note=told.note,
+    )
+
+
+def _proposed_line(line: ReviewedLine) -> claims_pb2.ProposedLine:
+    return claims_pb2.ProposedLine(
+        number=line.number,
+        clause=line.clause,
+        deny_reason=reason_pb2.Reason.Value(
+            f"REASON_{line.reason.name if line.denied else 'UNSPECIFIED'}"
+        ),
+        units="" if line.quantity is None else f"{line.quantity:f}",
+        unit_price="" if line.unit_price is None else f"{line.unit_price:f}",
+    )
 
 
 def move_message(move: Row[Any]) -> claims_pb2.ClaimMove:

@@ -31,13 +31,14 @@ from services.claims.messages import (
     claim_message,
     claim_name,
     move_message,
+    proposal_message,
     reason_messages,
     section_messages,
     seen_by_hospital,
 )
 from services.claims.plans.loader import load_plan
 from services.claims.policy_import import DryRun, import_policies
-from services.claims.replaying import replay
+from services.claims.replaying import BY_TODAYS_ENGINE, replay
 from services.claims.serving import (
     ClaimsParts,
     Context,
@@ -49,6 +50,7 @@ from services.claims.serving import (
 )
 from services.claims.storage import claims as store
 from services.claims.storage import coordination, decisions, policies, sealed
+from services.claims.storage.acts import act_of, told_in
 from services.claims.storage.books import read_books
 from services.claims.storage.listing import Wanted, list_claims
 from services.claims.storage.request_log import RequestKey
@@ -166,6 +168,9 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             row = find(desk, name)
             (claim,) = messages_of(desk, [row])
             claim.moves.extend(map(move_message, store.moves_of(desk.connection, row.id)))
+            if claim.HasField("proposal") and not claim.erased:
+                act = act_of(desk.connection, row.proposal)
+                claim.proposal.CopyFrom(proposal_message(act, told_in(desk.sealer, act)))
             if not claim.decision.lines:
                 return pb.GetClaimResponse(claim=claim)
             plan = desk.plans.plan(desk.connection, claim.decision.plan_version)
@@ -255,6 +260,14 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             _, stored = _decided_row(desk, name)
             found = replay(desk.connection, desk.sealer, desk.plans, stored)
         again = found.again
+        if found.differs == (BY_TODAYS_ENGINE,):
+            raise Refused(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "DECIDED_OTHERWISE_TODAY",
+                f"engine {stored.engine_version} decided it, and what it decided is whole;"
+                f" today's, {ENGINE_VERSION}, decides otherwise",
+                metadata={"differs": BY_TODAYS_ENGINE},
+            )
         if again is None or found.differs:
             raise Refused(
                 grpc.StatusCode.DATA_LOSS,
@@ -356,7 +369,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
                 desk.connection,
                 desk.sealer,
                 request.consents,
-                desk.at_us,
+                desk.now_us,
                 request.replaced_consents,
             )
             gone = [row for row in rows if ClaimState(row.state) is ClaimState.WITHDRAWN]

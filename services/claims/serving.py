@@ -20,6 +20,7 @@ from services.claims.messages import claim_message, claim_name
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import claims as store
 from services.claims.storage import decisions, request_log, sealed
+from services.claims.storage.acts import kinds_of
 from services.claims.storage.ledger import recovered_of
 from services.claims.storage.periods import PeriodClaim
 from services.claims.storage.request_log import RequestKey
@@ -133,9 +134,12 @@ def messages_of(desk: Desk, rows: Sequence[Row[Any]]) -> list[pb.Claim]:
     sealer.load(sealed.person_subject(row.person_id) for row in rows)
     clocks = store.clocks_of(connection, rows)
     back = recovered_of(connection, [row.id for row in rows])
+    proposed = _proposed(connection, rows)
     claims = [
         claim_message(
-            sealed.opened(sealer, row, stored.get(row.decision_id)), recovered=back.get(row.id, 0)
+            sealed.opened(sealer, row, stored.get(row.decision_id)),
+            recovered=back.get(row.id, 0),
+            proposed=proposed.get(row.proposal),
         )
         for row in rows
     ]
@@ -149,6 +153,13 @@ def messages_of(desk: Desk, rows: Sequence[Row[Any]]) -> list[pb.Claim]:
         if (left := minimum_days_left(clocks[row.id], today)) is not None:
             claim.minimum_days_left = left
     return claims
+
+
+def _proposed(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, str]:
+    """What waits for a second person: the insurer's business, not the member's."""
+    if current_tenant().kind is Kind.MEMBER:
+        return {}
+    return kinds_of(connection, [row.proposal for row in rows if row.proposal])
 
 
 def note_reads(connection: Connection, rows: Sequence[Row[Any] | PeriodClaim]) -> None:

@@ -45,6 +45,11 @@ class _Asked:
     # Whose study it is, and which: what is sealed is good for no other.
     sealed_for: str
 
+    @property
+    def pages(self) -> str:
+        """What page tokens are sealed for; not as they were when people came in another order."""
+        return f"{self.sealed_for} people in their places"
+
 
 class StudyServicer(study_pb2_grpc.StudyServiceServicer):
     """Holds no state of its own."""
@@ -61,7 +66,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
     ) -> AsyncIterator[pb.ExportPeopleResponse]:
         """Every person who may be in the study, batch by batch."""
         asked = self._asked(request)
-        position = self._seal.position(asked.sealed_for, request.page_token)
+        position = self._seal.position(asked.pages, request.page_token)
         began, _, rest = position.partition("/")
         newest, _, before = rest.partition("/")
         run = self._parts.database.run
@@ -82,7 +87,7 @@ class StudyServicer(study_pb2_grpc.StudyServiceServicer):
                     await self._check(asked, selection)
                 answer.grants.extend(self._grants(asked, selection))
             token = self._seal.page_token(
-                asked.sealed_for, f"{selection.digest}/{selection.last_policy}/{start}"
+                asked.pages, f"{selection.digest}/{selection.last_policy}/{start}"
             )
             if more:
                 answer.next_page_token = token

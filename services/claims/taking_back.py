@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row
 from lipei.type.v1 import bill_pb2
 from services.claims import owing
 from services.claims.core.life_cycle import ClaimState, Event
+from services.claims.desk import Desk
 from services.claims.storage import claims as store
 from services.claims.storage import coordination, decisions
 from services.common.access.tenant import Tenant
@@ -41,9 +42,7 @@ _PAID: dict[ClaimState, tuple[Event, ...]] = {
 }
 
 
-def take_back(
-    connection: Connection, sealer: Sealer, tenant: Tenant, bill: bill_pb2.Bill, at_us: int
-) -> Sequence[tuple[str, str]]:
+def take_back(desk: Desk, tenant: Tenant, bill: bill_pb2.Bill) -> Sequence[tuple[str, str]]:
     """End all claims of the tenant that rest on the bill; their names. All or none.
 
     What is not paid is withdrawn, what is paid is to be recovered. Repeating it changes nothing.
@@ -51,6 +50,7 @@ def take_back(
     Raises: Refused when no claim rests on it, the bank has its payment, or one that was paid is
     appealed.
     """
+    connection, sealer = desk.connection, desk.sealer
     rows = _claims(connection, sealer, tenant, bill)
     if store.lock(connection, (row.policy_id for row in rows), (row.person_id for row in rows)):
         rows = _claims(connection, sealer, tenant, bill)
@@ -61,7 +61,7 @@ def take_back(
         raise Refused(grpc.StatusCode.NOT_FOUND, "BILL_UNKNOWN", text)
     try:
         for row in rows:
-            _undo(connection, sealer, row, at_us)
+            _undo(connection, sealer, row, desk.at_us)
     except Erased:
         text = "the person's data was erased; stop"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "ERASED", text) from None

@@ -9,8 +9,15 @@ from __future__ import annotations
 import asyncio
 import signal
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterator,
+    Sequence,
+)
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,7 +27,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from services.common.access.guard import Guard, is_open
+from services.common.access.guard import Call, Guard, is_open
 from services.common.access.labels import rpc_of
 from services.common.log import logger, places_of
 from services.common.refusals import (
@@ -67,6 +74,13 @@ STOP_GRACE_S = 5.0
 READY_EVERY_S = 5.0
 # A connection that is too old ends when its calls have, and after this long in any case.
 LONGEST_CALL_S = 120
+# A stream into us is told to come again in words, before its connection is cut off.
+LONGEST_STREAM_S = 100
+_COME_AGAIN_S = 0.5
+# Streams into us that are open at once. A silent one holds a few kilobytes and no thread; those
+# that send share the database's threads with every other call.
+MOST_STREAMS = 200
+_TOO_MANY = "too many streams are open; wait and open another, or call for one batch"
 _USER_AGENT = "lipei"
 Context = grpc.aio.ServicerContext[Any, Any]
 _STREAM_TEXT = (
@@ -79,9 +93,23 @@ _INTERNAL_TEXT = "unexpected fault inside the service; report the correlation id
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
     """Guards every rpc, turns Refused into a rich status and anything unexpected into INTERNAL."""
 
-    def __init__(self, guard: Guard | None) -> None:
-        """None is for what measures or tests handlers alone; `serve` has no such way."""
+    def __init__(
+        self,
+        guard: Guard | None,
+        stopping: asyncio.Event | None = None,
+        *,
+        longest_stream_s: float = LONGEST_STREAM_S,
+        most_streams: int = MOST_STREAMS,
+    ) -> None:
+        """None is for what measures or tests handlers alone; `serve` has no such way.
+
+        Once `stopping` is set, streams into us end after the message that they work on.
+        """
         self._guard = guard
+        self._stopping = stopping or asyncio.Event()
+        self._longest_stream_s = longest_stream_s
+        self._most_streams = most_streams
+        self._streams = 0
 
     async def intercept_service(
         self,
@@ -96,9 +124,12 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         if handler.unary_unary is None:
             if guard is None:
                 return handler
-            labels = None if handler.unary_stream is None else rpc_of(method)
+            labels = rpc_of(method)
             if labels is not None and labels.streams:
-                return _labelled_stream(handler, method, guard)
+                if handler.unary_stream and not labels.takes_stream:
+                    return _labelled_stream(handler, method, guard)
+                if handler.stream_stream and labels.takes_stream:
+                    return self._labelled_exchange(handler, method, guard)
             return _open_stream(handler, method, guard)
         read: Callable[[bytes], Any] = handler.request_deserializer or bytes
         write: Callable[[Any], bytes] = handler.response_serializer or bytes
@@ -119,6 +150,81 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             raise AssertionError("the door lets nothing pass")
 
         return grpc.unary_unary_rpc_method_handler(answer)
+
+    def _labelled_exchange(self, handler: Any, method: str, guard: Guard) -> Any:
+        """A method of ours that is asked with many messages and answers each.
+
+        Who calls is looked at again for each, since a stream outlives what it was opened with; each
+        answer leaves as `_labelled_stream`'s do. A message is read once the handler asks for it.
+        """
+        read: Callable[[bytes], Any] = handler.request_deserializer or bytes
+        write: Callable[[Any], bytes] = handler.response_serializer or bytes
+        inner = handler.stream_stream
+
+        async def asked(call: Call, context: Context) -> AsyncGenerator[Any, None]:
+            async with aclosing(self._messages(context)) as messages:
+                async for one in messages:
+                    await guard.readmit(call, context)
+                    yield _read(read, one)
+
+        async def answer(_requests: Any, context: Context) -> None:
+            async with _last_door(method, context):
+                call = await guard.admit(method, context)
+                assert call is not None  # noqa: S101 - only what is nobody's in particular has none
+                with self._one_more_stream(), call.handling():
+                    async with (
+                        aclosing(asked(call, context)) as requests,
+                        aclosing(inner(requests, context)) as answers,
+                    ):
+                        async for one in answers:
+                            # It names its own records: labels let it take no request's.
+                            told = await guard.dismiss(call, one, one, context)
+                            await context.write(write(told))
+
+        return grpc.stream_stream_rpc_method_handler(answer)
+
+    @contextmanager
+    def _one_more_stream(self) -> Iterator[None]:
+        if self._streams >= self._most_streams:
+            exhausted = grpc.StatusCode.RESOURCE_EXHAUSTED
+            raise Refused(exhausted, "TOO_MANY_STREAMS", _TOO_MANY, retry_after_s=_COME_AGAIN_S)
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1
+
+    async def _messages(self, context: Context) -> AsyncGenerator[bytes, None]:
+        """What is sent, until the sender ends it, the stream is over, or the service stops."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + self._longest_stream_s
+        halted = asyncio.ensure_future(self._stopping.wait())
+        try:
+            while not self._stopping.is_set() and (left := ends_at - loop.time()) > 0:
+                reading = asyncio.ensure_future(context.read())
+                try:
+                    await asyncio.wait(
+                        {reading, halted}, timeout=left, return_when=asyncio.FIRST_COMPLETED
+                    )
+                    if not reading.done():
+                        break
+                finally:
+                    reading.cancel()  # what is read all the same was not answered, and comes again
+                one = reading.result()
+                if one is grpc.aio.EOF:
+                    return
+                yield one
+        finally:
+            halted.cancel()
+        reason, why = "STREAM_OVER", "the stream lasted its time"
+        if self._stopping.is_set():
+            reason, why = "STOPPING", "the service stops"
+        raise Refused(
+            grpc.StatusCode.UNAVAILABLE,
+            reason,
+            f"{why}; open another and send again what was not answered",
+            retry_after_s=_COME_AGAIN_S,
+        )
 
 
 @asynccontextmanager
@@ -288,8 +394,9 @@ async def serve(
     `background` coroutines run beside the server; one that fails stops the process, because a
     service without its sweeper would look healthy and lose claims.
     """
+    stopping = _stop_signals()
     server = grpc.aio.server(
-        interceptors=[ErrorInterceptor(guard)],
+        interceptors=[ErrorInterceptor(guard, stopping)],
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", 64 << 20),
@@ -309,7 +416,6 @@ async def serve(
     )
     port = _bound(server, address, identity)
     listens_at = f"{address.rpartition(':')[0]}:{port}"
-    stopping = _stop_signals()
     await server.start()
     health_of = _Health(alive, ["", *names], ready)
     await health_of.tell()
@@ -318,6 +424,7 @@ async def serve(
     try:
         await _until(stopping, [*background, health_of.keep_telling])
     finally:
+        stopping.set()  # also where a background coroutine failed
         forget_address(state, name, listens_at)
         await alive.enter_graceful_shutdown()
         await server.stop(STOP_GRACE_S)

@@ -111,7 +111,8 @@ async def run(settings: BridgeSettings) -> None:
         ),
         now_us=now_us,
     )
-    metrics = BridgeMetrics(database, hospitals, recipient, now_us)
+    no_readings = [name for name, one in hospitals.items() if one.readings is None]
+    metrics = BridgeMetrics(database, hospitals, recipient, now_us, no_readings)
     leave_out_what_stays()
     try:
         with exposed(metrics, settings.his_bridge_metrics_address):

@@ -148,6 +148,7 @@ def reading(shown: ShownReading) -> reading_pb2.Reading:
         provenance=reading_pb2.ReadingProvenance.Value(f"READING_PROVENANCE_{found.provenance}"),
         receive_time=_moment(row.received_us) if found.issued is None else _time(found.issued),
         fasting_status=fasting,
+        device=found.device or "",
         withdrawn=found.withdrawn,
         release=row.seq,
         consent=f"hospitals/{row.hospital}/consents/{consent_id}",

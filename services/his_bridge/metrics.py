@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from services.common import log
 from services.common.database import DATABASE_FAULTS, Database
 from services.common.settings import UnknownSetting
+from services.his_bridge.intake import BILLS
 from services.his_bridge.storage import last_pulls, lists, reconciliations, withheld
 from services.his_bridge.storage.last_pulls import ChannelStatus
 
@@ -37,9 +38,12 @@ class BridgeMetrics(Collector):
         hospitals: Collection[str],
         recipient: str,
         now_us: Callable[[], int],
+        without_readings: Collection[str] = (),
     ) -> None:
         self._database = database
         self._hospitals = sorted(hospitals)
+        # Whose profile reads no values any more: the last pull of them is history, and no lag.
+        self._without_readings = frozenset(without_readings)
         self._recipient = recipient
         self._now_us = now_us
 
@@ -61,7 +65,7 @@ class BridgeMetrics(Collector):
     def _read(self) -> Iterable[Metric]:
         now_us = self._now_us()
         with self._database.reading() as connection:
-            status = {name: last_pulls.status(connection, name) for name in self._hospitals}
+            status = {name: self._status(connection, name) for name in self._hospitals}
             yield self._lag(status, now_us)
             for name, text, value in _OF_CHANNEL:
                 gauge = _gauge(name, text, _CHANNEL)
@@ -72,6 +76,11 @@ class BridgeMetrics(Collector):
             yield self._quarantine(connection)
             yield self._bills(connection, now_us)
             yield from self._reconciled(connection)
+
+    def _status(self, connection: Connection, hospital: str) -> list[ChannelStatus]:
+        found = last_pulls.status(connection, hospital)
+        all_of_them = hospital not in self._without_readings
+        return [one for one in found if all_of_them or one.channel == BILLS]
 
     def _lag(self, status: dict[str, list[ChannelStatus]], now_us: int) -> Metric:
         text = "seconds since a pull last succeeded; without a sample none ever did"

@@ -22,6 +22,8 @@ from services.his_bridge.dialects.port import RecordReader, Tokens
 from services.his_bridge.dialects.sql_rows import BillRowReader, ReadingRowReader
 from services.his_bridge.dialects.yibao import MessageReader as InterfaceReader
 from services.his_bridge.profiles.loader import SourceProfile
+from services.his_bridge.profiles.source_kinds.fhir_bulk import FhirBulkSettings
+from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
 
 MakeReader = Callable[[SourceProfile, Tokens], RecordReader]
 
@@ -60,7 +62,7 @@ READERS: Mapping[tuple[str, str], MakeReader] = {
 def reader_of(
     profile: SourceProfile, channel: str, tokens: Tokens
 ) -> Callable[[SourceTerms], RecordReader] | None:
-    """What makes the reader of a channel under changed terms; None when the dialect has none."""
+    """What makes the reader of a channel under changed terms; None when the profile has none."""
     make = READERS.get((profile.dialect, channel))
     if make is None or (channel == "readings" and not _has_readings(profile)):
         return None
@@ -68,6 +70,10 @@ def reader_of(
 
 
 def _has_readings(profile: SourceProfile) -> bool:
+    # A server is asked for no more than is used: everybody's values would be fetched and thrown
+    # away. What is pushed or dropped comes unasked, and is answered or taken over all the same.
+    if isinstance(profile.source, FhirRestSettings | FhirBulkSettings):
+        return bool(profile.terms.readings)
     own = profile.dialect_terms
     return not isinstance(own, RowTerms) or own.reading is not None
 

@@ -15,7 +15,7 @@ import msgspec
 from services.common.identity import member_token
 from services.his_bridge.core.hl7v2_terms import Hl7v2Terms
 from services.his_bridge.core.outcomes import KeptOut, Outcome, SetAside
-from services.his_bridge.cutting.formats import cutter_of, most_of
+from services.his_bridge.cutting.formats import cutter_of, in_utf8, most_of
 from services.his_bridge.dialects.hl7v2 import Hl7Reading
 from services.his_bridge.dialects.hl7v2.admission import admit
 from services.his_bridge.dialects.hl7v2.refusals import Denial, Refused
@@ -36,12 +36,14 @@ _TEXT = msgspec.json.Decoder(str)
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
     """One record of the file: its place from 1, what it calls itself, and what it says.
 
-    `denials`: what a listener would answer to it, instead of taking it.
+    `line`: where it begins, of what stands in lines. `denials`: what a listener would answer to it,
+    instead of taking it.
     """
 
     number: int
     record: str
     outcome: Outcome
+    line: int = 0
     denials: tuple[Denial, ...] = ()
 
 
@@ -50,10 +52,12 @@ def try_out(content: bytes, profile: SourceProfile) -> list[Tried]:
 
     FHIR: a resource, a Bundle or NDJSON, whose other resources are what bills point at. HL7 v2:
     one message, several, a batch or MLLP frames. Rows and 医保 messages: one JSON object or NDJSON.
-    Rows of a profile whose files are CSV: the file as it would be dropped.
+    Rows of a profile whose files are CSV: the file as it would be dropped. JSON of a profile whose
+    files are dropped is in their charset.
     Tokens are made with a key of this call alone: they tell patients of one file apart, no more.
 
-    Raises: FileRefused for a CSV file that would be refused as a whole.
+    Raises: FileRefused for a CSV file that would be refused as a whole, and for a charset that is
+        not the dropped files'.
     """
     key = secrets.token_bytes(32)
 
@@ -65,30 +69,42 @@ def try_out(content: bytes, profile: SourceProfile) -> list[Tried]:
         for channel in _CHANNELS
         if (make := reader_of(profile, channel, tokens)) is not None
     ]
+    source, most = profile.source, most_of(profile.limits.max_body_mib)
+    if isinstance(source, FilesSettings) and source.format is FileFormat.NDJSON:
+        content = in_utf8(content, source.charset, most)
     if profile.dialect == "fhir_r4":
         return _fhir(content, readers)
-    source = profile.source
     if isinstance(source, FilesSettings) and source.format is FileFormat.CSV:
-        cuts = cutter_of(source, most_of(profile.limits.max_body_mib))(iter([content]))
+        cuts = cutter_of(source, most)(iter([content]))
         return [
             Tried(
                 number=number,
                 record=cut.record_id,
                 outcome=_either(readers, cut.record_id, cut.raw),
+                line=cut.line,
             )
             for number, cut in enumerate(cuts, start=1)
         ]
     own = profile.dialect_terms
     listening = Hl7Reading(profile.terms, own) if isinstance(own, Hl7v2Terms) else None
-    cut = _objects if listening is None else _messages
+    if listening is None:
+        return [
+            Tried(
+                number=number,
+                record=str(number),
+                outcome=_either(readers, str(number), raw),
+                line=line,
+            )
+            for number, (line, raw) in enumerate(_objects(content), start=1)
+        ]
     return [
         Tried(
             number=number,
             record=str(number),
             outcome=_either(readers, str(number), raw),
-            denials=() if listening is None else _denials(raw, listening),
+            denials=_denials(raw, listening),
         )
-        for number, raw in enumerate(cut(content), start=1)
+        for number, raw in enumerate(_messages(content), start=1)
     ]
 
 
@@ -103,17 +119,20 @@ def _denials(raw: bytes, reading: Hl7Reading) -> tuple[Denial, ...]:
 def _fhir(content: bytes, readers: list[RecordReader]) -> list[Tried]:
     by_kind = {reader.kind: reader for reader in readers}
     found = [
-        (*_named(resource), resource) for raw in _objects(content) for resource in _entries(raw)
+        (*_named(resource), line, resource)
+        for line, raw in _objects(content)
+        for resource in _entries(raw)
     ]
-    around = {(kind, name): raw for kind, name, raw in found}
-    judged = [(kind, name, raw) for kind, name, raw in found if kind in by_kind or not kind]
+    around = {(kind, name): raw for kind, name, _, raw in found}
+    judged = [one for one in found if one[0] in by_kind or not one[0]]
     return [
         Tried(
             number=number,
             record=f"{kind}/{name}",
             outcome=_judged(by_kind.get(kind, readers[0]), name, raw, around),
+            line=line,
         )
-        for number, (kind, name, raw) in enumerate(judged, start=1)
+        for number, (kind, name, line, raw) in enumerate(judged, start=1)
     ]
 
 
@@ -146,14 +165,15 @@ def _messages(content: bytes) -> Iterator[bytes]:
         yield from (one for one in _BETWEEN_MESSAGES.split(message) if one.strip())
 
 
-def _objects(content: bytes) -> Iterator[bytes]:
-    """One JSON object, or one a line."""
+def _objects(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """One JSON object, or one a line, with the number of its line."""
     try:
         _OBJECT.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        yield from (line for line in content.splitlines() if line.strip())
+        lines = enumerate(content.split(b"\n"), start=1)
+        yield from ((number, line.strip()) for number, line in lines if line.strip())
     else:
-        yield content
+        yield 1, content
 
 
 def _entries(raw: bytes) -> Iterator[bytes]:
@@ -184,6 +204,7 @@ def told(tried: Tried) -> dict[str, Any]:
     said: dict[str, Any] = {
         "number": tried.number,
         "record": tried.record,
+        **({"line": tried.line} if tried.line else {}),
         "outcome": type(outcome).__name__,
     }
     if tried.denials:

@@ -6,6 +6,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.type.v1 import money_pb2
+from services.common.refusals import Refused, wire_text
 from services.pricing.core.adherence import Adherence
 from services.pricing.core.flags import Flag
 from services.pricing.core.incentive import Incentive
@@ -166,6 +167,19 @@ def _outcome(found: Outcome) -> pb.Outcome:
         stratum_mean=found.stratum_mean,
         credibility_millionths=found.credibility_millionths,
         value=found.value,
+    )
+
+
+def batch_fault(refused: Refused) -> pb.BatchFault:
+    """What RecordReadings would have been refused with, as the answer to a batch of a stream."""
+    return pb.BatchFault(
+        code=refused.code.name,
+        reason=refused.reason,
+        text=wire_text(refused.text),
+        violations=[
+            pb.BatchViolation(field=one.field, reason=one.reason, text=one.text)
+            for one in refused.violations
+        ],
     )
 
 

@@ -166,7 +166,11 @@ def part_of(
 
 
 def incoming_of(
-    request: pricing_pb2.RecordReadingsRequest, recorder: Kind, *, now: datetime, backfill: bool
+    request: pricing_pb2.RecordReadingsRequest | pricing_pb2.StreamReadingsRequest,
+    recorder: Kind,
+    *,
+    now: datetime,
+    backfill: bool,
 ) -> tuple[tuple[Incoming, ...], list[Violation]]:
     """The readings of a request, and everything wrong with all of them.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any, ParamSpec, TypeVar
@@ -91,6 +91,14 @@ Context = grpc.aio.ServicerContext[Any, Any]
 FULL_NAME = pb.DESCRIPTOR.services_by_name["PricingService"].full_name
 # Who may read what a participation's credit rests on, among the roles that quote.
 _READS_MONTHS = frozenset({access_pb2.ROLE_INSURER_INTAKE, access_pb2.ROLE_CHIEF_ACTUARY})
+# Refusals of one batch of a stream: what is sent is at fault, and not who should take it.
+_OF_THE_CONTENT = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.ALREADY_EXISTS,
+        grpc.StatusCode.NOT_FOUND,
+    }
+)
 USUAL_PAGE, MOST_ON_PAGE = 100, 1_000
 _RETRY_S = 1.0
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -221,39 +229,21 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         self, request: pb.RecordReadingsRequest, context: Context
     ) -> pb.RecordReadingsResponse:
         """Keep readings, all or none, and raise a coach's task for each low glucose."""
-        now = self._now()
-        tenant = current_tenant()
-        readings, violations = incoming_of(
-            request, tenant.kind, now=now, backfill=self._shelf.backfill
-        )
-        if violations:
-            raise invalid(violations)
-        for entry in readings:
-            _check_member(entry.member_token)
-        if request.validate_only:
-            return pb.RecordReadingsResponse()
-        try:
-            done = await self._run(
-                self._readings.record,
-                tenant,
-                tenant.own(request.request_id),
-                readings,
-                self._low_glucose,
-                _microseconds(now),
-            )
-        except OtherContent:
-            raise _request_id_reused() from None
-        except ReadingsDiffer as differ:
-            found = differing(differ.places)
-            raise Refused(
-                grpc.StatusCode.ALREADY_EXISTS,
-                "READING_DIFFERS",
-                "; ".join(f"{v.field}: {v.text}" for v in found[:20]),
-                violations=found,
-            ) from None
-        return pb.RecordReadingsResponse(
-            recorded_count=done.recorded, known_count=done.known, coach_tasks=done.tasks
-        )
+        return await self._recorded(request, judge=request.validate_only)
+
+    async def StreamReadings(
+        self, request_iterator: AsyncIterator[pb.StreamReadingsRequest], context: Context
+    ) -> AsyncIterator[pb.StreamReadingsResponse]:
+        """Keep batch after batch as `RecordReadings` does, each answered once it is committed."""
+        async for batch in request_iterator:
+            answer = pb.StreamReadingsResponse(request_id=batch.request_id)
+            try:
+                answer.recorded.CopyFrom(await self._recorded(batch))
+            except Refused as refused:
+                if refused.code not in _OF_THE_CONTENT:
+                    raise  # nothing that comes later may be recorded before this
+                answer.fault.CopyFrom(messages.batch_fault(refused))
+            yield answer
 
     async def SetPersonalTarget(
         self, request: pb.SetPersonalTargetRequest, context: Context
@@ -396,6 +386,47 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             quote_count=done.quotes,
             medication_count=done.medications,
             clearing_count=done.clearings,
+        )
+
+    async def _recorded(
+        self, request: pb.RecordReadingsRequest | pb.StreamReadingsRequest, *, judge: bool = False
+    ) -> pb.RecordReadingsResponse:
+        """Record the readings, or only judge them.
+
+        Raises: Refused.
+        """
+        now = self._now()
+        tenant = current_tenant()
+        readings, violations = incoming_of(
+            request, tenant.kind, now=now, backfill=self._shelf.backfill
+        )
+        if violations:
+            raise invalid(violations)
+        for entry in readings:
+            _check_member(entry.member_token)
+        if judge:
+            return pb.RecordReadingsResponse()
+        try:
+            done = await self._run(
+                self._readings.record,
+                tenant,
+                tenant.own(request.request_id),
+                readings,
+                self._low_glucose,
+                _microseconds(now),
+            )
+        except OtherContent:
+            raise _request_id_reused() from None
+        except ReadingsDiffer as differ:
+            found = differing(differ.places)
+            raise Refused(
+                grpc.StatusCode.ALREADY_EXISTS,
+                "READING_DIFFERS",
+                "; ".join(f"{v.field}: {v.text}" for v in found[:20]),
+                violations=found,
+            ) from None
+        return pb.RecordReadingsResponse(
+            recorded_count=done.recorded, known_count=done.known, coach_tasks=done.tasks
         )
 
     def _renewal_of(

@@ -142,6 +142,9 @@ def _reading(kept: Kept, name: _Names) -> pb.StudyReading:
         provenance=_PROVENANCES[said.written.provenance],
         fasting_status=_FASTING[said.written.fasting],
     )
+    if said.written.device:
+        # Of whom and whose too: one device that two people share would join them.
+        made.device = name("device", f"{kept.recorder} {said.member_token} {said.written.device}")
     made.effective_time.FromMicroseconds(said.effective_us)
     made.receive_time.FromMicroseconds(kept.received_us)
     return made

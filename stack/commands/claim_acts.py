@@ -18,6 +18,7 @@ from lipei.claims.v1.review_pb2_grpc import ReviewServiceStub
 from services.common.money import currency_exponent, minor_units, parse_decimal
 from services.common.refusals import RpcFault, error_of
 from stack import chinese
+from stack.commands import terminal
 from stack.commands.calling import ANOTHER_PERSON, CALL_S, Failed, calling, fresh_request_id
 from stack.commands.options import Language
 from stack.commands.printing import money, print_json, print_table, say, word
@@ -117,12 +118,16 @@ def _looked_at(name: str, state: Path, role: str) -> int:
     claim = answer.claim
     withheld = held_back.below("claim")
     shown = decision_tables(
-        claim, Language.EN, with_history=False, withheld=withheld, sections=answer.sections
+        claim,
+        Language.EN,
+        with_history=False,
+        withheld=withheld,
+        sections=answer.sections,
     )
     errors = Console(stderr=True, highlight=False)
     for part in shown:
         if isinstance(part, str):
-            errors.print(part, markup=False, soft_wrap=True)
+            errors.print(terminal.shown(part), markup=False, soft_wrap=True)
         else:
             print_table(part, errors)
     if not sys.stdin.isatty():
@@ -153,7 +158,7 @@ def say_next(claim: claims_pb2.Claim) -> None:
         known, who = "confirm {name}", "   (somebody else)"
     elif claim.awaits_adjustment:
         known = "adjust {name}"
-    if waits_for or claim.awaits_adjustment:
+    if waits_for or claim.awaits_confirmation or claim.awaits_adjustment:
         known += f" --revision {claim.revision}"
     say(f"next: lipei claims {known.format(name=claim.name)}{who}")
 

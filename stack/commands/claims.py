@@ -123,7 +123,11 @@ def show(
         return
     _print(
         decision_tables(
-            answer.claim, lang, with_history=True, withheld=withheld, sections=answer.sections
+            answer.claim,
+            lang,
+            with_history=True,
+            withheld=withheld,
+            sections=answer.sections,
         )
     )
 

@@ -12,7 +12,14 @@ from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1 import bill_pb2
 from lipei.type.v1.money_pb2 import Money
-from stack.commands import his_offer, his_operations, his_pull, his_reconcile, his_replay
+from stack.commands import (
+    his_offer,
+    his_operations,
+    his_pull,
+    his_reconcile,
+    his_refused,
+    his_replay,
+)
 from stack.commands.calling import CALL_S, Failed, calling
 from stack.commands.his_operations import id_of, parent_of
 from stack.commands.options import DEFAULT_STATE, AsJson, Hospital, State
@@ -41,6 +48,7 @@ app.command()(his_replay.replay)
 app.command()(his_offer.offer)
 app.command("map")(his_operations.map_codes)
 app.command()(his_reconcile.reconcile)
+app.command()(his_refused.refused)
 _PAGE = 500
 
 
@@ -50,7 +58,8 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
 
     Pending, taken, refused, withheld and erased add up to released. Withheld is what was released
     once and belongs to people without a consent in force, held what never left for want of one:
-    `lipei his held` lists both. Parked is what takes back what has not come yet. Reads no bill.
+    `lipei his held` lists both. What the insurer refused lists `lipei his refused`. Parked is what
+    takes back what has not come yet. Reads no bill.
     Also says how the last pulls went, since when the first parked record waits, and why bills
     were refused that `lipei his offer` can offer again.
 

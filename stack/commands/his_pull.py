@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
+from services.common.state import read_addresses
 from stack.commands.calling import CALL_S, Failed, calling
 from stack.commands.his_operations import id_of, parent_of
 from stack.commands.options import DEFAULT_STATE, Hospital, State
@@ -55,8 +57,14 @@ def pull(
         say(f"pulling; `lipei his status {hospital}` says how far it is")
         return
     with calling(state, "his_bridge", "hospital_records", hospital) as connection:
-        watching = Watching(HisBridgeServiceStub(connection), hospital, channel)
+        stub = HisBridgeServiceStub(connection)
+        watching = Watching(stub, hospital, channel, pushes=pushes(state, hospital))
         watched(watching, lambda: ask_for_pull(state, hospital, channel), console())
+
+
+def pushes(state: Path, hospital: str) -> bool:
+    """Whether the bridge listens for this hospital, so that a pull asks nobody."""
+    return f"mllp:{hospital}" in read_addresses(state)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +74,7 @@ class Look:
     channel: pb.ChannelStatus
     released: int
     at_s: float
+    pushes: bool
 
     @property
     def seen(self) -> int:
@@ -82,11 +91,13 @@ class Watching:
         hospital: str,
         channel: str,
         *,
+        pushes: bool = False,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.hospital = hospital
         self.channel = channel
+        self._pushes = pushes
         self._stub = stub
         self._asked = pb.GetSourceStatusRequest(hospital=parent_of(hospital))
         self._clock = clock
@@ -106,7 +117,12 @@ class Watching:
             *(bills.pending_count, bills.taken_count, bills.refused_count),
             *(bills.withheld_count, bills.erased_count),
         )
-        return Look(channel=found[0], released=sum(released), at_s=self._clock())
+        return Look(
+            channel=found[0],
+            released=sum(released),
+            at_s=self._clock(),
+            pushes=self._pushes or answer.HasField("listen_failure"),
+        )
 
     def looks(self) -> Iterator[Look]:
         """Again and again."""
@@ -149,6 +165,9 @@ def _until_caught_up(watching: Watching, before: Look, out: Console) -> None:
                     "the bridge tries again by itself, unless a person must look: `lipei his test`",
                 )
     done = look.channel.catch_up
+    if look.pushes:
+        say(f"what was pushed so far is read; {_stands(look)}")
+        return
     say(
         f"caught up with the source: {counted(done.seen_count, 'record')}, "
         f"of which {done.received_count} new; {_stands(look)}"
@@ -166,13 +185,16 @@ def unsettled(found: pb.CatchUp) -> str:
 
 
 def _has_caught_up(before: Look, look: Look) -> bool:
-    """Whether a pull has ended since, at whose end the source had no more."""
+    """Whether a pull has ended since, at whose end the source had no more.
+
+    Of a hospital that pushes the last success is the last message: a pull leaves it as it is.
+    """
     now, then = look.channel, before.channel
     if not now.catch_up.HasField("caught_up_time"):
         return False
     at = now.catch_up.caught_up_time.ToNanoseconds()
     anew = at != then.catch_up.caught_up_time.ToNanoseconds()
-    return anew and now.last_success_time.ToNanoseconds() >= at
+    return anew and (look.pushes or now.last_success_time.ToNanoseconds() >= at)
 
 
 def _failing_since(before: Look, look: Look, since: float | None) -> float | None:

@@ -88,7 +88,9 @@ def _folder(folder: Path) -> str:
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         return f"{folder} is there, but who runs this may not read, write and enter it"
     kinds = sorted(one.name for one in folder.iterdir() if one.is_dir())
-    return f"{folder} is there, with the folders {', '.join(kinds) or 'none'}"
+    if not kinds:
+        return f"{folder} is there; the bridge makes the folders to drop into at its first pull"
+    return f"{folder} is there, with the folders {', '.join(kinds)}"
 
 
 def _port(settings: MllpSettings, *, running: bool) -> str:

@@ -19,7 +19,8 @@ from stack.commands.calling import CallFailed, Failed
 
 M = TypeVar("M", bound=Message)
 
-_PLACE = re.compile(r"(?:readings|events)\[([0-9]+)\]\.?")
+# A message of a batch in a violation of the service.
+PLACE = re.compile(r"(?:readings|events)\[([0-9]+)\]\.?")
 _TIMESTAMP = "google.protobuf.Timestamp"
 _FORMS = {
     FieldDescriptor.CPPTYPE_STRING: "text in double quotes",
@@ -33,15 +34,18 @@ class _Twice(ValueError):
     """An object of JSON says one field twice."""
 
 
-def read_lines(content: bytes, source: str, kind: type[M]) -> tuple[list[tuple[int, M]], list[str]]:
+def read_lines(
+    content: bytes, source: str, kind: type[M], first: int = 1
+) -> tuple[list[tuple[int, M]], list[str]]:
     """Every line that is a message, with its number; and what is wrong with the others.
 
     Each field at fault of each line is named with what it takes, never what it holds; what is no
     field at all is named by its place, because anything may stand there. Empty lines are passed.
+    `first` is the number of the first line.
     """
     found: list[tuple[int, M]] = []
     faults = []
-    for number, line in enumerate(content.splitlines(), 1):
+    for number, line in enumerate(content.splitlines(), first):
         if not line.strip():
             continue
         try:
@@ -53,7 +57,7 @@ def read_lines(content: bytes, source: str, kind: type[M]) -> tuple[list[tuple[i
 
 def by_line(failed: CallFailed, batch: Sequence[tuple[int, Message]]) -> list[str]:
     """What a service found wrong with a batch, by the numbers of its lines."""
-    return [_PLACE.sub(lambda at: f"line {batch[int(at[1])][0]} ", said) for said in failed.lines]
+    return [PLACE.sub(lambda at: f"line {batch[int(at[1])][0]} ", said) for said in failed.lines]
 
 
 def _message(line: bytes, kind: type[M]) -> M:

@@ -70,7 +70,7 @@ def _queue(claims: Iterable[claims_pb2.Claim], lang: Language) -> Table:
                 claim.name,
                 _waits(claim, lang),
                 when(claim.state_time),
-                awaited_of(claim, lang) or _looked_for(claim, lang),
+                _to_confirm(claim, lang) or awaited_of(claim, lang) or _looked_for(claim, lang),
                 ", ".join(_clauses(claim)),
                 _proposed(claim, lang),
                 str(claim.days_left) if claim.HasField("days_left") else "",
@@ -85,6 +85,13 @@ def _waits(claim: claims_pb2.Claim, lang: Language) -> str:
     more = {"to be confirmed": claim.awaits_confirmation, "to be adjusted": claim.awaits_adjustment}
     said = [chinese.said(english, lang) for english, holds in more.items() if holds]
     return ", ".join([chinese.state(claim.state, lang), *said])
+
+
+def _to_confirm(claim: claims_pb2.Claim, lang: Language) -> str:
+    """What somebody has proposed, so that a second person knows what they are asked for."""
+    if not claim.awaits_confirmation:
+        return ""
+    return chinese.said(chinese.PROPOSED.get(claim.proposal.kind, "something proposed"), lang)
 
 
 def _looked_for(claim: claims_pb2.Claim, lang: Language) -> str:
@@ -107,7 +114,12 @@ def _clauses(claim: claims_pb2.Claim) -> list[str]:
 
 
 def _proposed(claim: claims_pb2.Claim, lang: Language) -> str:
-    """The benefit as it is proposed; with all that waiting lines might add, an upper bound."""
+    """The benefit as it is proposed; with all that waiting lines might add, an upper bound.
+
+    Of a rest that is to be given up that rest.
+    """
+    if claim.proposal.kind == "write_off":
+        return money(claim.recoverable)
     decided = claim.decision
     waits = sum(
         share.amount.minor_units

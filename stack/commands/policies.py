@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -14,13 +15,15 @@ from services.common.refusals import Violation
 from services.common.strict_yaml import StrictYamlError
 from stack.commands.calling import CallFailed, Failed, calling, content_of, faulty, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, State
-from stack.commands.printing import print_json, say, when
+from stack.commands.printing import counted, print_json, say, when
+from stack.identity_documents import document_doubts
 from stack.message_file import MessageFile, read_messages
 
 app = typer.Typer(no_args_is_help=True, help="Policies: import.")
 
 MOST = 1_000  # of one request, which is all or none
 CALL_S = 120.0
+_FEMALE = {policy_pb2.SEX_FEMALE: True, policy_pb2.SEX_MALE: False}
 
 
 @app.callback()
@@ -52,6 +55,8 @@ def import_file(
     if answer.faults:
         found = [Violation(f.field, f.reason, f.text) for f in answer.faults]
         raise faulty(file, read.line_of, found)
+    for doubt in doubts(file, read):
+        typer.echo(doubt, err=True)
     if as_json:
         print_json(answer)
         return
@@ -69,6 +74,21 @@ def import_file(
         )
 
 
+def doubts(file: Path, read: MessageFile[policy_pb2.Policy]) -> Iterator[str]:
+    """Warnings of documents that are mistyped: no hospital's bill would ever find such a person."""
+    for i, policy in enumerate(read.messages):
+        for j, member in enumerate(policy.members):
+            field = f"policies[{i}].members[{j}].document.number"
+            female = _FEMALE.get(member.sex)
+            document = member.document
+            if not (document.kind and document.number):
+                continue  # claims says that it is missing
+            for doubt in document_doubts(
+                document.kind, document.number, born=member.birth_date, female=female
+            ):
+                yield f"{file}:{read.line_of(field)}: warning: {field}: {doubt}"
+
+
 def read_policies(file: Path) -> MessageFile[policy_pb2.Policy]:
     """The policies of a file, at most as many as one request takes.
 
@@ -77,7 +97,8 @@ def read_policies(file: Path) -> MessageFile[policy_pb2.Policy]:
     try:
         read = read_messages(content_of(file), str(file), "policies", policy_pb2.Policy)
     except StrictYamlError as error:
-        raise Failed(*str(error).splitlines()) from None
+        count = counted(len(error.faults), "fault")
+        raise Failed(*str(error).splitlines(), f"{count}; nothing was stored") from None
     if len(read.messages) > MOST:
         raise Failed(f"{file}: {len(read.messages)} policies; split it, {MOST} are the most")
     return read

@@ -77,6 +77,7 @@ COLUMNS = {
         "receive_time",
         "provenance",
         "fasting",
+        "device",
     ),
 }
 _Days = tuple[datetime, datetime]
@@ -408,6 +409,7 @@ def add_readings(
                 for _, reading, _ in read
             ],
             "fasting": [_FASTING[reading.fasting_status] for _, reading, _ in read],
+            "device": [reading.device or None for _, reading, _ in read],
         },
     )
 

@@ -42,6 +42,7 @@ _SHOWN_LEVELS = 4
 # What the actuary reads of each kind of warning, before the levels that have it.
 _KINDS = {
     "THIN_BASE": "thin base level",
+    "ONE_LEVEL": "prices nobody apart, its one level is",
     "THIN_LEVEL": "thin",
     "NO_CLAIMS": "without a claim",
     "NO_EXPOSURE": "nobody in",
@@ -200,13 +201,14 @@ def _survived(lived: Survival) -> Table:
     for cause in lived.causes:
         apart = max((one.apart for one in cause.checked), default=float("nan"))
         p = [one.p_proportional for one in cause.checked if one.p_proportional is not None]
-        made.add_row(
+        line = (
             cause.cause,
             f"{cause.persons:,}",
             f"{cause.first_events:,}",
             f"{apart:.4f} standard errors" if not cause.refused else "—",
             f"{min(p):.3g}" if p else "—",
         )
+        rows(made, [line])
     return made
 
 

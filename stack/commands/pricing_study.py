@@ -58,7 +58,7 @@ def check(file: PricingPath = DEFAULT, as_json: AsJson = False) -> None:
     """
     found = opened(file)
     con, _ = book_of(found)
-    faults = _checked(con, found)
+    faults = _checked(con, found) + _unfit(con, found)
     if as_json:
         print_json({"faults": [_told(one) for one in faults]})
     else:
@@ -168,6 +168,20 @@ def _checked(con: Connection, file: PricingFile) -> list[Found]:
     return found
 
 
+def _unfit(con: Connection, file: PricingFile) -> list[Found]:
+    """What `fit` would refuse of the section as it is written, before anything was studied."""
+    from services.pricing.fitting.experience import checking  # noqa: PLC0415 - heavy
+    from services.pricing.fitting.models.settings import FitSettings  # noqa: PLC0415 - heavy
+
+    if "fit" not in file.sections:
+        return []
+    fit = settings_of(file, FitSettings)
+    columns = {name: factor.column for name, factor in fit.factors.items()}
+    return checking.unfit(
+        con, settings_of(file, BookSettings), columns, [cause.name for cause in fit.causes]
+    )
+
+
 def _refuse(faults: Iterable[Found], file: PricingFile) -> None:
     """Raises: Failed when a fault stops the study."""
     from services.pricing.fitting.experience.faults import Effect  # noqa: PLC0415 - heavy
@@ -229,11 +243,6 @@ def _print_study(done: Study, settings: StudySettings, currency: str) -> None:
     made = table("outcome", "condition", "m0", "people", "months", "k", "Z of 12 months")
     rows(made, map(stratum_row, done.strata))
     print_table(made)
-    if not any(stratum.person_months for stratum in done.strata):
-        say(
-            "no month of anybody was assessed: there is no m0, and no outcome can be rated; take"
-            " the outcomes out of fit.causes"
-        )
     for warning in done.warnings:
         say(f"warning: {warning}")
 

@@ -21,6 +21,7 @@ from rich.text import Text
 
 from lipei.type.v1.money_pb2 import Money
 from services.common.money import format_minor
+from stack.commands.terminal import shown
 
 # In a pipe nothing is cut or wrapped: what reads it wants one row a line, and whole names.
 _PIPED_COLUMNS = 100_000
@@ -47,12 +48,12 @@ def console(*, quiet: bool = False) -> Console:
 
 
 def say(text: str) -> None:
-    """Print text as it is: no markup, and no line broken that was none."""
+    """Print text as it is: no markup, and no line broken that was none; nothing steers."""
     _as_it_is(text, console())
 
 
 def _as_it_is(text: str, out: Console) -> None:
-    out.print(text, markup=False, soft_wrap=True)
+    out.print(shown(text), markup=False, soft_wrap=True)
 
 
 def table(*columns: str, right: Sequence[str] = (), prose: Sequence[str] = ()) -> Table:
@@ -232,7 +233,7 @@ def told_time(iso: str) -> str:
 
 
 def rows(made: Table, lines: Iterable[Sequence[str]]) -> Table:
-    """The table with the lines added. Text is taken as it is, never as markup."""
+    """The table with the lines added. Text is taken as it is, never as markup; nothing steers."""
     for line in lines:
-        made.add_row(*(Text(cell) for cell in line))
+        made.add_row(*(Text(shown(cell)) for cell in line))
     return made

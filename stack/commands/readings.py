@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,6 @@ import typer
 
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
-from lipei.type.v1 import reading_pb2
 from stack import chinese
 from stack.commands.calling import CALL_S, Failed, calling, content_of, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Language, State
@@ -27,7 +25,7 @@ from stack.commands.printing import (
     when,
     word,
 )
-from stack.commands.recording_lines import record_lines
+from stack.commands.recorded_readings import RecordedReadings
 from stack.commands.withheld import NOTHING, WITHHELD, Withheld
 
 app = typer.Typer(no_args_is_help=True, help="Readings: record, months, coach's tasks.")
@@ -51,31 +49,27 @@ def record(
 ) -> None:
     """Record readings: lines of lipei.type.v1.Reading in JSON. The same file twice changes nothing.
 
-    Goes in batches of 1,000 readings, each recorded whole or not at all; every fault of every line
-    is told at once. Where a line is no such JSON, nothing is recorded.
+    A file goes in batches of 1,000 readings, each recorded whole or not at all; every fault of
+    every line is told at once. Where a line is no such JSON, nothing is recorded.
+
+    From "-" lines are recorded as they come in, until the pipe ends; a line at fault is told at
+    once and left out. Either way a service that stops is waited for, up to a minute.
     """
-    content = sys.stdin.buffer.read() if file == "-" else content_of(Path(file))
-
-    def call(readings: Sequence[reading_pb2.Reading], judge: bool) -> pb.RecordReadingsResponse:
-        # A new request each time: the readings' names tell what is known, and the answer says so.
-        request = pb.RecordReadingsRequest(
-            request_id=fresh_request_id(), readings=readings, validate_only=judge
-        )
-        with calling(state, "pricing", "partner") as channel:
-            return PricingServiceStub(channel).RecordReadings(request, timeout=CALL_S)
-
-    whole = pb.RecordReadingsResponse()
-    for answer in record_lines(content, file, reading_pb2.Reading, call):
-        whole.recorded_count += answer.recorded_count
-        whole.known_count += answer.known_count
-        whole.coach_tasks.extend(answer.coach_tasks)
+    recording = RecordedReadings(state)
+    if file == "-":
+        recording.from_pipe(stdin_descriptor())
+    else:
+        recording.from_file(content_of(Path(file)), file)
+    whole = recording.whole
+    raised = len(whole.coach_tasks)
     if as_json:
         print_json(whole)
-        return
-    raised = len(whole.coach_tasks)
-    told = f"{whole.recorded_count} recorded, {whole.known_count} known"
-    say(told + (f"; {raised} for a coach, see `lipei readings tasks`" if raised else ""))
-    say("next: the months of one member, as `lipei readings months --help` says")
+    else:
+        told = f"{whole.recorded_count} recorded, {whole.known_count} known"
+        say(told + (f"; {raised} for a coach, see `lipei readings tasks`" if raised else ""))
+        say("next: the months of one member, as `lipei readings months --help` says")
+    if recording.left_out:
+        raise Failed(f"{recording.left_out} of the lines were at fault and left out")
 
 
 @app.command()
@@ -174,6 +168,11 @@ def tasks(
     print_list(made, "nothing for a coach")
     if found:
         say(f"{len(found)} for a coach")
+
+
+def stdin_descriptor() -> int:
+    """Where lines come in."""
+    return sys.stdin.fileno()
 
 
 def participation(

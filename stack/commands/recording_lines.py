@@ -29,10 +29,7 @@ def record_lines(content: bytes, source: str, kind: type[M], call: Call[M, R]) -
 
     Raises: Failed with all faults, and how much was recorded.
     """
-    lines, faults = read_lines(content, source, kind)
-    batches = [lines[start : start + _BATCH] for start in range(0, len(lines), _BATCH)]
-    if faults:
-        raise Failed(*faults, *_judged(batches, call))
+    batches = whole_lines(content, source, kind, call)
     answers: list[R] = []
     for number, batch in enumerate(batches):
         try:
@@ -46,6 +43,25 @@ def record_lines(content: bytes, source: str, kind: type[M], call: Call[M, R]) -
                 told.append(f"the {before} lines before were recorded, none from here on")
             raise Failed(*told) from None
     return answers
+
+
+def whole_lines(
+    content: bytes, source: str, kind: type[M], call: Call[M, R]
+) -> list[list[tuple[int, M]]]:
+    """Batches of 1,000 numbered lines, each of which can be read.
+
+    Raises: Failed with all faults of the lines, also those that the service finds, else.
+    """
+    lines, faults = read_lines(content, source, kind)
+    batches = in_batches(lines)
+    if faults:
+        raise Failed(*faults, *_judged(batches, call))
+    return batches
+
+
+def in_batches(lines: list[tuple[int, M]]) -> list[list[tuple[int, M]]]:
+    """As many lines at once as the service takes."""
+    return [lines[start : start + _BATCH] for start in range(0, len(lines), _BATCH)]
 
 
 def _judged(batches: Iterable[Sequence[tuple[int, M]]], call: Call[M, R]) -> list[str]:

@@ -111,6 +111,9 @@ def released(bridge: Bridge) -> dict[str, str]:
     """Names of the released readings by the day of their measurement."""
     request = his_bridge_pb2.ListReadingsRequest(parent=f"members/{TOKEN}")
     page = bridge.stub.ListReadings(request, timeout=CALL_S)
+    assert "SN0815" not in str(page)
+    devices = [reading.device for reading in page.readings]
+    assert len({*devices}) == 2, "one has a device, under a pseudonym; the others have none"
     return {r.effective_time.ToDatetime().date().isoformat(): r.name for r in page.readings}
 
 
@@ -136,7 +139,7 @@ def test_laboratory_values_come_to_pricing_and_lower_the_premium(tmp_path: Path)
         his.put(
             [
                 patient(),
-                laboratory("o1", "2025-03-20", 6.8),
+                laboratory("o1", "2025-03-20", 6.8, device={"reference": "Device/SN0815"}),
                 laboratory("o2", "2025-06-20", 6.7),
                 laboratory("o3", "2025-09-20", 8.2),
                 # No living person's: pricing refuses it, and it holds up none of the others.

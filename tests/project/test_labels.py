@@ -147,7 +147,13 @@ BREACHES = [
         CLAIMS,
         "(PublishPlanRequest)",
         "(stream PublishPlanRequest)",
-        "lipei.claims.v1.ClaimsService.PublishPlan: takes a stream",
+        "lipei.claims.v1.ClaimsService.PublishPlan: takes a stream and answers once",
+    ),
+    (
+        PRICING,
+        "(AssessMemberRequest) returns (AssessMemberResponse)",
+        "(stream AssessMemberRequest) returns (stream AssessMemberResponse)",
+        "lipei.pricing.v1.PricingService.AssessMember: takes a stream, so that its answers name",
     ),
 ]
 

@@ -17,6 +17,7 @@ from services.common.state import load_or_make_key, record_address
 from services.common.strict_yaml import StrictYamlError
 from stack.commands import plans
 from stack.commands.options import Language
+from stack.commands.policies import doubts
 from stack.decision_text import adding_up
 from stack.message_file import MessageFile, read_messages
 from stack.supervisor import only_one
@@ -379,6 +380,52 @@ def test_faults_of_a_policy_file_are_all_told_at_once() -> None:
     ]
     assert "did you mean effective_date?" in str(refused.value)
     assert "990001198003070015" not in str(refused.value)
+
+
+def test_what_readers_of_yaml_disagree_about_hides_no_other_fault() -> None:
+    text = POLICIES.replace("female", "woman").replace(": true", ": yes")
+    with pytest.raises(StrictYamlError) as refused:
+        read_policy_file(text.replace("revision: 1", 'revision: "1"').encode(), "p.yaml")
+    assert [(fault.line, fault.reason) for fault in refused.value.faults] == [
+        (6, "WRONG_TYPE"),
+        (12, "NOT_ONE_OF"),
+        (14, "SCALAR"),
+    ]
+    with pytest.raises(StrictYamlError) as alone:
+        read_policy_file(POLICIES.replace(": true", ": yes").encode(), "p.yaml")
+    assert [fault.reason for fault in alone.value.faults] == ["SCALAR"]
+
+
+def test_faults_of_form_end_with_their_number_and_that_nothing_was_stored(tmp_path: Path) -> None:
+    file = tmp_path / "policies.yaml"
+    file.write_text(POLICIES.replace("female", "woman").replace(": true", ": yes"))
+    typed = lipei("policies", "import", file, "--state", tmp_path)
+    assert typed.code == 1
+    assert typed.said[-1] == "2 faults; nothing was stored"
+    assert len(typed.said) == 3
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "doubt"),
+    [
+        ("0023", "0024", "its check digit does not fit the other 17; one of them is mistyped"),
+        ("1980-03-07", "1980-03-08", "the day of birth in it is not birth_date"),
+        ("female", "male", "its 17th digit, even of a woman's number and odd of a man's, is not"),
+        ("0023", "23", "a CN-ID has 18 characters, this has 16"),
+        ("CN-ID", "CNID", "CNID: is no kind that is known here"),
+    ],
+)
+def test_a_document_that_is_mistyped_is_warned_of_without_its_number(
+    old: str, new: str, doubt: str
+) -> None:
+    good = POLICIES.replace("990001198003070015", "990001198003070023")  # a woman's
+    assert not list(doubts(Path("p.yaml"), read_policy_file(good.encode(), "p.yaml")))
+    mistyped = read_policy_file(good.replace(old, new).encode(), "p.yaml")
+    (warning,) = doubts(Path("p.yaml"), mistyped)
+    assert warning.startswith(
+        f"p.yaml:10: warning: policies[0].members[0].document.number: {doubt}"
+    )
+    assert "99000119800307" not in warning
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,9 @@ def test_what_was_found_at_a_source_s_place_is_said_without_its_password(tmp_pat
     assert "export LIPEI_HIS_BRIDGE_SQL_URL_H" in reached(unset, running=False)
     folder = FilesSettings(folder=tmp_path / "drop", format=FileFormat.NDJSON)
     assert "is no folder" in reached(folder, running=False)
-    (tmp_path / "drop" / "Claim").mkdir(parents=True)
+    (tmp_path / "drop").mkdir()
+    assert "makes the folders to drop into" in reached(folder, running=False)
+    (tmp_path / "drop" / "Claim").mkdir()
     assert reached(folder, running=False).endswith("is there, with the folders Claim")
 
 
@@ -171,6 +173,33 @@ def test_a_file_of_rows_is_parsed_as_it_would_be_dropped(tmp_path: Path) -> None
         f"{file}:4: rows of one bill must stand together [ROWS_SCATTERED]",
         "the whole file would be refused",
     ]
+
+
+@pytest.mark.parametrize(
+    ("charset", "written", "whole"),
+    [("gb18030", "gb18030", True), ("utf-8", "utf-8-sig", True), ("utf-8", "gb18030", False)],
+)
+def test_dropped_json_is_parsed_in_the_folder_s_charset_and_named_by_its_line(
+    tmp_path: Path, charset: str, written: str, whole: bool
+) -> None:
+    profile, file = tmp_path / "p.yaml", tmp_path / "day.ndjson"
+    base = f"base_url: {BASE_URL}"
+    source = f"source: {{kind: files, folder: {tmp_path}, format: ndjson, charset: {charset}}}"
+    assert base in PROFILE
+    profile.write_text(PROFILE.replace(base, source))
+    around, claims, _ = good(2)
+    lines = [json.dumps(one, ensure_ascii=False) for one in (*around, *claims)]
+    assert not "".join(lines).isascii()
+    file.write_bytes("\n".join([*lines, "", "{"]).encode(written))
+    typed = lipei("his", "parse", file, "--profile", profile)
+    assert typed.code == 1
+    if not whole:
+        assert "[WRONG_CHARSET]" in typed.said[0]
+        assert typed.said[1] == "the whole file would be refused"
+        return
+    told = [json.loads(line) for line in typed.out.splitlines()]
+    assert [one["outcome"] for one in told] == ["BillStated", "BillStated", "SetAside"]
+    assert [one["line"] for one in told] == [len(lines) - 1, len(lines), len(lines) + 2]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from services.pricing.fitting.experience.checking import SEGMENT_COLUMNS
 from services.pricing.fitting.experience.outcome import Stratum
 from stack.commands.pricing_folder import opened
 from stack.commands.pricing_study import refuse_other_study, stratum_row
@@ -215,3 +216,42 @@ def test_a_missing_file_of_one_s_own_is_not_answered_by_an_example(tmp_path: Pat
     assert "people: no 客户.csv" in missing.err
     assert "mend book.folder or book.tables" in missing.err
     assert "simulate" not in missing.err
+
+
+def test_what_fit_would_refuse_is_told_by_check_already(studied: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    shutil.copytree(studied, folder)
+    written = (folder / "pricing.yaml").read_text("utf-8")
+    assert "fit." not in pricing(folder, "check").out, "the template's own book has all of it"
+    changed = written.replace("    sex:\n", "    job:\n      column: occupation\n    sex:\n", 1)
+    changed = changed.replace("    injury:\n      zh", "    dental:\n      zh", 1)
+    (folder / "pricing.yaml").write_text(changed, "utf-8")
+    done = pricing(folder, "check")
+    assert done.code == 0, done.err
+    assert "look at it: fit.factors.job: NO_COLUMN: reads the column occupation" in done.out
+    assert "look at it: fit.causes.dental: UNKNOWN_CAUSE" in done.out
+    assert "book.rating_factors" in done.out
+    assert "no fault" not in done.out
+
+
+def test_every_column_that_a_study_has_may_be_a_factor(studied: Path) -> None:
+    columns = pd.read_parquet(studied / "study" / "experience.parquet").columns
+    no_factor = {"segment_id", "person_id", "policy_id", "first_day", "after_day", "synthetic"}
+    no_factor |= {"exposure_days", "exposure", "holdout"}
+    causes = ("inpatient", "outpatient", "injury")
+    mine = {name for name in columns if not any(f"_{cause}" in name for cause in causes)}
+    assert mine - no_factor == {*SEGMENT_COLUMNS, "coinsurance_percent"}
+
+
+def test_a_book_without_readings_is_told_so_once(studied: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "p"
+    shutil.copytree(studied, folder)
+    (folder / "book" / "readings.parquet").unlink()
+    done = pricing(folder, "study")
+    assert done.code == 0, done.err
+    assert done.out.count("there is no m0") == 1
+    assert done.out.count("m0 is unknown") == 0
+    told = json.loads((folder / "study" / "study.json").read_bytes())
+    (said,) = (one for one in told["warnings"] if "m0" in one)
+    assert said.startswith("no month of anybody was assessed")
+    assert "fit.causes" in said

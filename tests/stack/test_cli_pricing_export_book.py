@@ -142,6 +142,8 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 def _measure(stub: PricingServiceStub) -> None:
     for number in (100, 200, 999):
         readings = [one for month in MEASURED for one in weeks(person(number), month, "6.4")]
+        for one in readings:
+            one.device = "shared-meter"
         stub.RecordReadings(recording(f"r{number}", readings), timeout=60)
         stub.QuotePremium(
             pricing_pb2.QuotePremiumRequest(
@@ -242,6 +244,9 @@ def test_the_tables_join_and_tell_births_no_more_exactly_than_others_share(expor
     assert (tables["claims"]["amount_minor"] <= tables["claims"]["ground_up_minor"]).all()
     readers = tables["readings"].groupby("person_id")["value"].agg(list)
     assert readers.tolist() == [[6.4] * 6, [6.4] * 6]
+    meters = tables["readings"].groupby("person_id")["device"].agg(set)
+    assert [len(one) for one in meters] == [1, 1]
+    assert not set.intersection(*meters)  # of one device two people are not seen to share it
     claimed = set(tables["claims"]["person_id"])
     assert len(claimed & set(readers.index)) == 1  # person 100 both measures and claims
 
@@ -252,7 +257,15 @@ def test_nothing_that_leads_to_a_person_is_in_any_file(exported: Path) -> None:
     tokens = [person(100 * number + index) for number in (1, 2, 3) for index in range(12)]
     births = [born(number, index) for number in (1, 2, 3) for index in range(12)]
     secrets = [*tokens, *(one[3:] for one in tokens), *births, "1931-12-24", "王小明"]
-    secrets += ["H99000100001", "J18.9", "bill-100", "m11", id_number(100), "6222000000000001"]
+    secrets += [
+        "H99000100001",
+        "J18.9",
+        "bill-100",
+        "m11",
+        "shared-meter",
+        id_number(100),
+        "6222000000000001",
+    ]
     assert not [one for one in secrets if one.encode() in held]
     for told in ("1980-03-01", "1962-07-01", "inpatient", "6.4"):  # the same search finds these
         assert told.encode() in held

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
 
 import msgspec
+import pandas as pd
 import pytest
 from openpyxl import load_workbook
 
+from services.pricing.core.tariff import CategoryFeature
 from services.pricing.fitting.models.fit_result import fit_from
 from services.pricing.fitting.renewal.dislocation import Dislocation, Group
 from services.pricing.fitting.report.validation import Validated
@@ -81,6 +84,24 @@ def test_a_report_is_one_page_that_asks_nobody_with_every_chapter_and_its_tables
     assert train[5] == pytest.approx(1), "the level is set to what was learnt from"
 
 
+def test_levels_stand_by_the_tariff_s_titles_in_its_order(fitted: Path) -> None:
+    run("report", "-f", fitted)
+    page = (fitted / "report" / "report.html").read_text("utf-8")
+    shown = fit_from((fitted / "fit" / "fit.json").read_bytes())
+    (condition,) = (one for one in shown.features if one.name == "condition")
+    assert isinstance(condition, CategoryFeature)
+    for cause in shown.causes:
+        _, found, after = page.partition(f">Time to the first claim: {cause.en}")
+        assert found
+        legend = re.findall(r"<text[^>]*>([^<]+)</text>", after.partition("</svg>")[0])
+        titles = [one for one in legend if one in {level.en for level in condition.levels}]
+        assert titles == [level.en for level in condition.levels], cause.name
+    _, found, after = page.partition(">Fairness by sex")
+    assert found
+    assert {"female", "male"} <= set(re.findall(r"<t[dh][^>]*>([^<]+)</t[dh]>", after))
+    assert ">type2_diabetes<" not in page
+
+
 def test_a_rerun_gives_the_same_bytes_at_another_time_too(fitted: Path) -> None:
     """A workbook holds the second at which it was made, unless it is taken out."""
     run("report", "-f", fitted)
@@ -99,6 +120,31 @@ def test_what_is_made_of_people_is_its_owner_s_alone(fitted: Path) -> None:
         # A simulation tells of nobody.
         assert open_to_others <= {"0001-simulate.json"}, name
     shutil.rmtree(fitted / "select")
+
+
+def test_the_template_fits_its_own_book_and_passes_the_cap_of_a_fifth(
+    fitted: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "p"
+    shutil.copytree(fitted, folder)
+    made = fit_from((folder / "fit" / "fit.json").read_bytes())
+    truth = json.loads((folder / "book" / "truth.json").read_bytes())["truth"]["severity"]
+    for cause in made.causes:
+        true = truth[cause.name]["dispersion"]
+        assert cause.severity.pearson_dispersion == pytest.approx(true, rel=0.35), cause.name
+    outcomes = [
+        table for one in made.causes for table in one.tables if table.name in ("hba1c", "systolic")
+    ]
+    assert outcomes
+    assert all(table.cells[-1].exposure for table in outcomes), "no band that nobody can be in"
+    yaml = folder / "pricing.yaml"
+    written = yaml.read_text("utf-8")
+    cap = "credit_cap: {share: '0.20', source: the regulation}"
+    assert f"  # {cap}" in written
+    yaml.write_text(written.replace(f"  # {cap}", f"  {cap}"), "utf-8")
+    run("select", "-f", folder)
+    done = lipei("pricing", "propose", "--no-send", "-f", folder)
+    assert " passed: credit_cap" in done.out, done.out + done.err
 
 
 def test_without_a_fit_the_command_that_makes_one_is_named(tmp_path: Path) -> None:
@@ -156,3 +202,18 @@ def test_a_dislocation_of_another_tariff_and_a_fit_of_before_are_not_shown(
         stale = lipei("pricing", command, "-f", folder)
         assert stale.code == 2, command
         assert "study.first_day was" in stale.err, command
+
+
+def test_a_book_without_regions_has_a_report(fitted: Path, tmp_path: Path) -> None:
+    """The column may be left out of the book; the study then has it without a value."""
+    folder = tmp_path / "p"
+    shutil.copytree(fitted, folder)
+    study = folder / "study" / "experience.parquet"
+    pd.read_parquet(study).assign(region=None).to_parquet(study)
+    run("fit", "-f", folder)
+    run("report", "-f", folder)
+    page = (folder / "report" / "report.html").read_text("utf-8")
+    assert ">Fairness by sex" in page
+    assert ">Fairness by region" not in page
+    told = msgspec.json.decode((folder / "report" / "validation.json").read_bytes(), type=Validated)
+    assert not [one for one in told.validation.fairness if "region" in one.of]

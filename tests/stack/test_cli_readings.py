@@ -157,8 +157,9 @@ def test_what_was_recorded_before_a_fault_is_told(state: Path, tmp_path: Path) -
     file = tmp_path / "many.jsonl"
     file.write_text(lines(*many, off))
     typed = lipei("readings", "record", file, "--state", state)
-    assert typed.said[1].startswith("  line 1001 effective_time:")
-    assert typed.said[-1] == "the 1000 lines before were recorded, none from here on"
+    assert typed.said[0] == "readings: 1000 of 1001 readings sent"
+    assert typed.said[2].startswith("  line 1001 effective_time:")
+    assert typed.said[-1] == "the other 1000 lines are recorded"
 
 
 RENEW: list[str | Path] = [

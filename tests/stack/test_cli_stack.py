@@ -260,6 +260,9 @@ def test_policies_that_are_known_change_nothing(stack: Stack, claim: str, tmp_pa
     dry = stack.lipei("policies", "import", file, "--dry-run")
     assert dry.out == "1 would be created, 0 would be revised, 0 unchanged\n"
     assert stack.lipei("policies", "import", file, "--dry-run").out == dry.out
+    warning = f"{file}:10: warning: policies[0].members[0].document.number: its check digit"
+    assert dry.err.startswith(warning)
+    assert DOCUMENT not in dry.err
 
 
 @pytest.mark.parametrize("words", [[], ["--dry-run"]])

@@ -14,7 +14,8 @@ import typer
 from rich.console import Console
 
 from stack.commands.failing import Failed
-from stack.commands.his_pull import LINE_EVERY_S, PATIENCE_S, Watching, watched
+from stack.commands.his_pull import LINE_EVERY_S, PATIENCE_S, Watching, pushes, watched
+from tests.services.his_bridge import messages_hl7
 from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import BASE_URL, PROFILE
 from tests.services.his_bridge.running import Bridge, running_bridge
@@ -158,6 +159,32 @@ def test_one_failure_among_successes_is_told_and_ends_nothing(
     watched(worker.watching(), worker.ask, out)
     assert "last attempt: SOURCE_REFUSES" in lines_of(out)[0]
     assert capsys.readouterr().out.startswith("caught up with the source")
+
+
+def test_a_pull_of_a_hospital_that_pushes_ends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its last success is its last message, which no pull makes newer."""
+    profiles = tmp_path / "profiles"
+    profiles.mkdir()
+    messages_hl7.write_profile(profiles)
+    with running_bridge(tmp_path / "state", profiles) as bridge:
+        assert pushes(bridge.state, H)
+        assert not pushes(bridge.state, "another")
+        bridge.pull()
+        worker = Worker(bridge)
+
+        def pause(seconds: float) -> None:
+            worker.pause(seconds)
+            assert worker.pauses < 10, "the showing does not end"
+
+        asked = pushes(bridge.state, H)
+        watching = Watching(
+            bridge.stub, H, "bills", pushes=asked, clock=lambda: worker.now_s, pause=pause
+        )
+        watched(watching, worker.ask, shown())
+    assert worker.asked == 1
+    assert capsys.readouterr().out.startswith("what was pushed so far is read; 0 bills")
 
 
 def test_a_channel_that_the_profile_does_not_have_is_said(

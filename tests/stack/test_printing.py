@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 from rich.console import Console
 
-from stack.commands.printing import print_table, rows, table
+from stack.cli import main
+from stack.commands.printing import print_table, rows, say, table
 
 NAME = "policies/p-0001/claims/9339a5849ba54f989d3bd37e24585a37"
 
@@ -55,3 +57,33 @@ def test_only_prose_is_wrapped() -> None:
     assert NAME in said
     assert said.count("\n") > 4
     assert "claim policies" not in said
+
+
+STEERING = "\x1b[2J\x1b]0;title\x07\x9b1m\r\u202e"
+
+
+@pytest.mark.parametrize("width", [20, 200])
+def test_a_name_from_a_file_steers_no_terminal_and_is_no_markup(
+    width: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows below each other, a table, and a sentence; what steers nothing (the control) stays."""
+    out = Console(file=io.StringIO(), width=width, force_terminal=False)
+    name = f"[bold]甲{STEERING}[/bold]"
+    print_table(rows(table("partner", "note"), [(name, "é\tö")]), out)
+    say(name)
+    assert isinstance(out.file, io.StringIO)
+    for told in (out.file.getvalue(), capsys.readouterr().out):
+        assert not {"\x1b", "\x07", "\x9b", "\r", "\u202e"} & set(told)
+        assert "[bold]甲\ufffd[2J\ufffd]0;title\ufffd" in told
+    assert "é" in out.file.getvalue()
+
+
+def test_a_failure_steers_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["lipei", f"plan{STEERING}", "--as", "x"])
+    with pytest.raises(SystemExit):
+        main()
+    told = capsys.readouterr().err
+    assert "lipei --as ROLE plan\ufffd[2J" in told
+    assert "\x1b" not in told

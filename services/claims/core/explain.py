@@ -138,6 +138,12 @@ _PROVISIONAL = Text(
     zh="在核定之前，尚未支付的金额及由谁承担均为暂定。",
     en="Until it is decided, all that is not paid yet, and who bears it, is provisional.",
 )
+# Without it the balances of a waiting claim contradict its lines.
+_RESERVED = Text(
+    zh="本赔案尚未决定：以下“本次后”为按最高可能赔付的预留，待决部分尚未计入免赔额。",
+    en='The claim waits: "after" below holds what it reserves, the most that it could pay, with no'
+    " deductible taken yet.",
+)
 # What becomes of the money of a claim that waits.
 _NOTHING_BEFORE = Text(zh="此前不支付", en="nothing is paid before")
 _PAID_BEFORE = Text(
@@ -273,6 +279,7 @@ def _paragraphs(
     told: Explained | None,
 ) -> tuple[str, ...]:
     known = {line.number: line for line in told.lines} if told else {}
+    balances = told.balances if told else ()
     return (
         _claim(words, stands, decision),
         *(
@@ -280,7 +287,8 @@ def _paragraphs(
             for line in decision.lines
         ),
         *(_pend(words, plan, pend) for pend in decision.pends),
-        *(balance_sentence(words, one) for one in (told.balances if told else ())),
+        *((words.of(_RESERVED),) if balances and decision.pends else ()),
+        *(balance_sentence(words, one) for one in balances),
         *(
             f"{words.pick('条款', 'Clause')} {clause}{words.pick('：', ': ')}{words.of(text)}"
             for clause, text in clauses.items()

@@ -51,7 +51,8 @@ class _View:
             "bearers": list(self._bearers()),
             "lines": [self._line(line) for line in told.lines],
             "balances": [self._balance(one) for one in told.balances],
-            "reserved": pended and bool(told.balances),
+            # What ended waits for nothing and holds nothing, though its last decision did.
+            "reserved": pended and self._claim.ended is None and bool(told.balances),
             "recomputed": told.recomputed,
             "awaited": [] if self._claim.ended is not None else list(self._awaited()),
             "coordinated": list(self._coordinated()),

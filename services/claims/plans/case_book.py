@@ -84,7 +84,7 @@ class Book:
 
     def held_before(self, who: str, balance: Balance) -> None:
         """What an accumulator held before the case."""
-        self._balances.setdefault(_owner(balance.scope, who), []).append(balance)
+        self._balances.setdefault(owner_of(balance.scope, who), []).append(balance)
 
     def saved(self) -> Saved:
         """What `restore` puts back."""
@@ -106,8 +106,8 @@ class Book:
         """Add what a decision uses up, or give exactly that back."""
         usage = usage_snapshot(self.balances_of(who))
         left = with_changes(usage, decision.usage_changes, release=release).balances
-        self._balances[who] = [one for one in left if _owner(one.scope, who) == who]
-        self._balances[_SHARED] = [one for one in left if _owner(one.scope, who) == _SHARED]
+        self._balances[who] = [one for one in left if owner_of(one.scope, who) == who]
+        self._balances[_SHARED] = [one for one in left if owner_of(one.scope, who) == _SHARED]
 
     def take_back(self, name: str) -> None:
         """Leave a claim without a decision; what it used is released exactly."""
@@ -119,13 +119,14 @@ class Book:
 
     def balance(self, who: str, accumulator: Accumulator, start: date | None) -> int:
         """What an accumulator holds for a member; 0 when nothing was ever added."""
-        for one in self._balances.get(_owner(accumulator.scope, who), ()):
+        for one in self._balances.get(owner_of(accumulator.scope, who), ()):
             if (one.accumulator, one.period_start) == (accumulator.id, start):
                 return one.count if accumulator.counts else one.amount
         return 0
 
 
-def _owner(scope: Scope, who: str) -> str:
+def owner_of(scope: Scope, who: str) -> str:
+    """Whose a balance is: the member's, or everybody's."""
     return who if scope is Scope.MEMBER else _SHARED
 
 

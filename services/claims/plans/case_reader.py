@@ -29,11 +29,13 @@ from services.claims.core.facts import (
     PriorPayments,
     Scope,
     SocialInsuranceFacts,
+    balance_key,
 )
 from services.claims.core.intake import priced
 from services.claims.core.plan import Period, Plan
 from services.claims.plans.accumulator_units import Accumulator, authorisation_accumulator
 from services.claims.plans.case_benefits import read_optional_text
+from services.claims.plans.case_book import owner_of
 from services.claims.plans.case_coding import (
     read_bill_coding,
     read_days_supply,
@@ -163,9 +165,7 @@ class _CaseReader:
         services: tuple[tuple[str, EarlierService], ...] = ()
         if history is not None:
             told = history.mapping()
-            balances = each(
-                told, "balances", lambda t: self._balance(t, people, policies, expectations)
-            )
+            balances = self._balances(told, people, policies, expectations)
             services = each(told, "services", lambda t: self._service(t, setting, people))
             told.done()
         name = term.get("case").text()
@@ -244,6 +244,27 @@ class _CaseReader:
             return found.reference(people, "member")
         return next(iter(people), "")
 
+    def _balances(
+        self,
+        told: Mapping,
+        people: People,
+        policies: dict[str, CasePolicy],
+        expectations: dict[str, ExpectationReader],
+    ) -> tuple[tuple[str, str, Balance], ...]:
+        """What accumulators held before, each of a period once: two days of one period are one."""
+        held: set[tuple[str, str, tuple[str, str, str]]] = set()
+
+        def read(term: Mapping) -> tuple[str, str, Balance]:
+            policy, who, balance = self._balance(term, people, policies, expectations)
+            key = (policy, owner_of(balance.scope, who), balance_key(balance))
+            if key in held:
+                text = "an earlier balance is of the same accumulator and period; write their sum"
+                term.fault("DUPLICATE_BALANCE", text, "accumulator")
+            held.add(key)
+            return policy, who, balance
+
+        return each(told, "balances", read)
+
     def _balance(
         self,
         term: Mapping,
@@ -308,7 +329,7 @@ class _CaseReader:
             expectations,
             Parts(
                 who=lambda t: self._who(t, people),
-                names_nobody=lambda t: t.has("member") and t.get("member").value not in people,
+                names_nobody=lambda t: _names_nobody(t, people),
                 knows_provider=lambda one: known is None or one in known | setting.providers.keys(),
                 bill=lambda t, name: self._bill(t, name, setting),
                 prior=lambda t: PriorPayments(payments=each(t, "earlier_insurers", self._payment)),
@@ -451,6 +472,12 @@ class _CaseReader:
             amount=term.get("paid").money(self._plan.currency),
             lines=by_line,
         )
+
+
+def _names_nobody(term: Mapping, people: People) -> bool:
+    """Whether a member is named whom the case does not have; what is no name is another fault."""
+    said = term.get("member").value if term.has("member") else None
+    return isinstance(said, str) and said not in people
 
 
 def _period_start(

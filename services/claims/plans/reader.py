@@ -22,6 +22,8 @@ T = TypeVar("T")
 EnumT = TypeVar("EnumT", bound=enum.StrEnum)
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+# What {2026-01-01: 80,000} leaves behind its comma: a key of its own.
+_THOUSANDS = re.compile(r"[0-9]{3}", re.ASCII)
 _CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}", re.ASCII)
 _ID = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 # Control characters and line separators: no database and no form prints them. What overrides or
@@ -232,7 +234,10 @@ class Value:
             except ValueError:
                 self.fault("IMPOSSIBLE_DATE", f"{self.value} is no day of the calendar")
                 return STAND_IN
-        self.fault("NOT_A_DATE", "write a date as 2026-01-31")
+        text = "write a date as 2026-01-31"
+        if isinstance(self.value, str) and _THOUSANDS.fullmatch(self.value):
+            text += "; if it is part of an amount: 80,000 is written 80000"
+        self.fault("NOT_A_DATE", text)
         return STAND_IN
 
     def fact_day(self) -> date:
@@ -408,8 +413,10 @@ class Mapping:
         """Note every key that is not known here."""
         for key in self._tree:
             if key not in self._asked:
-                known = ", ".join(sorted(self._asked))
-                self.fault("UNKNOWN_KEY", f'the key "{key}" is not known here; known: {known}', key)
+                known = sorted(self._asked)
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+                self.fault("UNKNOWN_KEY", f'the key "{key}" is not known here; {hint}', key)
 
 
 class _Deaf(Faults):

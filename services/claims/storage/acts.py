@@ -6,6 +6,7 @@ Every function works in the caller's transaction. Decides nothing.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -91,6 +92,14 @@ def proposed() -> ColumnElement[bool]:
 def act_of(connection: Connection, act_id: str) -> Row[Any]:
     """One act; what was written is sealed."""
     return connection.execute(select(claim_act).where(claim_act.c.id == act_id)).one()
+
+
+def kinds_of(connection: Connection, act_ids: Sequence[str]) -> dict[str, str]:
+    """What each of these acts is; nothing that was written."""
+    if not act_ids:
+        return {}
+    found = select(claim_act.c.id, claim_act.c.kind).where(claim_act.c.id.in_(act_ids))
+    return {row.id: row.kind for row in connection.execute(found)}
 
 
 def actors_of(connection: Connection, claim_id: str, kinds: tuple[ActKind, ...]) -> set[str]:

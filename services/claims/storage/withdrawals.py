@@ -5,7 +5,7 @@ Every function works in the caller's transaction.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from sqlalchemy import Connection, insert, select
 
@@ -40,7 +40,7 @@ def withdraw(
     connection: Connection,
     sealer: Sealer,
     consents: Collection[str],
-    at_us: int,
+    now_us: Callable[[], int],
     replaced: Collection[str] = (),
 ) -> Sequence[ClaimRow]:
     """End every claim that rests on these consents and is not decided; all that rest on them.
@@ -55,13 +55,14 @@ def withdraw(
     for name in gone:
         take_turns(connection, name)
     before = withdrawn_among(connection, gone)
-    new = [{"consent": name, "at_us": at_us} for name in gone if name not in before]
+    new = [{"consent": name, "at_us": now_us()} for name in gone if name not in before]
     if new:
         connection.execute(insert(withdrawn_consent), new)
     resting = select(claim).where(claim.c.consent.in_(names)).order_by(claim.c.seq)
     rows = connection.execute(resting).all()
     if lock(connection, (row.policy_id for row in rows), (row.person_id for row in rows)):
         rows = connection.execute(resting).all()
+    at_us = now_us()  # what was waited for has moved these claims before
     for row in rows:
         if ClaimState(row.state) in (*UNDECIDED, *PENDED) and not row.paid:
             _end(connection, sealer, row, at_us)

@@ -45,13 +45,16 @@ _MEMBER = re.compile(r"(?<=\bmembers/)(?!-(?:/|$))[^/]+|\b[a-z0-9]{1,16}\.[0-9a-
 
 
 class Identifies(Protocol):
-    """Who calls. Both raise Refused (UNAUTHENTICATED) with a stable reason."""
+    """Who calls. All raise Refused (UNAUTHENTICATED) with a stable reason."""
 
     def certificate(self, context: Context) -> object:
         """See that the caller has a certificate that is good now, and no more."""
 
     async def of(self, context: Context) -> Caller:
         """The caller, as certificate and token say together."""
+
+    async def again(self, context: Context) -> Caller:
+        """The same within a stream that is open: what is good once only was used to open it."""
 
 
 class NamelessRead(RuntimeError):
@@ -137,6 +140,21 @@ class Guard:
             return _allowed(path, caller)
         except Refused as refused:
             uri = uri or refused.uri
+            logger().warning("call_refused", reason=refused.reason, rpc=path, uri=uri)
+            raise
+
+    async def readmit(self, call: Call, context: Context) -> None:
+        """See that who opened a stream may still send into it.
+
+        Raises: Refused, UNAUTHENTICATED or PERMISSION_DENIED; a line of the log.
+        """
+        try:
+            caller = await self._identification.again(context)
+            if caller != call.caller:
+                text = "the stream's caller is no longer who opened it; open another"
+                raise Refused(grpc.StatusCode.PERMISSION_DENIED, "CALLER_CHANGED", text)
+        except Refused as refused:
+            path, uri = call.rpc.path, call.caller.uri
             logger().warning("call_refused", reason=refused.reason, rpc=path, uri=uri)
             raise
 

@@ -94,14 +94,24 @@ class Identification:
         Raises: Refused (UNAUTHENTICATED) with one of the certificate's reasons, or TOKEN_MISSING,
         TOKEN_INVALID, TOKEN_EXPIRED, TOKEN_AUDIENCE, TOKEN_NOT_BOUND, ASSERTION_USED.
         """
+        return await self._known(context, opens=True)
+
+    async def again(self, context: Context) -> Caller:
+        """The caller within a stream: the same, but that its assertion was used to open it.
+
+        Raises: as `of`.
+        """
+        return await self._known(context, opens=False)
+
+    async def _known(self, context: Context, *, opens: bool) -> Caller:
         peer, name = self.certificate(context)
         try:
-            return await self._caller(context, peer, name)
+            return await self._caller(context, peer, name, opens=opens)
         except Refused as refused:
             refused.uri = name.uri
             raise
 
-    async def _caller(self, context: Context, peer: Peer, name: Name) -> Caller:
+    async def _caller(self, context: Context, peer: Peer, name: Name, *, opens: bool) -> Caller:
         said = _metadata(context)
         token, assertion = said.get("authorization"), said.get("lipei-client-assertion")
         purpose = said.get("lipei-purpose", "")
@@ -113,7 +123,7 @@ class Identification:
             return self._person(name, self._read(token, peer), purpose)
         if token is not None:
             _refuse("TOKEN_INVALID")  # tokens are of people, and a machine is none
-        if assertion is not None:
+        if assertion is not None and opens:
             await self._use(assertion, name)
         return Caller(
             uri=name.uri,

@@ -29,6 +29,7 @@ class Rpc:
 
     `of_installation`: what it answers is the whole installation's, and no tenant's caller may ask.
     `streams`: it answers with many messages, each masked and put on record by itself.
+    `takes_stream`: it is asked with many, before each of which the caller is looked at again.
     """
 
     path: str  # "/lipei.claims.v1.ClaimsService/GetClaim"
@@ -36,6 +37,7 @@ class Rpc:
     record: tuple[str, ...]
     of_installation: bool = False
     streams: bool = False
+    takes_stream: bool = False
 
 
 @cache
@@ -63,6 +65,7 @@ def labels_of(method: MethodDescriptor) -> Rpc | None:
         record=record,
         of_installation=access.of_installation,
         streams=method.server_streaming,
+        takes_stream=method.client_streaming,
     )
 
 

@@ -61,6 +61,7 @@ COMPUTED = {
     f"{_PRICING}QuotePremium": _WROTE,
     f"{_PRICING}RenewPolicy": _WROTE,
     f"{_PRICING}RecordReadings": _WROTE,
+    f"{_PRICING}StreamReadings": _WROTE,
     f"{_PRICING}ClearFlag": "answers with what it computes from many readings",
     f"{_PRICING}AssessMember": "answers with what it computes from many readings",
 }

@@ -124,6 +124,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults
 
     `issued` is when the hospital released it, `fasting` whether its code says that the person had
     fasted; None where nothing is said, as in every reading stored before both were read.
+    `device` is what measured it, under a pseudonym of this member's.
     """
 
     member_token: str
@@ -135,3 +136,4 @@ class Reading(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults
     issued: datetime | None = None
     fasting: bool | None = None
     withdrawn: bool = False
+    device: str | None = None

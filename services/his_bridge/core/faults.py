@@ -119,7 +119,8 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
         Reason.ROWS_DISAGREE: "the rows of one record differ in this; nobody can say which counts",
         Reason.NUMBER_REPEATED: "missing, below 1 or used before; number the entries from 1",
         Reason.TEXT_MALFORMED: (
-            "empty, too long, or holds control characters or half of one that was cut in two"
+            "empty, too long, or holds control characters or half of one that was cut in two; "
+            "a number or code is in ASCII"
         ),
         Reason.STATUS_UNKNOWN: "missing or not a status of this kind of record",
         Reason.MESSAGE_UNSUPPORTED: (
@@ -134,12 +135,13 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
         Reason.TIME_MISSING: "begin and end must be given, here or in the encounter",
         Reason.SEVERAL_DAYS: "results of several days in one order; send an order for each day",
         Reason.TIME_IMPOSSIBLE: (
-            "no date of the calendar, or not written YYYY-MM-DD[Thh:mm:ss+zz:zz]"
+            "no date of the calendar, or in another form: FHIR YYYY-MM-DD[Thh:mm:ss+zz:zz], rows "
+            "YYYY-MM-DD[ hh:mm:ss], HL7 v2 YYYYMMDD[hhmm[ss]][+zzzz]"
         ),
         Reason.TIME_WITHOUT_ZONE: "a time of day needs its offset from UTC",
         Reason.END_BEFORE_START: "ends before it begins, or is released before it is measured",
         Reason.CARE_TYPE_UNKNOWN: (
-            "the encounter's class is missing or unknown; set it, or a default"
+            "the kind of care is missing or unknown; set it, or say in the profile what it means"
         ),
         Reason.PROVIDER_UNKNOWN: "the organization has no identifier of the profile's system",
         Reason.TIER_UNKNOWN: "the tier is primary, secondary or tertiary",

@@ -210,9 +210,9 @@ def _named(ranked: Sequence[BillEvent], place: int, firsts: Mapping[str, Order])
     event = ranked[place]
     # Clocks err: what a record said first is taken back even when it seems to come later.
     until = max(event.order, firsts.get(event.reverses or "", event.order))
-    # A row that is the whole bill changes for many reasons, first of all because it was taken back:
-    # it stays so as long as the row is there that says it.
-    always = event.reverses == event.account
+    # A row changes for many reasons, first of all because another took it back: it stays so as long
+    # as the row is there that says it.
+    always = event.reverses != event.record
     return [
         other
         for other, target in enumerate(ranked)
@@ -231,13 +231,18 @@ def _behind_originals(standing: Sequence[BillEvent]) -> Sequence[BillEvent]:
     if not any(event.reverses is not None for event in standing):
         return standing
     place_of = {event.record: place for place, event in enumerate(standing)}
-    placed = [
-        (max(place, place_of.get(event.reverses or "", place)), place, event)
-        for place, event in enumerate(standing)
-    ]
-    # Of one place the record itself comes first, whose own place that is.
-    placed.sort(key=lambda one: (one[0], one[0] != one[1], one[1]))
-    return [event for _, _, event in placed]
+    # Behind which place each comes, and how many names away from it: it may name one that names.
+    behind: dict[int, tuple[int, int]] = {}
+    for start in range(len(standing)):
+        chain: dict[int, int | None] = {}
+        place: int | None = start
+        while place is not None and place not in behind and place not in chain:
+            chain[place] = named = place_of.get(standing[place].reverses or "")
+            place = named
+        for one, original in reversed(chain.items()):
+            last, steps = behind.get(-1 if original is None else original, (-1, 0))
+            behind[one] = (last, steps + 1) if last > one else (one, 0)
+    return [standing[place] for place in sorted(behind, key=lambda one: (*behind[one], one))]
 
 
 def _others_patients(standing: Sequence[BillEvent]) -> dict[str, tuple[Fault, ...]]:

@@ -149,6 +149,7 @@ def whole_readings(
                 provenance=entry.provenance,
                 issued=entry.issued,
                 fasting=entry.fasting,
+                device=entry.device,
             ),
         )
         for entry in parsed.readings

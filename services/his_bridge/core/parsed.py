@@ -109,7 +109,11 @@ class ParsedBill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ParsedReading(msgspec.Struct, frozen=True, kw_only=True):
-    """A measurement as the dialect understood it; `component` tells several of one record apart."""
+    """A measurement as the dialect understood it; `component` tells several of one record apart.
+
+    `device` is a pseudonym already, as the member's token is: what the source calls a device may be
+    its serial number.
+    """
 
     component: str
     system: str
@@ -120,6 +124,7 @@ class ParsedReading(msgspec.Struct, frozen=True, kw_only=True):
     provenance: Provenance
     issued: datetime | None = None
     fasting: bool | None = None
+    device: str | None = None
 
 
 class ParsedReadings(msgspec.Struct, frozen=True, kw_only=True):

@@ -65,6 +65,11 @@ def cutter_of(settings: FilesSettings, most: int) -> Callable[[Pieces], Iterator
     return lambda pieces: _objects(pieces, settings.charset, most)
 
 
+def in_utf8(content: bytes, charset: str, most: int) -> bytes:
+    """A whole text in UTF-8 without a byte order mark. Raises: FileRefused."""
+    return "".join(text for _, text in _texts(iter([content]), charset, most)).encode()
+
+
 def _objects(pieces: Pieces, charset: str, most: int) -> Iterator[Cut]:
     first = True
     for number, line in _lines(pieces, most):

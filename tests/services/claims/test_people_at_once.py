@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -9,10 +10,15 @@ from typing import Any
 
 import grpc
 import pytest
+from sqlalchemy import text
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import review_pb2, settlement_pb2
 from lipei.type.v1 import bill_pb2
+from services.claims.core.life_cycle import ClaimState, Event
+from services.claims.main import now_us
+from services.claims.storage import claims as store
+from services.common.database import Database
 from tests.services.claims.given import DRUG, imported, line, policy, submission
 from tests.services.claims.serving import Served, Stuck, served
 from tests.services.claims.stock import Stock, insured
@@ -110,3 +116,48 @@ def _quietly(act: Callable[[], object]) -> None:
         grpc.StatusCode.FAILED_PRECONDITION,
         grpc.StatusCode.NOT_FOUND,
     )
+
+
+def _hold_up(database: Database) -> None:
+    """Until somebody waits for this transaction's locks; in SQLite nobody can be seen to."""
+    waits = text(
+        "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)"
+        " WHERE NOT granted AND pg_stat_activity.datname = current_database()"
+    )
+    end = time.monotonic() + 60
+    while not database.is_sqlite and time.monotonic() < end:
+        with database.reading() as connection:
+            if connection.execute(waits).scalar_one():
+                return
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("act", ["reversal", "withdrawal"])
+def test_who_waited_for_a_claim_moves_it_at_a_later_time_than_who_was_waited_for(
+    stocked_url: str, act: str
+) -> None:
+    ahead_us = 0
+    with (
+        served(stocked_url, workflows=Stuck(), clock=lambda: now_us() + ahead_us) as service,
+        ThreadPoolExecutor() as pool,
+    ):
+        given = of_kind("B1", 100, bill_pb2.BILL_KIND_FINAL, BIG)
+        (claim,) = service.claims.SubmitClaim(submission(given, wait_s=0)).claims
+        taken = of_kind("B1", 100, bill_pb2.BILL_KIND_REVERSAL, BIG)
+        with service.database.writing() as connection:
+            row = store.by_id(connection, claim.name.rpartition("/")[2])
+            store.lock(connection, [row.policy_id], [row.person_id])
+            acts: dict[str, Callable[[], Any]] = {
+                "reversal": lambda: service.hospital.SubmitClaim(submission(taken, wait_s=0)),
+                "withdrawal": lambda: withdraw(service, _consent(100)),
+            }
+            later = pool.submit(acts[act])
+            _hold_up(service.database)
+            ahead_us = 60_000_000
+            moves, at_us = [Event.BEGIN_ADJUDICATION], now_us() + ahead_us
+            store.move_on(connection, row.id, ClaimState(row.state), moves, "engine", at_us)
+        later.result(60)
+        told = got(service, claim.name).moves
+    assert [move.to_state for move in told][-1] == OVER
+    times = [move.time.ToNanoseconds() for move in told]
+    assert times == sorted(times)

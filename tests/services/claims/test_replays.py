@@ -228,6 +228,21 @@ def test_what_an_earlier_engine_decided_otherwise_is_said_as_such(both: Served) 
     (difference,) = replayed(both).differences
     assert list(difference.differs) == ["output by today's engine"]
     assert difference.decided_by == "1"
+    alone = claims_pb2.ReplayClaimRequest(name=name)
+    with pytest.raises(grpc.RpcError) as whole:
+        both.claims.ReplayClaim(alone)
+    fault = error_of(whole.value)
+    # No alarm: what was decided is whole.
+    assert (fault.code, fault.reason) == (
+        grpc.StatusCode.FAILED_PRECONDITION,
+        "DECIDED_OTHERWISE_TODAY",
+    )
+    # The control: a decision that is not whole is one, whatever engine it says that it is of.
+    in_clear(both, name, benefit=3_000_000)
+    with pytest.raises(grpc.RpcError) as altered:
+        both.claims.ReplayClaim(alone)
+    fault = error_of(altered.value)
+    assert (fault.code, fault.reason) == (grpc.StatusCode.DATA_LOSS, "DECISION_ALTERED")
 
 
 def test_what_was_erased_is_counted_and_no_alarm(both: Served) -> None:

@@ -29,6 +29,7 @@ from tests.services.claims.given import (
     PLANS,
     SCAN,
     bill,
+    id_number,
     imported,
     line,
     policy,
@@ -36,8 +37,8 @@ from tests.services.claims.given import (
     submission,
     yuan,
 )
-from tests.services.claims.serving import Served, Stuck, served
-from tests.tenants import of_insurer
+from tests.services.claims.serving import Served, Stuck, served, token
+from tests.tenants import of_insurer, of_member
 
 # Above the ceiling for payment without a look, 100,000 yuan. The deductible is 10,000.
 BIG = line(1, DRUG, "200000.00")
@@ -748,6 +749,38 @@ def test_above_the_threshold_somebody_else_must_confirm(strict: Served, desk: De
     strict.claims.ReplayClaim(pb.ReplayClaimRequest(name=claim.name))
 
 
+def seen(made: Served, claim: pb.Claim) -> pb.Claim:
+    return made.claims.GetClaim(pb.GetClaimRequest(name=claim.name)).claim
+
+
+def test_who_confirms_sees_what_was_found_by_whom_and_why(strict: Served, desk: Desk) -> None:
+    claim = decided(strict, "B1", BIG)
+    assert not seen(strict, claim).HasField("proposal")
+    smaller = review_pb2.LineReview(number=1, clause="1.1", unit_price="180000")
+    asks = asked(review_pb2.ReviewClaimRequest, claim, lines=[smaller], note=NOTE)
+    assert strict.review.ReviewClaim(asks).claim.proposal.kind == "review"
+    explained = strict.claims.ExplainClaim(pb.ExplainClaimRequest(name=claim.name))
+    assert not explained.claim.HasField("proposal")
+    proposer = desk.who
+    desk.who = another()
+    shown = seen(strict, claim)
+    assert (shown.proposal.kind, shown.proposal.note) == ("review", NOTE)
+    assert shown.proposal.actor == proposer.subject
+    (line,) = shown.proposal.lines
+    assert line == pb.ProposedLine(number=1, clause="1.1", unit_price="180000")
+    asks = pb.ListClaimsRequest(parent="policies/-", pended=True)
+    (listed,) = strict.claims.ListClaims(asks).claims
+    assert listed.proposal == pb.Proposal(kind="review")
+    reviewer, desk.who = desk.who, of_member(token("CN-ID", id_number(100)))
+    mine = strict.claims.ListClaims(pb.ListClaimsRequest(parent="policies/-")).claims[0]
+    assert not mine.HasField("proposal")
+    assert not seen(strict, claim).HasField("proposal")
+    desk.who = reviewer
+    after = strict.review.ConfirmReview(asked(review_pb2.ConfirmReviewRequest, shown)).claim
+    assert after.decision.benefit == yuan("170000")
+    assert not after.HasField("proposal")
+
+
 def test_a_rejected_review_leaves_the_claim_to_anybody(strict: Served, desk: Desk) -> None:
     claim = decided(strict, "B1", BIG)
     unasked = asked(review_pb2.ConfirmReviewRequest, claim)
@@ -774,6 +807,8 @@ def test_above_the_threshold_two_people_reverse_and_write_off(
     asks = asked(review_pb2.ReverseClaimRequest, claim, note=NOTE)
     proposed = strict.review.ReverseClaim(asks).claim
     assert (proposed.state, proposed.awaits_confirmation) == (pb.CLAIM_STATE_PAID, True)
+    assert seen(strict, proposed).proposal.kind == "reverse"
+    assert seen(strict, proposed).proposal.note == NOTE
     assert (used(strict), books(strict)) == before
     queue = strict.claims.ListClaims(pb.ListClaimsRequest(parent="policies/-", pended=True))
     assert [one.name for one in queue.claims] == [claim.name]
@@ -788,6 +823,7 @@ def test_above_the_threshold_two_people_reverse_and_write_off(
     asks = asked(review_pb2.WriteOffRecoveryRequest, after, note=NOTE)
     proposed = strict.review.WriteOffRecovery(asks).claim
     assert (proposed.recoverable, proposed.awaits_confirmation) == (yuan("190000"), True)
+    assert proposed.proposal.kind == "write_off"
     desk.who = of_insurer()
     no = asked(review_pb2.ConfirmReviewRequest, proposed, reject=True)
     left = strict.review.ConfirmReview(no).claim

@@ -80,7 +80,7 @@ class Puppet(pricing_pb2_grpc.PricingServiceServicer):
         """Nothing is kept here."""
         raise not_found("quote", request.name)
 
-    ClearFlag = RecordMedication = RenewPolicy = None  # type: ignore[assignment]  # never asked
+    ClearFlag = RecordMedication = RenewPolicy = StreamReadings = None  # type: ignore[assignment]  # never asked
     RecordReadings = SetPersonalTarget = AssessMember = ListCoachTasks = EraseMember = None  # type: ignore[assignment]  # never asked
 
 

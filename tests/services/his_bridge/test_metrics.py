@@ -18,6 +18,7 @@ from tests.services.his_bridge.consenting import INSURER
 from tests.services.his_bridge.population import good
 from tests.services.his_bridge.test_operations import (
     BILLS,
+    FOREVER,
     H,
     Place,
     acting,
@@ -79,6 +80,27 @@ def test_the_gauges_tell_what_the_database_has(database_url: str) -> None:
         with pytest.raises(SourceFault):
             await place.pull()
         assert scraped(place)["lipei_his_failures_in_a_row"][H, "bills"] == 1.0
+
+    acting(database_url, work)
+
+
+def test_a_channel_that_no_profile_reads_any_more_has_no_lag(database_url: str) -> None:
+    async def work(place: Place) -> None:
+        assert place.hospital.readings is not None
+        await place.pull()
+        await place.hospital.readings.pull(5000, FOREVER)
+        found = {
+            without: [
+                one.labels["channel"]
+                for family in BridgeMetrics(
+                    place.database, [H], INSURER, lambda: 0, without
+                ).collect()
+                for one in family.samples
+                if family.name == "lipei_his_lag_seconds"
+            ]
+            for without in ((), (H,))
+        }
+        assert found == {(): ["bills", "readings"], (H,): ["bills"]}
 
     acting(database_url, work)
 

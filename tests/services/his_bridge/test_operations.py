@@ -20,8 +20,11 @@ from services.common.database import Database
 from services.common.refusals import Refused, status_of
 from services.common.sealing import SubjectKeys
 from services.his_bridge.core.breaker import LONGEST_PAUSE_S, PATIENCE
+from services.his_bridge.main import EXAMPLE_PROFILES
 from services.his_bridge.operation_requests import loaded_map
 from services.his_bridge.operations import OperationsServicer
+from services.his_bridge.profiles.loader import parse_profile
+from services.his_bridge.readers import reader_of
 from services.his_bridge.reconciling import EVERY_US, Reconciler
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.storage import code_maps, last_pulls, lists
@@ -522,6 +525,39 @@ def test_a_trial_says_what_would_become_of_the_first_page_and_keeps_nothing(
         assert "demo-hospital" not in bills.failure_text
 
     acting(sqlite_database, work)
+
+
+def _without_readings(text: str) -> str:
+    before, _, rest = text.partition("readings:\n")
+    return before + rest[rest.index("pull:") :]
+
+
+@pytest.mark.parametrize("reads_values", [True, False])
+def test_a_server_is_not_asked_for_values_of_which_the_profile_says_nothing(
+    sqlite_database: str, reads_values: bool
+) -> None:
+    """A server without Observation reads on, and nobody's values are fetched to be thrown away."""
+
+    async def work(place: Place) -> None:
+        request = pb.TestSourceRequest(hospital=PARENT)
+        tested = [one.channel for one in (await place.call("TestSource", request)).channels]
+        assert tested == (["bills", "readings"] if reads_values else ["bills"])
+        assert (place.hospital.readings is not None) == reads_values
+        asked = [one for one in place.server.requests if "Observation" in one]
+        assert bool(asked) == reads_values
+
+    acting(sqlite_database, work, (lambda text: text) if reads_values else _without_readings)
+
+
+@pytest.mark.parametrize("example", ["fhir-hospital", "bulk-hospital", "folder-hospital"])
+def test_only_who_is_asked_is_read_for_values_by_profile(example: str) -> None:
+    text = (EXAMPLE_PROFILES / "examples" / f"{example}.yaml").read_text("utf-8")
+    found = parse_profile(
+        text, f"{example}.yaml", {"LIPEI_HIS_BRIDGE_SMART_KEY_FILE_FHIR_HOSPITAL": "/k"}
+    )
+    makes = reader_of(found, "readings", lambda kind, number: number) is not None
+    # A folder takes over whatever is dropped; the bulk example's profile says nothing of values.
+    assert makes == (example != "bulk-hospital")
 
 
 def test_who_keeps_failing_is_left_alone_and_then_asked_again(

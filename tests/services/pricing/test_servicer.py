@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import pytest
@@ -332,6 +332,8 @@ def test_health_and_reflection_answer(channel: grpc.Channel) -> None:
         pricing_pb2.GetQuoteRequest(name="policies/p/quotes/" + "0" * 32),
         recording("r", weeks(TOKEN, "2025-03", "6.0")),
         pricing_pb2.AssessMemberRequest(participation=part(TOKEN), renewal_date="2026-01-01"),
+        # Ends the stream: an answer would let what comes later be recorded before.
+        pricing_pb2.StreamReadingsRequest(request_id="r", readings=weeks(TOKEN, "2025-03", "6.0")),
         pricing_pb2.ListCoachTasksRequest(parent="members/-"),
         pricing_pb2.SetPersonalTargetRequest(
             request_id="r",
@@ -359,12 +361,23 @@ def test_a_database_that_is_away_is_a_reason_to_retry(request_: Any) -> None:
         ),
     )
     rpc = getattr(servicer, type(request_).__name__.removesuffix("Request"))
-    records = isinstance(request_, pricing_pb2.RecordReadingsRequest)
+    streams = isinstance(request_, pricing_pb2.StreamReadingsRequest)
+    records = streams or isinstance(request_, pricing_pb2.RecordReadingsRequest)
+
+    async def alone() -> AsyncIterator[Any]:
+        yield request_
+
+    async def call() -> None:
+        if streams:
+            await anext(rpc(alone(), None))
+        else:
+            await rpc(request_, None)
+
     with (
         calling_as(of_hospital() if records else of_insurer()),
         pytest.raises(Refused) as refused,
     ):
-        asyncio.run(rpc(request_, cast(Any, None)))
+        asyncio.run(call())
     assert refused.value.code is grpc.StatusCode.UNAVAILABLE
     assert refused.value.retry_after_s == 1.0
     database.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
@@ -158,6 +159,33 @@ def test_whoever_is_named_is_told_of_by_time_and_on_record(both: Office) -> None
     assert reading.effective_time.ToMicroseconds() == at("2025-05-02")
     written_out = b"".join(one.SerializeToString() for one in answers)
     assert not [one for one in (ANNA[3:], "general", "readings/") if one.encode() in written_out]
+
+
+def test_a_device_has_a_name_of_the_study_and_of_the_person(office: Office) -> None:
+    def meter(token: str, name: str, day: str, device: str) -> Incoming:
+        plain = incoming(token, name, "7.0", day)
+        return changed(plain, written=changed(plain.written, device=device))
+
+    office.record(
+        meter(ANNA, "m1", "2025-06-03", "shared"),
+        meter(ANNA, "m2", "2025-06-04", "shared"),
+        meter(ANNA, "m3", "2025-06-05", "other"),
+        meter(BEN, "m4", "2025-06-03", "shared"),
+    )
+    answers, _ = office.exported(ANNA, BEN)
+    devices = {
+        one.person: [reading.device for reading in one.readings]
+        for answer in answers
+        for one in answer.people
+    }
+    plain_b, plain_a, first, second, other = devices[named(ANNA)]
+    assert (plain_b, plain_a) == ("", "")
+    assert first == second
+    assert re.fullmatch("[0-9a-f]{32}", first)
+    assert len({first, other, devices[named(BEN)][-1]}) == 3
+    assert b"shared" not in b"".join(one.SerializeToString() for one in answers)
+    again, _ = office.exported(ANNA, study="1" * 32)
+    assert first not in str(again)
 
 
 def test_nobody_else_is_told_of(office: Office) -> None:

@@ -13,6 +13,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from lipei.claims.v1 import decision_pb2 as _decision_pb2
 from lipei.claims.v1 import explanation_pb2 as _explanation_pb2
 from lipei.claims.v1 import policy_pb2 as _policy_pb2
+from lipei.claims.v1 import reason_pb2 as _reason_pb2
 from lipei.type.v1 import bill_pb2 as _bill_pb2
 from lipei.type.v1 import money_pb2 as _money_pb2
 import builtins as _builtins
@@ -200,6 +201,7 @@ class Claim(_message.Message):
     AWAITS_ADJUSTMENT_FIELD_NUMBER: _builtins.int
     RECOVERED_FIELD_NUMBER: _builtins.int
     MINIMUM_DAYS_LEFT_FIELD_NUMBER: _builtins.int
+    PROPOSAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
     member: _builtins.str
@@ -278,6 +280,10 @@ class Claim(_message.Message):
     def recovered(self) -> _money_pb2.Money:
         """What of `paid` has come back; absent while nothing has. The net that was paid is paid - recovered."""
 
+    @_builtins.property
+    def proposal(self) -> Global___Proposal:
+        """What stands proposed, for whoever confirms it; absent while nothing does, to the hospital and to the member."""
+
     def __init__(
         self,
         *,
@@ -305,10 +311,11 @@ class Claim(_message.Message):
         awaits_adjustment: _builtins.bool = ...,
         recovered: _money_pb2.Money | None = ...,
         minimum_days_left: _builtins.int | None = ...,
+        proposal: Global___Proposal | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "minimum_days_left", b"minimum_days_left", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "recoverable", b"recoverable", "recovered", b"recovered", "state_time", b"state_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "minimum_days_left", b"minimum_days_left", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "recoverable", b"recoverable", "recovered", b"recovered", "state_time", b"state_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "minimum_days_left", b"minimum_days_left", "moves", b"moves", "name", b"name", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "revision", b"revision", "state", b"state", "state_time", b"state_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "minimum_days_left", b"minimum_days_left", "moves", b"moves", "name", b"name", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "revision", b"revision", "state", b"state", "state_time", b"state_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__days_left: _TypeAlias = _typing.Literal["days_left"]  # noqa: Y015
     _WhichOneofArgType__days_left: _TypeAlias = _typing.Literal["_days_left", b"_days_left"]  # noqa: Y015
@@ -320,6 +327,86 @@ class Claim(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_days_left) -> _WhichOneofReturnType__minimum_days_left | None: ...
 
 Global___Claim: _TypeAlias = Claim  # noqa: Y015
+
+@_typing.final
+class Proposal(_message.Message):
+    """What somebody has proposed and another must confirm (ReviewService.ConfirmReview)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """"review", "adjust" (a new decision), "reverse" or "write_off"."""
+    actor: _builtins.str
+    """Who proposed it: their `sub`. This and what follows GetClaim alone says."""
+    note: _builtins.str
+    """Why, in their words."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProposedLine]:
+        """What they found of lines; none where all stays as the engine has it, and of a reversal or a write-off."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        lines: _abc.Iterable[Global___ProposedLine] | None = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "kind", b"kind", "lines", b"lines", "note", b"note", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Proposal: _TypeAlias = Proposal  # noqa: Y015
+
+@_typing.final
+class ProposedLine(_message.Message):
+    """What they found on one line: as LineReview says it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    CLAUSE_FIELD_NUMBER: _builtins.int
+    DENY_REASON_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    UNIT_PRICE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """The bill line's number."""
+    clause: _builtins.str
+    """The plan's clause under which it is cut or denied."""
+    deny_reason: _reason_pb2.Reason.ValueType
+    """Denies the line for this reason; unspecified does not deny it."""
+    units: _builtins.str
+    """Units that are left, a decimal; empty leaves what was billed."""
+    unit_price: _builtins.str
+    """Price of a unit that is left, a decimal in major units; empty leaves what was billed."""
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        clause: _builtins.str = ...,
+        deny_reason: _reason_pb2.Reason.ValueType = ...,
+        units: _builtins.str = ...,
+        unit_price: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clause", b"clause", "deny_reason", b"deny_reason", "number", b"number", "unit_price", b"unit_price", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposedLine: _TypeAlias = ProposedLine  # noqa: Y015
 
 @_typing.final
 class ClaimMove(_message.Message):

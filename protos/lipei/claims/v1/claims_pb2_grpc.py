@@ -213,7 +213,8 @@ class ClaimsServiceServicer:
     def ReplayClaim(self, request, context):
         """Recomputes the decision from its stored inputs and compares the hashes. Changes nothing.
 
-        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop.
+        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop; or DECIDED_OTHERWISE_TODAY: an
+        earlier engine decided it, it is whole, and today's engine decides otherwise: read in the changelog whether it should.
         DATA_LOSS: the stored decision is not what its inputs give, the metadata says what differs; stop and investigate.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -120,7 +120,8 @@ class ClaimsServiceStub:
     ReplayClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ReplayClaimRequest, _claims_pb2.ReplayClaimResponse]
     """Recomputes the decision from its stored inputs and compares the hashes. Changes nothing.
 
-    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop.
+    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop; or DECIDED_OTHERWISE_TODAY: an
+    earlier engine decided it, it is whole, and today's engine decides otherwise: read in the changelog whether it should.
     DATA_LOSS: the stored decision is not what its inputs give, the metadata says what differs; stop and investigate.
     """
     ImportPolicies: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ImportPoliciesRequest, _claims_pb2.ImportPoliciesResponse]
@@ -259,7 +260,8 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     ReplayClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.ReplayClaimRequest, _claims_pb2.ReplayClaimResponse]  # type: ignore[assignment]
     """Recomputes the decision from its stored inputs and compares the hashes. Changes nothing.
 
-    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop.
+    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop; or DECIDED_OTHERWISE_TODAY: an
+    earlier engine decided it, it is whole, and today's engine decides otherwise: read in the changelog whether it should.
     DATA_LOSS: the stored decision is not what its inputs give, the metadata says what differs; stop and investigate.
     """
     ImportPolicies: _aio.UnaryUnaryMultiCallable[_claims_pb2.ImportPoliciesRequest, _claims_pb2.ImportPoliciesResponse]  # type: ignore[assignment]
@@ -431,7 +433,8 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_claims_pb2.ReplayClaimResponse, _abc.Awaitable[_claims_pb2.ReplayClaimResponse]]:
         """Recomputes the decision from its stored inputs and compares the hashes. Changes nothing.
 
-        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop.
+        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop; or DECIDED_OTHERWISE_TODAY: an
+        earlier engine decided it, it is whole, and today's engine decides otherwise: read in the changelog whether it should.
         DATA_LOSS: the stored decision is not what its inputs give, the metadata says what differs; stop and investigate.
         """
 

@@ -1371,6 +1371,136 @@ class RecordReadingsResponse(_message.Message):
 Global___RecordReadingsResponse: _TypeAlias = RecordReadingsResponse  # noqa: Y015
 
 @_typing.final
+class StreamReadingsRequest(_message.Message):
+    """One batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    READINGS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Client-made id of this batch; the same id with the same content answers the same, in any stream and in RecordReadings."""
+    @_builtins.property
+    def readings(self) -> _containers.RepeatedCompositeFieldContainer[_reading_pb2.Reading]:
+        """1 to 1,000 readings of any members, as in RecordReadingsRequest: each says in its name whose it is."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        readings: _abc.Iterable[_reading_pb2.Reading] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["readings", b"readings", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StreamReadingsRequest: _TypeAlias = StreamReadingsRequest  # noqa: Y015
+
+@_typing.final
+class StreamReadingsResponse(_message.Message):
+    """What became of one batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    RECORDED_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """The batch's."""
+    @_builtins.property
+    def recorded(self) -> Global___RecordReadingsResponse:
+        """All of its readings are recorded."""
+
+    @_builtins.property
+    def fault(self) -> Global___BatchFault:
+        """None of them is."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        recorded: Global___RecordReadingsResponse | None = ...,
+        fault: Global___BatchFault | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "outcome", b"outcome", "recorded", b"recorded"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fault", b"fault", "outcome", b"outcome", "recorded", b"recorded", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["recorded", "fault"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___StreamReadingsResponse: _TypeAlias = StreamReadingsResponse  # noqa: Y015
+
+@_typing.final
+class BatchFault(_message.Message):
+    """Why nothing of a batch was recorded: what RecordReadings would have been refused with."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    VIOLATIONS_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """Its status code by name: "INVALID_ARGUMENT", "ALREADY_EXISTS" or "NOT_FOUND"."""
+    reason: _builtins.str
+    """Its stable reason, for example "READING_DIFFERS"."""
+    text: _builtins.str
+    """For a person: what, why and what to do."""
+    @_builtins.property
+    def violations(self) -> _containers.RepeatedCompositeFieldContainer[Global___BatchViolation]:
+        """Every fault of every reading of the batch."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        text: _builtins.str = ...,
+        violations: _abc.Iterable[Global___BatchViolation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "reason", b"reason", "text", b"text", "violations", b"violations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchFault: _TypeAlias = BatchFault  # noqa: Y015
+
+@_typing.final
+class BatchViolation(_message.Message):
+    """One fault of a batch. Holds no value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """Path in the batch, for example "readings[3].value"."""
+    reason: _builtins.str
+    """Stable reason."""
+    text: _builtins.str
+    """What to do."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "reason", b"reason", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchViolation: _TypeAlias = BatchViolation  # noqa: Y015
+
+@_typing.final
 class SetPersonalTargetRequest(_message.Message):
     """Sets a doctor's target."""
 

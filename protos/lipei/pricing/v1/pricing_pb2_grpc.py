@@ -67,6 +67,11 @@ class PricingServiceStub:
                 request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordReadingsRequest.SerializeToString,
                 response_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordReadingsResponse.FromString,
                 _registered_method=True)
+        self.StreamReadings = channel.stream_stream(
+                '/lipei.pricing.v1.PricingService/StreamReadings',
+                request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.StreamReadingsRequest.SerializeToString,
+                response_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.StreamReadingsResponse.FromString,
+                _registered_method=True)
         self.SetPersonalTarget = channel.unary_unary(
                 '/lipei.pricing.v1.PricingService/SetPersonalTarget',
                 request_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.SetPersonalTargetRequest.SerializeToString,
@@ -182,6 +187,27 @@ class PricingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamReadings(self, request_iterator, context):
+        """Records readings as they come in: each message is a batch of its own, judged and recorded as RecordReadings does, and
+        answered in the order sent, after its commit. What is at fault in one batch is its answer; the stream goes on.
+
+        The next batch is read once the answer before it has left, so that a sender is held up and nothing waits here; keep a
+        few batches unanswered at most. Certificate, token and revocation are looked at again for every batch. A stream lasts
+        100 s at most. However it ends, open another and send again what was not answered, each with its request_id: what was
+        recorded all the same is answered the same, and counts once.
+
+        The status that ends it, when it is not OK; the batches answered before it stay recorded:
+        UNAVAILABLE STREAM_OVER, STOPPING with RetryInfo: the stream lasted its time, or the service stops; open another.
+        UNAVAILABLE STORAGE_UNAVAILABLE with RetryInfo: the database does not answer; wait and open another.
+        UNAUTHENTICATED: the certificate or the token is good no longer; renew it and open another.
+        INVALID_ARGUMENT MALFORMED_MESSAGE: a message was no batch; see the client's version of the protos.
+        RESOURCE_EXHAUSTED TOO_MANY_STREAMS with RetryInfo: wait and open another. Without a reason: a message of more than
+        4 MiB; send smaller batches.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetPersonalTarget(self, request, context):
         """Sets a doctor's own target of one measure for one member from a date on, or ends it. The programme's target holds
         for the member's other measures. What was set before stays in the record; for one date what was set last counts.
@@ -288,6 +314,11 @@ def add_PricingServiceServicer_to_server(servicer, server):
                     servicer.RecordReadings,
                     request_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordReadingsRequest.FromString,
                     response_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordReadingsResponse.SerializeToString,
+            ),
+            'StreamReadings': grpc.stream_stream_rpc_method_handler(
+                    servicer.StreamReadings,
+                    request_deserializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.StreamReadingsRequest.FromString,
+                    response_serializer=lipei_dot_pricing_dot_v1_dot_pricing__pb2.StreamReadingsResponse.SerializeToString,
             ),
             'SetPersonalTarget': grpc.unary_unary_rpc_method_handler(
                     servicer.SetPersonalTarget,
@@ -441,6 +472,33 @@ class PricingService:
             '/lipei.pricing.v1.PricingService/RecordReadings',
             lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordReadingsRequest.SerializeToString,
             lipei_dot_pricing_dot_v1_dot_pricing__pb2.RecordReadingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamReadings(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/lipei.pricing.v1.PricingService/StreamReadings',
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.StreamReadingsRequest.SerializeToString,
+            lipei_dot_pricing_dot_v1_dot_pricing__pb2.StreamReadingsResponse.FromString,
             options,
             channel_credentials,
             insecure,

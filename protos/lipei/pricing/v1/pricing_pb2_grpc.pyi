@@ -97,6 +97,23 @@ class PricingServiceStub:
     ALREADY_EXISTS READING_DIFFERS: readings of a device or typed in are known under their name with other content; the
     violations name each; nothing is recorded; give a new measurement a new name.
     """
+    StreamReadings: _grpc.StreamStreamMultiCallable[_pricing_pb2.StreamReadingsRequest, _pricing_pb2.StreamReadingsResponse]
+    """Records readings as they come in: each message is a batch of its own, judged and recorded as RecordReadings does, and
+    answered in the order sent, after its commit. What is at fault in one batch is its answer; the stream goes on.
+
+    The next batch is read once the answer before it has left, so that a sender is held up and nothing waits here; keep a
+    few batches unanswered at most. Certificate, token and revocation are looked at again for every batch. A stream lasts
+    100 s at most. However it ends, open another and send again what was not answered, each with its request_id: what was
+    recorded all the same is answered the same, and counts once.
+
+    The status that ends it, when it is not OK; the batches answered before it stay recorded:
+    UNAVAILABLE STREAM_OVER, STOPPING with RetryInfo: the stream lasted its time, or the service stops; open another.
+    UNAVAILABLE STORAGE_UNAVAILABLE with RetryInfo: the database does not answer; wait and open another.
+    UNAUTHENTICATED: the certificate or the token is good no longer; renew it and open another.
+    INVALID_ARGUMENT MALFORMED_MESSAGE: a message was no batch; see the client's version of the protos.
+    RESOURCE_EXHAUSTED TOO_MANY_STREAMS with RetryInfo: wait and open another. Without a reason: a message of more than
+    4 MiB; send smaller batches.
+    """
     SetPersonalTarget: _grpc.UnaryUnaryMultiCallable[_pricing_pb2.SetPersonalTargetRequest, _pricing_pb2.SetPersonalTargetResponse]
     """Sets a doctor's own target of one measure for one member from a date on, or ends it. The programme's target holds
     for the member's other measures. What was set before stays in the record; for one date what was set last counts.
@@ -226,6 +243,23 @@ class PricingServiceAsyncStub(PricingServiceStub):
     ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
     ALREADY_EXISTS READING_DIFFERS: readings of a device or typed in are known under their name with other content; the
     violations name each; nothing is recorded; give a new measurement a new name.
+    """
+    StreamReadings: _aio.StreamStreamMultiCallable[_pricing_pb2.StreamReadingsRequest, _pricing_pb2.StreamReadingsResponse]  # type: ignore[assignment]
+    """Records readings as they come in: each message is a batch of its own, judged and recorded as RecordReadings does, and
+    answered in the order sent, after its commit. What is at fault in one batch is its answer; the stream goes on.
+
+    The next batch is read once the answer before it has left, so that a sender is held up and nothing waits here; keep a
+    few batches unanswered at most. Certificate, token and revocation are looked at again for every batch. A stream lasts
+    100 s at most. However it ends, open another and send again what was not answered, each with its request_id: what was
+    recorded all the same is answered the same, and counts once.
+
+    The status that ends it, when it is not OK; the batches answered before it stay recorded:
+    UNAVAILABLE STREAM_OVER, STOPPING with RetryInfo: the stream lasted its time, or the service stops; open another.
+    UNAVAILABLE STORAGE_UNAVAILABLE with RetryInfo: the database does not answer; wait and open another.
+    UNAUTHENTICATED: the certificate or the token is good no longer; renew it and open another.
+    INVALID_ARGUMENT MALFORMED_MESSAGE: a message was no batch; see the client's version of the protos.
+    RESOURCE_EXHAUSTED TOO_MANY_STREAMS with RetryInfo: wait and open another. Without a reason: a message of more than
+    4 MiB; send smaller batches.
     """
     SetPersonalTarget: _aio.UnaryUnaryMultiCallable[_pricing_pb2.SetPersonalTargetRequest, _pricing_pb2.SetPersonalTargetResponse]  # type: ignore[assignment]
     """Sets a doctor's own target of one measure for one member from a date on, or ends it. The programme's target holds
@@ -377,6 +411,29 @@ class PricingServiceServicer(metaclass=_abc_1.ABCMeta):
         ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
         ALREADY_EXISTS READING_DIFFERS: readings of a device or typed in are known under their name with other content; the
         violations name each; nothing is recorded; give a new measurement a new name.
+        """
+
+    @_abc_1.abstractmethod
+    def StreamReadings(
+        self,
+        request_iterator: _MaybeAsyncIterator[_pricing_pb2.StreamReadingsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_pricing_pb2.StreamReadingsResponse], _abc.AsyncIterator[_pricing_pb2.StreamReadingsResponse]]:
+        """Records readings as they come in: each message is a batch of its own, judged and recorded as RecordReadings does, and
+        answered in the order sent, after its commit. What is at fault in one batch is its answer; the stream goes on.
+
+        The next batch is read once the answer before it has left, so that a sender is held up and nothing waits here; keep a
+        few batches unanswered at most. Certificate, token and revocation are looked at again for every batch. A stream lasts
+        100 s at most. However it ends, open another and send again what was not answered, each with its request_id: what was
+        recorded all the same is answered the same, and counts once.
+
+        The status that ends it, when it is not OK; the batches answered before it stay recorded:
+        UNAVAILABLE STREAM_OVER, STOPPING with RetryInfo: the stream lasted its time, or the service stops; open another.
+        UNAVAILABLE STORAGE_UNAVAILABLE with RetryInfo: the database does not answer; wait and open another.
+        UNAUTHENTICATED: the certificate or the token is good no longer; renew it and open another.
+        INVALID_ARGUMENT MALFORMED_MESSAGE: a message was no batch; see the client's version of the protos.
+        RESOURCE_EXHAUSTED TOO_MANY_STREAMS with RetryInfo: wait and open another. Without a reason: a message of more than
+        4 MiB; send smaller batches.
         """
 
     @_abc_1.abstractmethod

@@ -138,6 +138,7 @@ class StudyReading(_message.Message):
     RECEIVE_TIME_FIELD_NUMBER: _builtins.int
     PROVENANCE_FIELD_NUMBER: _builtins.int
     FASTING_STATUS_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
     reading: _builtins.str
     """32 hex digits; of this study."""
     code: _builtins.str
@@ -150,6 +151,10 @@ class StudyReading(_message.Message):
     """Who vouches for it."""
     fasting_status: _reading_pb2.FastingStatus.ValueType
     """Whether the person had fasted."""
+    device: _builtins.str
+    """What measured it, 32 hex digits: of this study and this person, so that no device leads to a person or joins two. Empty
+    where it is not known.
+    """
     @_builtins.property
     def effective_time(self) -> _timestamp_pb2.Timestamp:
         """When it was measured."""
@@ -169,10 +174,11 @@ class StudyReading(_message.Message):
         receive_time: _timestamp_pb2.Timestamp | None = ...,
         provenance: _reading_pb2.ReadingProvenance.ValueType = ...,
         fasting_status: _reading_pb2.FastingStatus.ValueType = ...,
+        device: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["effective_time", b"effective_time", "receive_time", b"receive_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "effective_time", b"effective_time", "fasting_status", b"fasting_status", "provenance", b"provenance", "reading", b"reading", "receive_time", b"receive_time", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "device", b"device", "effective_time", b"effective_time", "fasting_status", b"fasting_status", "provenance", b"provenance", "reading", b"reading", "receive_time", b"receive_time", "unit", b"unit", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -66,6 +66,22 @@ def is_withdrawn(decoded: DecodedObservation) -> bool:
     return seen is not None and (seen.status in _WITHDRAWN or is_deletion(seen.request))
 
 
+def device_of(decoded: DecodedObservation, terms: SourceTerms) -> str:
+    """What the source calls the device that measured; empty where it says none.
+
+    Two versions of a Device are one. What is contained in the record has a name of that record
+    alone, and tells no two devices apart. May be a serial number: not to be stored as it is.
+    """
+    said = decoded.observation.device if decoded.observation else None
+    if said is None:
+        return ""
+    if said.reference:
+        named = said.reference.removeprefix(terms.base_url.rstrip("/") + "/")
+        return "" if named.startswith("#") else named.partition("/_history/")[0]
+    number = said.identifier
+    return f"{number.system or ''}|{number.value}" if number and number.value else ""
+
+
 def needs_of(decoded: DecodedObservation, terms: SourceTerms) -> set[Key]:
     """What the source must look up before the readings can be read."""
     key = _subject(decoded.observation, Findings(()), terms) if decoded.observation else None

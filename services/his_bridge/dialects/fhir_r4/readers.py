@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from services.his_bridge.core.balance import to_minor
+from services.his_bridge.core.bill import Provenance
 from services.his_bridge.core.faults import Fault
 from services.his_bridge.core.fhir_terms import FhirTerms
 from services.his_bridge.core.intake import Held, whole_bill, whole_readings
@@ -25,7 +26,7 @@ from services.his_bridge.dialects.fhir_r4 import claim as claims
 from services.his_bridge.dialects.fhir_r4 import observation as observations
 from services.his_bridge.dialects.fhir_r4.support import USUAL_TERMS, Supported, read_supporting
 from services.his_bridge.dialects.port import Glance, Key, Tokens
-from services.his_bridge.dialects.pseudonym import pseudonym
+from services.his_bridge.dialects.pseudonym import device_pseudonym, pseudonym
 
 
 class ClaimReader:
@@ -107,6 +108,16 @@ class ObservationReader:
             return ReadingsWithdrawn()
         parsed = observations.read_observation(decoded, support, self._terms)
         person, token = pseudonym(parsed.person, "subject->identifier", self._tokens)
+        device = None
+        if token is not None and (said := observations.device_of(decoded, self._terms)):
+            device = device_pseudonym(said, token, self._terms.hospital, self._tokens)
+        measured = tuple(
+            one
+            if one.provenance is Provenance.TYPED
+            else msgspec.structs.replace(one, device=device)
+            for one in parsed.readings  # of what was typed in nobody knows what measured it
+        )
+        parsed = msgspec.structs.replace(parsed, readings=measured)
         try:
             readings = whole_readings(msgspec.structs.replace(parsed, person=person), token)
         except Held as held:

@@ -347,6 +347,7 @@ class Observation(_Element):
     issued: str | None = None
     value_quantity: Quantity | None = None
     component: list[ObservationComponent] = []
+    device: Reference | None = None
     contained: list[msgspec.Raw] = []
     request: Request | None = None
 

@@ -75,11 +75,14 @@ def reckoned(rows: Sequence[Stated]) -> tuple[date, int] | None:
     named = {row.names for row in rows if row.status is RowStatus.REVERSED}
     taken = [row for row in rows if row.record in named or row.bill == row.names in named]
     gone = {row.record for row in taken}
+    in_time = sorted(
+        (one for one in rows if one.record not in gone),
+        key=lambda row: (row.at_us, _RANK.index(row.status), row.record),
+    )
+    ends = [row.status is RowStatus.REVERSED and row.names is None for row in in_time]
+    since = len(ends) - ends[::-1].index(True) if any(ends) else 0  # all before is taken back
     left: list[Stated] = []
-    for row in _in_order([one for one in rows if one.record not in gone]):
-        if row.status is RowStatus.REVERSED:
-            left = [] if row.names is None else left
-            continue
+    for row in _in_order([one for one in in_time[since:] if one.status is not RowStatus.REVERSED]):
         if row.status is not RowStatus.LATE and row.lines is not None:
             left = []  # it states the bill anew; without charges it says the rest
         left.append(row)
@@ -93,16 +96,20 @@ def reckoned(rows: Sequence[Stated]) -> tuple[date, int] | None:
     return max(row.day for row in left), total
 
 
-def _in_order(rows: Sequence[Stated]) -> list[Stated]:
-    """As they count: by time, and what takes from a row behind it (core/folding.py)."""
-    ordered = sorted(rows, key=lambda row: (row.at_us, _RANK.index(row.status), row.record))
+def _in_order(ordered: Sequence[Stated]) -> list[Stated]:
+    """As they count: what takes from a row comes behind it (core/folding.py)."""
     place_of = {row.record: place for place, row in enumerate(ordered)}
-    placed = [
-        (max(place, place_of.get(row.names or "", place)), place, row)
-        for place, row in enumerate(ordered)
-    ]
-    placed.sort(key=lambda one: (one[0], one[0] != one[1], one[1]))
-    return [row for _, _, row in placed]
+    behind: dict[int, tuple[int, int]] = {}  # which place, and how many names away from it
+    for start in range(len(ordered)):
+        chain: dict[int, int | None] = {}
+        place: int | None = start
+        while place is not None and place not in behind and place not in chain:
+            chain[place] = named = place_of.get(ordered[place].names or "")
+            place = named
+        for one, original in reversed(chain.items()):
+            last, steps = behind.get(-1 if original is None else original, (-1, 0))
+            behind[one] = (last, steps + 1) if last > one else (one, 0)
+    return [ordered[place] for place in sorted(behind, key=lambda one: (*behind[one], one))]
 
 
 def _sum_of_lines(rows: BillRows, currency: str) -> int | None:

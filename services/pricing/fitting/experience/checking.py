@@ -8,7 +8,7 @@ told.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
@@ -37,6 +37,14 @@ from services.pricing.fitting.experience.tables import (
     raw_columns,
 )
 
+# What every study's segments have that a factor may read, beside book.rating_factors.
+SEGMENT_COLUMNS = frozenset(
+    {
+        *("age", "sex", "region", "condition", "participant", "calendar_year", "policy_year"),
+        *("u_hba1c_percent", "months_hba1c", "u_systolic_mmhg", "months_systolic"),
+        *("deductible_minor", "limit_minor"),
+    }
+)
 _EXAMPLES = 5
 _MICRO = 1_000_000
 
@@ -113,6 +121,49 @@ def ahead(settings: BookSettings, today: date) -> list[Found]:
     )
     do = "take the first day of this quarter, or of one before"
     return [_of_all("VALUATION_AHEAD", what, do, Effect.STOPS)]
+
+
+def unfit(
+    con: Connection, settings: BookSettings, factors: Mapping[str, str], causes: Iterable[str]
+) -> list[Found]:
+    """Factors, by name with the column that each reads, and causes that a study will not have.
+
+    `fit` would refuse them, after a study that may take long.
+    """
+    source = settings.tables.get("people", TableSource())
+    added = further(TABLES["people"], source, raw_columns(con, "people"), settings)
+    known = {*SEGMENT_COLUMNS, *added}
+    found = [
+        Found(
+            table="people",
+            where=f"fit.factors.{name}",
+            kind="NO_COLUMN",
+            column=column,
+            what=f"reads the column {column}, which the study will not have",
+            do="add it to people and to book.rating_factors, or say the factor's `column`",
+            effect=Effect.LOOK_AT,
+            rows=0,
+            examples=(),
+        )
+        for name, column in factors.items()
+        if column not in known
+    ]
+    found += [
+        Found(
+            table="claims",
+            where=f"fit.causes.{cause}",
+            kind="UNKNOWN_CAUSE",
+            column="cause",
+            what=f"is no cause of book.causes ({', '.join(settings.causes)})",
+            do="mend it, or take it out",
+            effect=Effect.LOOK_AT,
+            rows=0,
+            examples=(),
+        )
+        for cause in causes
+        if cause not in settings.causes
+    ]
+    return found
 
 
 def _of_all(kind: str, what: str, do: str, effect: Effect) -> Found:

@@ -35,11 +35,14 @@ study:
   # development:
   #   inpatient: {{counts: ['0.62', '0.93', '0.99', '1'], amounts: ['0.62', '0.93', '0.99', '1']}}
   #   source: reserving report 2025-12-31
-  large_loss_minor:            # above it a claim's amount goes to the large-loss load
-    inpatient: 20000000
-    outpatient: 2000000
-    injury: 10000000
-  large_loss_tried_minor: [500000, 1000000, 2000000, 5000000, 10000000, 20000000, 50000000]
+  # Above it a claim's amount goes to the large-loss load. The template's lie below where the tail
+  # of the simulated book begins, 10 times the mean claim: higher ones leave amounts to the models
+  # that no Gamma holds (`fit`: dispersion of amounts), lower ones charge everybody alike.
+  large_loss_minor:
+    inpatient: 5000000
+    outpatient: 200000
+    injury: 2000000
+  large_loss_tried_minor: [200000, 500000, 1000000, 2000000, 5000000, 10000000, 20000000]
   reference_deductible_minor: 0  # claims are brought to this cover by the loss-elimination table
   outcome:
     reading_window_months: 12  # how often u is renewed inside a policy year: 12, 6, 4, 3 ...

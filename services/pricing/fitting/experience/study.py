@@ -9,7 +9,7 @@ frequency offset × exp(Xb), expected severity is severity offset × exp(Xb).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -110,12 +110,25 @@ def study(
         warnings=tuple(
             text
             for texts in (
-                (f"{one.outcome} {one.condition}: {one.warning}" for one in strata if one.warning),
+                _of_strata(strata),
                 (text for one in causes for text in one.warnings),
             )
             for text in texts
         ),
     )
+
+
+def _of_strata(strata: Sequence[Stratum]) -> Iterator[str]:
+    """What each is warned of; of a book without an assessed month it is said once."""
+    if strata and not any(one.person_months for one in strata):
+        yield (
+            "no month of anybody was assessed: there is no m0, and no outcome can be rated; take"
+            " the outcomes out of fit.causes"
+        )
+        return
+    for one in strata:
+        if one.warning:
+            yield f"{one.outcome} {one.condition}: {one.warning}"
 
 
 class NothingToStudy(ValueError):

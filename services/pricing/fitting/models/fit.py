@@ -131,8 +131,23 @@ def _used(settings: FitSettings) -> tuple[str, ...]:
 def _refuse_columns(
     experience: pd.DataFrame, claims: pd.DataFrame, causes: Sequence[CauseModel]
 ) -> None:
-    wanted = [*_SEGMENT, *(name.format(one.name) for one in causes for name in _BY_CAUSE)]
+    other = [
+        one.name
+        for one in causes
+        if not any(name.format(one.name) in experience for name in _BY_CAUSE)
+    ]
     faults = [
+        FitFault(
+            where=f"fit.causes.{name}",
+            code="UNKNOWN_CAUSE",
+            text="the study has no such cause; take it out, or name it in book.causes and study the"
+            " book again",
+        )
+        for name in other
+    ]
+    known = [one.name for one in causes if one.name not in other]
+    wanted = [*_SEGMENT, *(name.format(one) for one in known for name in _BY_CAUSE)]
+    faults += [
         FitFault(where=where, code="NO_COLUMN", text=f"has no column {name}; study the book again")
         for where, frame, names in (("experience", experience, wanted), ("claims", claims, _CLAIM))
         for name in names

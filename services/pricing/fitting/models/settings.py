@@ -63,6 +63,9 @@ fit:
       monotone: falling
     # Outcome layer: how well a disease is controlled, by the 12-month credibility-weighted mean.
     # flat_below, one_reading_at_most and least have no default: they are medical and legal.
+    # Who has both diseases may get both credits: with a legal cap of 0.20 the two `least` multiply
+    # to 0.80 or more (0.87 x 0.92), or `propose` may fail its gate `credit_cap`.
+    # Nobody's mean is above m0 (about 8.3 % and 147 mmHg): a band that begins there is empty.
     hba1c:
       zh: 糖化血红蛋白
       en: HbA1c
@@ -70,7 +73,7 @@ fit:
       feature: hba1c_percent
       unit: {ucum: '%', zh: '%', en: '%'}
       places: 1
-      bands: ['3.0', '7.0', '7.5', '8.0', '8.5']
+      bands: ['3.0', '7.0', '7.5', '8.0']
       last: '20.0'
       monotone: rising
       applies_to: {feature: condition, levels: [type2_diabetes, both]}
@@ -78,23 +81,23 @@ fit:
       outcome:
         flat_below: '7.0'
         months_of_one_reading: 3
-        one_reading_at_most: '0.25'
-        least: '0.60'
+        one_reading_at_most: '0.14'
+        least: '0.87'
     systolic:
       zh: 收缩压
       en: systolic blood pressure
       column: u_systolic_mmhg
       feature: systolic_mmhg
       unit: {ucum: 'mm[Hg]', zh: mmHg, en: mmHg}
-      bands: ['60', '130', '135', '140', '145', '150']
+      bands: ['60', '130', '135', '140', '145']
       last: '280'
       monotone: rising
       applies_to: {feature: condition, levels: [hypertension, both]}
       outcome:
         flat_below: '130'
         months_of_one_reading: 1
-        one_reading_at_most: '0.10'
-        least: '0.60'
+        one_reading_at_most: '0.08'
+        least: '0.92'
   causes:
     inpatient:
       zh: 住院医疗

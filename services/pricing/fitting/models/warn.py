@@ -63,6 +63,14 @@ def of_cause(fitted: FittedCause, settings: FitSettings) -> Iterator[FitWarning]
             "base is calibrated to the claims, but look for a factor that is missing",
         )
     for one in fitted.shaped:
+        if len(one.table.cells) == 1:
+            yield FitWarning(
+                code="ONE_LEVEL",
+                where=f"{name}.{one.table.name}.{cell_title(one.table.cells[0])}",
+                zh="该因子只有这一档，不区分任何人；请在 levels 中补列，或从 fit.causes 中去掉",
+                en="it is the factor's one level, so that the factor prices nobody apart; list the"
+                " others under `levels`, or take the factor out of fit.causes",
+            )
         yield from _of_table(name, one, settings)
 
 

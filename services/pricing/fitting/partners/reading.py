@@ -29,6 +29,7 @@ from services.pricing.fitting.experience.tables import (
     expression,
     first_line_not_utf8,
     identifier,
+    quoted,
     raw_columns,
 )
 from services.pricing.fitting.partners.settings import (
@@ -39,9 +40,11 @@ from services.pricing.fitting.partners.settings import (
 )
 
 _EXAMPLES = 5
+# A year of one digit too many or too few is no day: it would put decades of missing months between.
+_FIRST_DAY, _LAST_DAY = "1900-01-01", "2199-12-31"
 _FORMS = {
-    "month": "write 2025-03",
-    Kind.DAY: "write YYYY-MM-DD",
+    "month": "write 2025-03, from 1900 to 2199",
+    Kind.DAY: "write YYYY-MM-DD, from 1900 to 2199",
     Kind.FLAG: "write true or false",
     Kind.NUMBER: "write a decimal, such as 0.12",
 }
@@ -239,11 +242,17 @@ def _value(column: Column, source: TableSource, raw: Mapping[str, str]) -> str:
     """A value as its type; a month may be written without a day, a probability stays exact."""
     theirs = source.columns.get(column.name, column.name)
     text = f"CAST({identifier(theirs)} AS VARCHAR)"
-    if column.name == "month":
-        return f"coalesce(TRY_CAST({text} AS DATE), TRY_CAST({text} || '-01' AS DATE))"
     if column.kind is Kind.NUMBER and theirs in raw:
         return f"TRY_CAST({text} AS DECIMAL(18, 9))"
-    return expression(column, source, raw)
+    found = expression(column, source, raw)
+    if column.name == "month":
+        found = f"coalesce(TRY_CAST({text} AS DATE), TRY_CAST({text} || '-01' AS DATE))"
+    if column.kind is Kind.DAY:
+        found = (
+            f"CASE WHEN {found} BETWEEN DATE {quoted(_FIRST_DAY)} AND DATE {quoted(_LAST_DAY)}"
+            f" THEN {found} END"
+        )
+    return found
 
 
 def _right(row: Mapping[str, Any], column: Column, table: Table, noted: _Faults) -> bool:

@@ -331,15 +331,17 @@ def _waits(found: Inputs, cause: CauseFit) -> Iterator[Section]:
         ),
     ):
         curves = survival.kaplan_meier(rows, by)
-        groups = dict(tuple(curves.groupby(by[0]))) if by else {cause.name: curves}
-        listed = list(groups.items())[:_MOST_CURVES]
-        kept = {str(name).replace("_", " "): group for name, group in listed}
+        groups = {cause.name: curves}
+        if by:
+            groups = {str(name): group for name, group in curves.groupby(by[0])}
+        titles = diagnostics.level_titles(found.fit, by[0]) if by else {}
+        kept = dict(list(diagnostics.titled(groups, titles).items())[:_MOST_CURVES])
         yield Section(
             chapter="survival",
             zh=f"{zh}出险时间 {cause.zh}",
             en=en,
             sentence="Kaplan–Meier by lifelines, late entry taken into account; bands of 95 %",
-            table=_yearly(curves, by),
+            table=_yearly(curves.assign(**{name: curves[name].replace(titles) for name in by}), by),
             picture=pictures.curves(kept, "day", "share", en, ("days", "share without a claim")),
         )
 
@@ -359,11 +361,11 @@ def _yearly(curves: pd.DataFrame, by: list[str]) -> pd.DataFrame:
 
 def _fairness(found: Inputs, held: pd.DataFrame, judged: str) -> Iterator[Section]:
     for zh, name, by in (
-        ("性别", "sex", held.get("sex")),
+        ("性别", "sex", _by_title(found.fit, held, "sex")),
         ("年龄段", "age band", age_bands(held)),
         ("地区", "region", held.get(found.region)),
     ):
-        if by is None:
+        if by is None or not by.notna().any():  # a book may have no regions
             continue
         table = measures.actual_expected(held, judged, by)
         yield Section(
@@ -375,6 +377,14 @@ def _fairness(found: Inputs, held: pd.DataFrame, judged: str) -> Iterator[Sectio
             table=_noted(table, "others pay for it", "pays for others"),
             picture=pictures.ratios(table, f"actual / expected by {name}"),
         )
+
+
+def _by_title(fit: Fit, held: pd.DataFrame, name: str) -> pd.Series[str] | None:
+    """A column of the segments in the tariff's words, where it has any for a value."""
+    if name not in held:
+        return None
+    titles = diagnostics.level_titles(fit, name)
+    return held[name].map(lambda value: titles.get(value, value))
 
 
 def _dislocation(found: Dislocation | None) -> Iterator[Section]:

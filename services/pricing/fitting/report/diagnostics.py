@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
-from services.pricing.core.tariff import Feature
+from services.pricing.core.tariff import CategoryFeature, Feature
 from services.pricing.fitting.models.fit_result import CauseFit, Coefficient, Fit, ModelFit
 from services.pricing.fitting.models.survival_files import CauseSurvival, Survival
 from services.pricing.fitting.report import measures, pictures
@@ -19,6 +20,8 @@ from services.pricing.fitting.report.scoring import (
     Floats,
 )
 from services.pricing.fitting.report.section import Section
+
+T = TypeVar("T")
 
 _MODELS = {"poisson": ("频率", "frequency"), "gamma": ("案均", "severity")}
 # Below it a hazard ratio is not taken to stay the same; of many tested, one in a hundred is chance.
@@ -103,10 +106,11 @@ def residuals(fit: Fit, scored: pd.DataFrame, claims: pd.DataFrame) -> Iterator[
 
 def curves(fit: Fit, survival: Survival | None, *, besides: str) -> Iterator[Section]:
     """Time to the first claim of every other cause, on the people whom `fit` looked at."""
+    titles = level_titles(fit, "condition")
     for one in () if survival is None else survival.causes:
         cause = next((cause for cause in fit.causes if cause.name == one.cause), None)
         found = {
-            curve.level.replace("_", " "): pd.DataFrame(
+            curve.level: pd.DataFrame(
                 {
                     "day": curve.day,
                     "share": curve.value,
@@ -125,8 +129,25 @@ def curves(fit: Fit, survival: Survival | None, *, besides: str) -> Iterator[Sec
             zh=f"首次出险时间 {cause.zh}",
             en=en,
             sentence=f"Kaplan–Meier of {one.persons:,} people; the points are in fit/survival.json",
-            picture=pictures.curves(found, "day", "share", en, ("days", "share without a claim")),
+            picture=pictures.curves(
+                titled(found, titles), "day", "share", en, ("days", "share without a claim")
+            ),
         )
+
+
+def level_titles(fit: Fit, name: str) -> dict[str, str]:
+    """The levels of a feature as the tariff calls them, in its order; none of what it has not."""
+    for feature in fit.features:
+        if feature.name == name and isinstance(feature, CategoryFeature):
+            return {level.name: level.en for level in feature.levels}
+    return {}
+
+
+def titled(groups: Mapping[str, T], titles: Mapping[str, str]) -> dict[str, T]:
+    """Groups under the tariff's titles and in its order; others by their own words, behind."""
+    listed = [name for name in titles if name in groups]
+    listed += [name for name in groups if name not in titles]
+    return {titles.get(name, name.replace("_", " ")): groups[name] for name in listed}
 
 
 def hazards(fit: Fit, survival: Survival | None) -> Iterator[Section]:

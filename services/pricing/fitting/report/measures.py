@@ -43,7 +43,7 @@ def actual_expected(
                 "actual_a_year": happened / float(group["exposure"].sum()),
                 "expected_a_year": wanted / float(group["exposure"].sum()),
                 "ratio": ratio,
-                "low95": ratio - _Z * error,
+                "low95": max(ratio - _Z * error, 0.0),  # nobody's claims are below 0
                 "high95": ratio + _Z * error,
             }
         )

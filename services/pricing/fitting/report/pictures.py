@@ -143,7 +143,7 @@ def relativities(found: pd.DataFrame, title: str) -> str:
         axes.errorbar(
             x[seen],
             told["indicated"],
-            yerr=[low, high],
+            yerr=np.array([low, high]),
             fmt="o",
             color=BLUE,
             label="indicated",

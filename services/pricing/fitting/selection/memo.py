@@ -388,7 +388,7 @@ def _figures(cell: Cell | None) -> tuple[str, ...]:
         return ("—",) * 5
     low, high = cell.low95_millionths, cell.high95_millionths
     interval = "—" if low is None or high is None else f"{_short(low)} – {_short(high)}"
-    years = f"{cell.exposure_millionths // 1_000_000:,}" if cell.exposure_millionths else "—"
+    years = f"{cell.exposure_millionths / 1e6:,.0f}" if cell.exposure_millionths else "—"
     return (
         years,
         f"{cell.claims:,}" if cell.exposure_millionths else "—",

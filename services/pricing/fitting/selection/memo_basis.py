@@ -173,7 +173,7 @@ def study_blocks(
     )
     yield Grid(header, tuple(rows))
     rows = [
-        (part.name, f"{part.segments:,}", f"{part.exposure_millionths // MILLION:,}")
+        (part.name, f"{part.segments:,}", f"{part.exposure_millionths / MILLION:,.0f}")
         for part in study.holdout
     ]
     parts = (say("留出", "holdout"), say("分段数", "segments"), say("人年", "person-years"))

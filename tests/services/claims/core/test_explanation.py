@@ -15,7 +15,7 @@ from services.claims.core import canonical, explanation
 from services.claims.core.balances import Kind, Unit
 from services.claims.core.codes import code_key
 from services.claims.core.decision import Bearer, Decision, LineOutcome
-from services.claims.core.explain import explain
+from services.claims.core.explain import Ended, explain
 from services.claims.core.explanation import DecisionAltered, Step, explained
 from services.claims.core.facts import CareType, EarlierService, Scope, usage_snapshot
 from services.claims.core.reasons import Reason
@@ -136,6 +136,28 @@ def test_the_sentences_tell_shares_and_balances() -> None:
         "deductible per family and calendar year (dentist) (clause 3.3): limit CNY 300.00,"
         " CNY 0.00 used before, CNY 300.00 after, CNY 0.00 left."
     ) in text.en
+
+
+def test_the_sentences_of_a_waiting_claim_say_that_its_balances_are_reserved() -> None:
+    waits, decides = (
+        next(
+            one
+            for one in decided_in_cases()
+            if one.explained().balances and bool(one.decision.pends) is pends
+        )
+        for pends in (True, False)
+    )
+    text = explain(waits.plan, waits.decision, told=waits.explained())
+    (zh,) = [n for n, said in enumerate(text.zh) if "按最高可能赔付的预留" in said]
+    (en,) = [n for n, said in enumerate(text.en) if "the most that it could pay" in said]
+    assert "本次后" in text.zh[zh + 1]
+    assert " after" in text.en[en + 1]
+    for over in (
+        explain(decides.plan, decides.decision, told=decides.explained()),
+        explain(waits.plan, waits.decision, told=waits.explained(), ended=Ended.WITHDRAWN),
+        explain(waits.plan, waits.decision),
+    ):
+        assert not any("the most that it could pay" in said for said in over.en)
 
 
 def _altered(decision: Decision) -> Decision:

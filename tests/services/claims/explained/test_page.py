@@ -178,6 +178,7 @@ def test_what_nobody_bears_yet_is_said_to_be_undecided() -> None:
     assert made["reserved"]
     withdrawn = view(told(decided(PLAN, facts), state=ClaimState.WITHDRAWN), Language.EN)
     assert withdrawn["awaited"] == []
+    assert not withdrawn["reserved"]
     assert withdrawn["standing"] == f"Withdrawn; nothing is paid. {FREE}"
 
 

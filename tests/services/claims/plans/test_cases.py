@@ -717,6 +717,23 @@ def test_a_member_whom_nobody_knows_is_a_fault_unless_the_case_says_refused() ->
         _run(refused % "UNKNOWN_PROVIDER")
 
 
+def test_two_balances_of_one_period_are_refused_and_of_two_are_not() -> None:
+    """They would be one row of the books; each in a month of its own is the control."""
+    visits = "visits, period: 2025-03-%s, used: 1}, {accumulator: visits, period: 2025-%s, used: 1"
+    with pytest.raises(StrictYamlError, match="an earlier balance is of the same accumulator"):
+        _run(_after(ONE, visits % ("01", "03-31")))
+    assert _run(_after(ONE, visits % ("01", "02-28"))).results
+
+
+def test_a_member_that_is_no_name_is_a_fault() -> None:
+    people = "members: {ANN: {born: 1980-06-15}}"
+    ann = re.sub(r"member: \{.*\}", people, ONE)
+    for wrong in ("[ANN]", "{a: ANN}", "1"):
+        with pytest.raises(StrictYamlError) as caught:
+            _run(ann.replace("claim: B1\n", f"claim: B1\n        member: {wrong}\n"))
+        assert any(fault.path.endswith("member") for fault in caught.value.faults)
+
+
 def test_nothing_happens_to_a_bill_that_was_refused() -> None:
     refused = ONE[: ONE.index("        expect:")].replace('price: "100.00"', "price: 0")
     refused += "        expect: {refused: [NOTHING_BILLED]}\n"

@@ -383,6 +383,21 @@ def test_what_the_engine_cannot_apply_yet_is_refused_and_not_ignored(term: str) 
     ]
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("id: small", "id: small\ndeductable: []", "did you mean deductibles?"),
+        ("id: small", "id: small\nxyzzy: []", "known: appeals, authorisations"),
+        ('"100.00"', "100,000", "if it is part of an amount: 80,000 is written 80000"),
+        ('"100.00"', '"100.00", 2026: 5', "write a date as 2026-01-31"),
+    ],
+)
+def test_a_slip_is_told_with_what_was_meant(old: str, new: str, text: str) -> None:
+    (fault,) = _faults(SMALL.replace(old, new, 1))
+    assert text in fault.text
+    assert ("80000" in text) is ("80000" in fault.text)
+
+
 def _term(key: str, value: int) -> str:
     head = {
         "months": "waiting_periods:\n  - {unit: months",

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from google.protobuf.descriptor import (
@@ -46,10 +46,11 @@ def path_of(method: MethodDescriptor) -> str:
 
 
 def full(message: Descriptor) -> Message:
-    """A message in which every field tells something."""
+    """A message in which every field tells something; of a choice, the first."""
     made = GetMessageClass(message)()
     for field in message.fields:
-        _fill(made, field)
+        if field.containing_oneof is None or field.containing_oneof.fields[0] is field:
+            _fill(made, field)
     return made
 
 
@@ -92,10 +93,16 @@ def handlers(
     async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
         yield await answer(method, request, context)
 
-    streams = method.server_streaming
-    make = grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
-    handler: Any = stream if streams else call
-    made: Any = make(
+    async def exchange(requests: Any, context: Context) -> AsyncIterator[Any]:
+        async for request in requests:
+            yield await answer(method, request, context)
+
+    make, handler = {
+        (False, False): (grpc.unary_unary_rpc_method_handler, call),
+        (False, True): (grpc.unary_stream_rpc_method_handler, stream),
+        (True, True): (grpc.stream_stream_rpc_method_handler, exchange),
+    }[method.client_streaming, method.server_streaming]
+    made: Any = cast("Any", make)(
         handler,
         request_deserializer=GetMessageClass(method.input_type).FromString,
         response_serializer=GetMessageClass(method.output_type).SerializeToString,
@@ -111,9 +118,10 @@ async def listening(
     *more: grpc.GenericRpcHandler,
     answer: Callable[[MethodDescriptor, Any, Context], Awaitable[Any]] = answers_in_full,
     methods: Iterable[MethodDescriptor] = METHODS,
+    **edge: Any,
 ) -> AsyncIterator[str]:
     """The address of a server with every rpc, health and reflection behind the guard."""
-    server = grpc.aio.server(interceptors=[ErrorInterceptor(guard)])
+    server = grpc.aio.server(interceptors=[ErrorInterceptor(guard, **edge)])
     server.add_generic_rpc_handlers([*more, *(handlers(method, answer) for method in methods)])
     alive: Any = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(alive, server)
@@ -147,13 +155,20 @@ async def asked(
 ) -> tuple[Any, grpc.aio.Metadata]:
     """The rpc's answer, of a stream the first message, and trailing metadata."""
     open_call: Any = channel.unary_stream if method.server_streaming else channel.unary_unary
+    told: Any = full(method.input_type) if request is None else request
+    if method.client_streaming:
+        open_call, told = channel.stream_stream, _alone(told)
     call: Any = open_call(
         path_of(method),
         request_serializer=GetMessageClass(method.input_type).SerializeToString,
         response_deserializer=GetMessageClass(method.output_type).FromString,
-    )(full(method.input_type) if request is None else request, **how)
+    )(told, **how)
     answer = await (anext(aiter(call)) if method.server_streaming else call)
     return answer, await call.trailing_metadata()
+
+
+async def _alone(one: Any) -> AsyncIterator[Any]:
+    yield one
 
 
 def run(work: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 from joserfc import jwt
@@ -20,6 +22,7 @@ from services.common.access.assertions import UsedAssertions
 from services.common.access.tokens import Assertion
 from services.common.database import Database
 from services.common.grpc_edge import sync_channel
+from services.common.refusals import Refused
 from tests.services.common.access.listening import (
     Mirror,
     World,
@@ -81,6 +84,36 @@ def test_an_assertion_is_good_once(world: World, claims: Mirror) -> None:
 
 
 @pytest.mark.both_databases
+def test_a_stream_goes_on_with_the_assertion_that_opened_it(
+    world: World, used: tuple[Database, UsedAssertions]
+) -> None:
+    identity = world.identity("integration")
+    said = assertion_of(identity.material.name.uri)
+
+    class Told:
+        def auth_context(self) -> dict[str, list[bytes]]:
+            return {"x509_pem_cert": [identity.files.certificate.read_bytes()]}
+
+        def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+            return (("lipei-client-assertion", said),)
+
+    context: Any = Told()
+
+    async def call() -> None:
+        identification = world.identification(used[1])
+        opened = await identification.of(context)
+        assert await identification.again(context) == opened
+        with pytest.raises(Refused) as control:
+            await identification.of(context)
+        assert control.value.reason == "ASSERTION_USED"
+        world.authority.revoke("integration")
+        with pytest.raises(Refused) as revoked:
+            await identification.again(context)
+        assert revoked.value.reason == "CERTIFICATE_REVOKED"
+
+    asyncio.run(call())
+
+
 def test_of_many_uses_at_the_same_moment_one_counts(world: World, claims: Mirror) -> None:
     machine = world.identity("integration")
     for _ in range(3):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from structlog.testing import capture_logs
 
 from lipei.claims.v1 import claims_pb2, recompute_pb2, recompute_pb2_grpc
-from lipei.pricing.v1 import pricing_pb2
+from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from lipei.type.v1 import access_pb2
 from services.common.access.caller import (
     Caller,
@@ -50,9 +50,9 @@ GET_CLAIM, LIST_CLAIMS, EXPLAIN, SUBMIT = (
     claims_pb2.DESCRIPTOR.services_by_name["ClaimsService"].methods_by_name[name]
     for name in ("GetClaim", "ListClaims", "ExplainClaim", "SubmitClaim")
 )
-ASSESS, RECORD = (
+ASSESS, RECORD, STREAM = (
     pricing_pb2.DESCRIPTOR.services_by_name["PricingService"].methods_by_name[name]
-    for name in ("AssessMember", "RecordReadings")
+    for name in ("AssessMember", "RecordReadings", "StreamReadings")
 )
 TOKEN = "k1." + "ab" * 32
 CLAIM = "policies/p1/claims/c1"
@@ -584,6 +584,128 @@ def test_a_stream_ends_before_a_message_whose_reads_cannot_be_recorded() -> None
 def test_a_stream_is_refused_to_other_roles_before_anything_is_handled() -> None:
     found, reason, _ = streamed(guard_for(caller(access_pb2.ROLE_AUDITOR)), a_claim("members/a"))
     assert (found, reason) == ([], "ROLE_NOT_ALLOWED")
+
+
+class Batches:
+    """StreamReadings over a guarded edge: every batch answered with a coach's task."""
+
+    def __init__(self, guard: Guard, **edge: Any) -> None:
+        self._guard = guard
+        self._edge = edge
+        self.handled: list[str] = []
+
+    async def answer(self, _method: MethodDescriptor, batch: Any, _context: Context) -> Any:
+        self.handled.append(batch.request_id)
+        task = f"members/{TOKEN}/coachTasks/{batch.request_id}"
+        recorded = pricing_pb2.RecordReadingsResponse(coach_tasks=[task])
+        return pricing_pb2.StreamReadingsResponse(request_id=batch.request_id, recorded=recorded)
+
+    def told(self, *ids: str, ends: bool = True) -> tuple[list[str], str]:
+        """The batches that were answered, and how the stream ended."""
+
+        async def call() -> tuple[list[str], str]:
+            found: list[str] = []
+            how = {"answer": self.answer, "methods": [STREAM], **self._edge}
+            async with answering(self._guard, **how) as channel:
+                stub: Any = pricing_pb2_grpc.PricingServiceStub(channel)
+                stream = stub.StreamReadings()
+                try:
+                    for one in ids:
+                        await stream.write(pricing_pb2.StreamReadingsRequest(request_id=one))
+                        answer = await stream.read()
+                        if answer is grpc.aio.EOF:
+                            break
+                        found.append(answer.request_id)
+                    if ends:
+                        await stream.done_writing()
+                    assert await stream.read() is grpc.aio.EOF
+                except grpc.aio.AioRpcError as error:
+                    return found, error_of(error).reason
+                return found, ""
+
+        found: tuple[list[str], str] = run(call())
+        return found
+
+
+def test_each_answer_of_a_stream_into_us_is_on_record_before_it_leaves() -> None:
+    reads = Reads()
+    who = caller(access_pb2.ROLE_PARTNER)
+    assert Batches(guard_for(who, reads.append)).told("a", "b") == (["a", "b"], "")
+    named = [f"members/{pseudonym(TOKEN)}/coachTasks/{one}" for one in "ab"]
+    assert [(read.record, read.level, read.role) for read in reads.kept] == [
+        (name, 3, "partner") for name in named
+    ]
+
+    async def append(_reads: Sequence[AccessRead]) -> None:
+        raise OSError("no space left")
+
+    assert Batches(guard_for(who, append)).told("a") == ([], "UNEXPECTED_FAULT")
+    auditor = Batches(guard_for(caller(access_pb2.ROLE_AUDITOR)))
+    assert (auditor.told("a"), auditor.handled) == (([], "ROLE_NOT_ALLOWED"), [])
+
+
+def test_who_opened_a_stream_is_looked_at_again_for_each_message() -> None:
+    looks = 0
+
+    def until(last: int) -> Callable[[Context], Caller]:
+        def who(_context: Context) -> Caller:
+            nonlocal looks
+            looks += 1
+            if looks > last:
+                text = "revoked meanwhile"
+                raise Refused(grpc.StatusCode.UNAUTHENTICATED, "CERTIFICATE_REVOKED", text)
+            return caller(access_pb2.ROLE_PARTNER)
+
+        return who
+
+    batches = Batches(guard_for(until(2)))  # one look at the opening, one at the first message
+    assert batches.told("a", "b", "c") == (["a"], "CERTIFICATE_REVOKED")
+    assert batches.handled == ["a"]
+    looks = 0
+    assert Batches(guard_for(until(4))).told("a", "b", "c") == (["a", "b", "c"], "")  # the control
+
+    def another(_context: Context) -> Caller:
+        nonlocal looks
+        looks += 1
+        return caller(access_pb2.ROLE_PARTNER, insurer="other" if looks > 2 else None)
+
+    looks = 0
+    assert Batches(guard_for(another)).told("a", "b") == (["a"], "CALLER_CHANGED")
+
+
+def test_a_stream_into_us_that_lasts_too_long_is_told_to_come_again() -> None:
+    short = Batches(guard_for(), longest_stream_s=0.5)
+    assert short.told("a", ends=False) == (["a"], "STREAM_OVER")
+    assert Batches(guard_for()).told("a") == (["a"], "")  # the control: its sender ends it
+
+
+@pytest.mark.parametrize(("most", "second"), [(1, "TOO_MANY_STREAMS"), (2, "")])
+def test_no_more_streams_into_us_are_open_than_told(most: int, second: str) -> None:
+    how: Any = {"answer": Batches(guard_for()).answer, "methods": [STREAM], "most_streams": most}
+
+    async def one(stub: Any) -> str:
+        try:
+            stream = stub.StreamReadings()
+            await stream.done_writing()
+            assert await stream.read() is grpc.aio.EOF
+            await stream.code()
+        except grpc.aio.AioRpcError as error:
+            return error_of(error).reason
+        return ""
+
+    async def call() -> tuple[str, str]:
+        async with answering(guard_for(), **how) as channel:
+            stub: Any = pricing_pb2_grpc.PricingServiceStub(channel)
+            first = stub.StreamReadings()
+            await first.write(pricing_pb2.StreamReadingsRequest(request_id="a"))
+            await first.read()
+            beside = await one(stub)
+            await first.done_writing()
+            assert await first.read() is grpc.aio.EOF
+            await first.code()
+            return beside, await one(stub)
+
+    assert run(call()) == (second, "")
 
 
 def test_the_handler_and_its_threads_know_the_caller_and_note_consents(tmp_path: Path) -> None:

@@ -47,16 +47,18 @@ def test_case(case: Mapping[str, Any]) -> None:
         check(folded, case["bill"])
 
 
-@pytest.mark.parametrize(("account", "status"), [("F", "REVERSED"), ("A", "FINAL")])
-def test_a_row_that_is_the_whole_bill_stays_taken_back_when_it_is_touched_again(
-    account: str, status: str
+@pytest.mark.parametrize("account", ["F", "A"])
+@pytest.mark.parametrize(("taken_back_by", "status"), [("R", "REVERSED"), ("F", "FINAL")])
+def test_a_row_that_another_took_back_stays_so_when_it_is_touched_again(
+    account: str, taken_back_by: str, status: str
 ) -> None:
-    """A record that is but a part of its bill (the control) counts once it is stated anew."""
+    """Be it the whole bill or a part. What took itself back (the control) counts again."""
     lines, more = {"lines": {"C1": "100.00"}}, {"account": account}
     records: list[dict[str, Any]] = [
         {"id": "F", "at": "09:00", "says": "FINAL", **lines, **more},
-        {"id": "R", "at": "11:00", "says": "REVERSAL", "reverses": "F", **more},
-        {"id": "F", "version": 2, "at": "12:00", "says": "FINAL", **lines, **more},
+        {"id": taken_back_by, "version": 2, "at": "11:00", "says": "REVERSAL", "reverses": "F"}
+        | more,
+        {"id": "F", "version": 3, "at": "12:00", "says": "FINAL", **lines, **more},
     ]
     for arrived in itertools.permutations(records):
         folded = fold(events_of(arrived))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -18,6 +19,7 @@ from services.his_bridge.core.outcomes import (
 )
 from services.his_bridge.core.terms import ReadingRule
 from services.his_bridge.dialects.fhir_r4 import ObservationReader
+from services.his_bridge.dialects.pseudonym import device_pseudonym
 from services.his_bridge.storage.holding import need_of_reading
 from tests.services.his_bridge.records import (
     LOINC,
@@ -53,6 +55,50 @@ def test_a_value_is_received_when_the_hospital_released_it() -> None:
     assert reading.issued == datetime(2026, 3, 2, 3, 0, 0, 500_000, tzinfo=UTC)
     ((_, reading),) = judged(observation()).readings
     assert reading.issued is None
+
+
+def test_a_device_is_told_under_a_pseudonym_of_the_members() -> None:
+    def device(said: Resource, resource: Resource | None = None) -> str | None:
+        ((_, reading),) = judged((resource or observation()) | {"device": said}).readings
+        return reading.device
+
+    one = device({"reference": "Device/m-11"})
+    assert one is not None
+    assert re.fullmatch("[0-9a-f]{32}", one)
+    same = (
+        {"reference": f"{TERMS.base_url}/Device/m-11"},
+        {"reference": "Device/m-11/_history/2", "display": "SN 0815"},
+    )
+    assert {device(said) for said in same} == {one}
+    others = (
+        {"reference": "Device/m1-1"},
+        {"identifier": {"system": "urn:serial", "value": "0815"}},
+        {"identifier": {"value": "0815"}},
+    )
+    assert len({one, *(device(said) for said in others)}) == 4
+    contained = {"reference": "#d"}, {"identifier": {"system": "urn:serial"}}, {"display": "meter"}
+    assert [device(said) for said in contained] == [None] * 3
+    ((_, silent),) = judged(observation()).readings
+    assert silent.device is None
+
+
+def test_no_two_people_or_hospitals_are_seen_to_share_a_device() -> None:
+    told = [
+        device_pseudonym("Device/1", member, hospital, tokens)
+        for member in (TOKEN, tokens("CN-ID", "110101199003070038"))
+        for hospital in ("h1", "h2")
+    ]
+    assert len({*told}) == 4
+
+
+def test_what_was_typed_in_has_no_device() -> None:
+    typed = msgspec.structs.replace(TERMS, provenances={"laboratory": Provenance.TYPED})
+    resource = observation() | {"device": {"reference": "Device/1"}}
+    for terms, is_told in ((typed, False), (TERMS, True)):
+        outcome = judge_observation({"Observation": resource, "Patient": patient()}, terms)
+        assert isinstance(outcome, ReadingsStated)
+        ((_, reading),) = outcome.readings
+        assert (reading.device is not None) is is_told
 
 
 @pytest.mark.parametrize(

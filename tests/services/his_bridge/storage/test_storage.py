@@ -13,11 +13,11 @@ import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from lipei.type.v1 import reading_pb2
-from services.common.database import Database
+from services.common.database import Database, migrate
 from services.common.sealing import CannotOpen, erasures
 from services.his_bridge import messages
 from services.his_bridge.core.bill import Bill, CareType, Coding, Line, Provenance, Reading
@@ -39,7 +39,7 @@ from services.his_bridge.storage.inbox import Arrived, Pending, Stored
 from services.his_bridge.storage.leases import LeaseLost
 from services.his_bridge.storage.lists import Answer, OtherContent, TakenBefore, UnknownBills
 from services.his_bridge.storage.sealed import open_bill, open_reading, open_record
-from services.his_bridge.storage.tables import APPEND_ONLY, metadata, read_cursor
+from services.his_bridge.storage.tables import APPEND_ONLY, bill_event, metadata, read_cursor
 from services.his_bridge.storage.tables import inbox as inbox_table
 from tests.schemas import with_tables
 from tests.services.common.sealing.keys import sealer
@@ -171,6 +171,41 @@ def test_events_are_append_only(database: Database, verb: str, table: str) -> No
         erasures.remember(connection, uuid.uuid4().hex, member="m", answer=b"", now_us=1)
     with pytest.raises(DBAPIError), database.writing() as connection:
         connection.execute(text(verb.format(table, column)))
+
+
+# Of each event: account, record, kind, whether it takes back, what it names, what it names then.
+KEPT_BEFORE = [
+    ("A", "A", "FINAL", False, None, None),
+    ("A", "refund", "LATE", True, None, "A"),
+    ("A", "charge", "LATE", False, None, None),
+    ("A", "second refund", "LATE", True, "refund", "refund"),
+    ("A", "all", "REVERSAL", True, None, None),
+    ("B", "refund of parts", "LATE", True, None, None),  # that B is a row, another hospital says
+]
+
+
+@pytest.mark.both_databases
+def test_a_refund_that_was_kept_before_names_its_bills_row_and_nothing_else_changes(
+    database: Database,
+) -> None:
+    one = {"inbox_id": pending_of(database, "a").inbox_id, "updated_us": 0, "rank": "", "at_us": 1}
+    rows = [
+        {"hospital": H, "bill_id": uuid.uuid4().hex, "number": 1, "external_index": account}
+        | {"record_index": record_, "kind": kind, "takes_back": back, "reverses_index": names}
+        | one
+        for account, record_, kind, back, names, _ in KEPT_BEFORE
+    ]
+    others = rows[0] | {"hospital": f"{H}-2", "external_index": "B", "record_index": "B"}
+    with database.writing() as connection:
+        connection.execute(insert(bill_event), [*rows, others])
+        connection.execute(text("UPDATE alembic_version SET version_num = '0015'"))
+    migrate(database, "services.his_bridge")
+    with database.reading() as connection:
+        mine = select(bill_event).where(bill_event.c.hospital == H)
+        found = {row.record_index: row.reverses_index for row in connection.execute(mine)}
+    assert found == {record_: then for _, record_, _, _, _, then in KEPT_BEFORE}
+    with pytest.raises(DBAPIError, match="append-only"), database.writing() as connection:
+        connection.execute(text("UPDATE bill_event SET number = 9"))
 
 
 # The inbox.

@@ -302,6 +302,56 @@ def test_a_bill_of_several_rows_is_compared_whole_whatever_days_are_asked_for(
     assert released(kept, "sql-hospital")[-1] == ("CORRECTION", 6_800)
 
 
+def test_a_part_of_a_bill_that_was_taken_back_stays_so_when_its_row_is_touched_again(
+    database_url: str, kept: Database
+) -> None:
+    """As a row that is the whole bill; the part that was not (the control) is billed as it is."""
+    build(database_url)
+    run(database_url, "ALTER TABLE v_bill ADD COLUMN visit VARCHAR(20)")
+    found = profile(
+        database_url,
+        lambda text: text.replace("{identity: id_no,", "{identity: id_no, bill: visit,"),
+    )
+    with connected(database_url) as connection:
+        for visit in ("A", "B"):
+            row(connection, f"{visit}1", 3, "1", "30.00", visit=visit)
+        row(connection, "A2", 9, "2", "-30.00", orig_no="A1", visit="A")
+    pulled(found, kept)
+    before = released(kept, "sql-hospital")
+    run(database_url, "UPDATE v_bill SET updated = '2026-03-11 10:00:00', diag = 'E11.90'")
+    assert pulled(found, kept).received == 3
+    assert (before, released(kept, "sql-hospital")[len(before) :]) == (
+        [("FINAL", 3_000)],
+        [("CORRECTION", 3_000)],
+    )
+    assert difference(found, kept) == ()
+
+
+def test_what_takes_a_refund_back_stands_with_it_when_the_bills_row_is_touched_again(
+    database_url: str, kept: Database
+) -> None:
+    """It names the refund, which names the bill: both come behind the bill's newest row."""
+    build(database_url)
+    run(database_url, "ALTER TABLE v_bill ADD COLUMN visit VARCHAR(20)")
+    found = profile(
+        database_url,
+        lambda text: text.replace("{identity: id_no,", "{identity: id_no, bill: visit,"),
+    )
+    with connected(database_url) as connection:
+        row(connection, "a", 1, "1", "50.00", visit="A")
+        row(connection, "b", 2, "1", "-20.00", visit="A", orig_no="a")
+        statement = "UPDATE v_line SET qty = '-0.4', price = '50.00', orig_line = 'a'"
+        connection.execute(text(f"{statement} WHERE bill_no = 'b'"))
+        row(connection, "c", 3, "1", "20.00", visit="A", orig_no="b")
+    assert pulled(found, kept).received == 3
+    assert released(kept, "sql-hospital")[-1][1] == 5_000
+    touched = "SET updated = '2026-03-11 10:00:00', diag = 'E11.90' WHERE bill_no = 'a'"
+    run(database_url, f"UPDATE v_bill {touched}")
+    assert pulled(found, kept).received == 1
+    assert released(kept, "sql-hospital")[-1] == ("CORRECTION", 5_000)
+    assert difference(found, kept) == ()
+
+
 def test_a_bill_of_several_rows_of_which_one_never_came_is_missing_until_it_is_fetched(
     database_url: str, kept: Database
 ) -> None:

@@ -9,6 +9,7 @@ from services.pricing.core.tariff import E4
 from services.pricing.fitting.models.fit_result import Fit, fit_bytes
 from services.pricing.fitting.models.refusal import FitRefused
 from services.pricing.fitting.selection.basis import large_losses_of, level_of
+from stack.commands.pricing_fit import warned
 from tests.services.pricing.fitting.models.fitting import ABOUT, SETTINGS, fitted, table
 from tests.services.pricing.fitting.models.made_book import (
     AGE,
@@ -356,3 +357,29 @@ def test_a_cause_without_a_claim_is_refused_by_its_name_and_no_level_is_blamed(
     (fault,) = refused.value.faults
     assert (fault.where, fault.code) == ("inpatient", "NO_CLAIMS")
     assert f"({len(book.claims)} of 0)" in fault.text
+
+
+def test_a_factor_with_one_level_is_warned_of(book: MadeBook, found: Fit) -> None:
+    assert not [one for one in found.warnings if one.code == "ONE_LEVEL"]
+    text = SETTINGS.replace("    sex: {base: F}", "    sex: {base: F}\n    channel: {en: channel}")
+    text = text.replace("frequency: [", "frequency: [channel, ", 1)
+    experience = book.experience.assign(channel="agent")
+    alone = fitted(MadeBook(experience=experience, claims=book.claims), text)
+    told = [one for one in alone.warnings if one.code == "ONE_LEVEL"]
+    assert [one.where for one in told] == ["inpatient.channel.agent"]
+    (line,) = (one for one in warned(alone) if "inpatient.channel" in one)
+    assert "prices nobody apart, its one level is agent" in line
+    assert "claims of 0.00" not in line
+
+
+def test_a_cause_that_the_study_has_not_is_told_once(book: MadeBook) -> None:
+    text = SETTINGS + "    dental: {frequency: [age], severity: []}\n"
+    with pytest.raises(FitRefused) as refused:
+        fitted(book, text)
+    assert [(one.where, one.code) for one in refused.value.faults] == [
+        ("fit.causes.dental", "UNKNOWN_CAUSE")
+    ]
+    assert "book.causes" in refused.value.faults[0].text
+    partly = book.experience.drop(columns="loss_inpatient_minor")
+    with pytest.raises(FitRefused, match="has no column loss_inpatient_minor; study the book"):
+        fitted(MadeBook(experience=partly, claims=book.claims))

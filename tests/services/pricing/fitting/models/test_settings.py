@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from services.common.strict_yaml import Fault, YamlMap, load
@@ -30,15 +32,22 @@ def test_bands_end_where_the_next_begins() -> None:
     shape = read(TEMPLATE)[0].factors["hba1c"].shape
     assert isinstance(shape, Bands)
     assert shape.edges[:2] == (("3.0", "6.9"), ("7.0", "7.4"))
-    assert shape.edges[-1] == ("8.5", "20.0")
+    assert shape.edges[-1] == ("8.0", "20.0")
+
+
+def test_the_template_s_outcomes_together_take_off_no_more_than_a_cap_of_a_fifth() -> None:
+    controls = [one.control for one in read(TEMPLATE)[0].factors.values() if one.control]
+    assert len(controls) == 2
+    assert math.prod(control.least for control in controls) >= 0.80
+    assert math.prod(1 / (1 + control.one_reading_at_most) for control in controls) >= 0.80
 
 
 @pytest.mark.parametrize(
     ("before", "after", "path", "reason"),
     [
-        ("        one_reading_at_most: '0.25'\n", "", "one_reading_at_most", "MISSING"),
+        ("        one_reading_at_most: '0.14'\n", "", "one_reading_at_most", "MISSING"),
         ("        flat_below: '7.0'\n", "", "flat_below", "MISSING"),
-        ("        least: '0.60'\n", "", "least", "MISSING"),
+        ("        least: '0.87'\n", "", "least", "MISSING"),
         ("flat_below: '7.0'", "flat_below: '7.5'", "hba1c.bands", "NOT_FLAT"),
         ("monotone: rising", "monotone: falling", "hba1c.monotone", "NOT_RISING"),
         ("['18', '30',", "['30', '18',", "age.bands", "EDGES"),

@@ -64,6 +64,24 @@ def test_a_month_may_be_written_without_a_day_and_a_probability_stays_exact() ->
     assert found.faults == ()
 
 
+FAR_DAYS = ("10000-01-01", "9999-12-01", "infinity", "-infinity", "0044-03-15 (BC)", "0205-03-01")
+
+
+@pytest.mark.parametrize("far", FAR_DAYS)
+def test_a_day_that_no_calendar_of_ours_has_is_a_fault_of_its_row(far: str) -> None:
+    """Python has no such days; one of the third century would miss eighteen centuries of months."""
+    assert faults(months=[MONTH, MONTH | {"month": far}]) == {("NOT_READ", "month"): (2,)}
+    for column in ("admission_day", "discharge_day"):
+        assert faults(stays=[STAY | {column: far}]) == {("NOT_READ", column): (1,)}
+
+
+@pytest.mark.parametrize("near", ["1900-01-01", "2025-12-31"])
+def test_the_first_day_of_all_and_the_newest_are_read(near: str) -> None:
+    found = read(months=[MONTH | {"month": near}], stays=[STAY | {"admission_day": "1900-01-01"}])
+    assert found.months is not None
+    assert found.months[0].month == date.fromisoformat(near).replace(day=1)
+
+
 def test_every_fault_of_months_comes_at_once() -> None:
     rows = [
         MONTH,

@@ -39,6 +39,14 @@ def test_a_ratio_stands_with_an_error_that_lets_one_persons_segments_go_together
     assert row["high95"] == pytest.approx(row["ratio"]), "one person's segments cancel out"
 
 
+def test_a_ratio_of_few_claims_has_no_bound_below_nought() -> None:
+    (row,) = measures.actual_expected(frame([0, 8], [4, 6]), "indicated", ["all"] * 2).to_dict(
+        "records"
+    )
+    assert row["ratio"] - (row["high95"] - row["ratio"]) < 0, "the control: plainly it would be"
+    assert row["low95"] == 0
+
+
 def test_bins_hold_the_same_exposure_and_ascend() -> None:
     rates = np.array([5.0, 1.0, 3.0, 2.0, 4.0, 6.0])
     assert measures.binned(rates, np.ones(6), 3).tolist() == [3, 1, 2, 1, 2, 3]
@@ -132,3 +140,16 @@ def test_a_picture_takes_names_in_chinese_and_warns_of_no_font() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert "新一线" in pictures.ratios(found, "地区")
+
+
+def test_a_table_of_one_cell_is_drawn_without_a_warning() -> None:
+    one = pd.DataFrame(
+        {"cell": ["agent"], "indicated": [1.0], "low95": [0.9], "high95": [1.1], "selected": [1.0]}
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pictures.relativities(one, "channel").startswith("<svg")
+        ratios = pd.DataFrame(
+            {"group": ["a"], "ratio": [1.0], "low95": [0.9], "high95": [1.1], "exposure": [2.0]}
+        )
+        assert pictures.ratios(ratios, "channel").startswith("<svg")

@@ -157,7 +157,7 @@ def _cells(table: FactorTable) -> list[CellFit]:
             level=level,
             first=first,
             last=last,
-            exposure=250.5,
+            exposure=250.7,
             claims=40,
             amount_minor=5_000_000.0,
             frequency_relativity=factor / MILLION,

@@ -431,6 +431,8 @@ def test_a_memo_says_everything_that_is_filed(language: Any) -> None:
         assert said in text
     for gate in gates:
         assert f"| {gate.name} |" in text
+    years = FIT.causes[0].tables[0].cells[0].exposure
+    assert f"| {years:,.0f} |" in text
     assert "less &lt;by> the \\| book" in text
     assert "less &lt;by&gt; the | book" in page
     assert ("公平性说明" in text) is (language == "zh")
@@ -488,7 +490,7 @@ def test_a_memo_says_how_the_level_was_set_and_on_what_basis(language: Any) -> N
         "200,000.00",
         "1,500.00",
         "71.6 %",
-        "3,101",
+        "| 3,101 | 1,465 |",  # 1,464.9 years
     ):
         assert said in text
     best = round(FIT.causes[0].base_e4 / 1.1732 / 10_000)

@@ -1,0 +1,89 @@
+"""What a second person is shown of what they are asked to confirm."""
+
+from __future__ import annotations
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from lipei.claims.v1 import claims_pb2 as pb
+from lipei.claims.v1 import reason_pb2
+from lipei.type.v1.money_pb2 import Money
+from stack.commands.claim_acts import say_next
+from stack.commands.options import Language
+from stack.commands.pended import _queue
+from stack.commands.withheld import NOTHING, Withheld
+from stack.decision_text import decision_tables
+
+NAME = "policies/p/claims/c"
+FOUND = (
+    pb.ProposedLine(number=2, clause="2.5", deny_reason=reason_pb2.REASON_MEDICAL_NECESSITY),
+    pb.ProposedLine(number=3, clause="2.6", units="1", unit_price="12.50"),
+)
+
+
+def proposed(kind: str, state: str = "PAID", lines: tuple[pb.ProposedLine, ...] = ()) -> pb.Claim:
+    claim = pb.Claim(
+        name=NAME,
+        state=pb.ClaimState.Value(f"CLAIM_STATE_{state}"),
+        revision=6,
+        awaits_confirmation=True,
+        recoverable=Money(currency_code="CNY", minor_units=5_500_000),
+    )
+    claim.decision.benefit.CopyFrom(Money(currency_code="CNY", minor_units=5_525_000))
+    claim.proposal.CopyFrom(
+        pb.Proposal(
+            kind=kind, actor="li", time=Timestamp(seconds=86_400), note="no bleeding", lines=lines
+        )
+    )
+    return claim
+
+
+def shown(claim: pb.Claim, lang: Language = Language.EN, withheld: Withheld = NOTHING) -> list[str]:
+    parts = decision_tables(claim, lang, with_history=False, withheld=withheld)
+    return [line for part in parts if isinstance(part, str) for line in part.splitlines()]
+
+
+def test_findings_are_shown_line_by_line_with_who_and_why() -> None:
+    told = shown(proposed("review", "PENDED_REVIEW", lines=FOUND))
+    assert told[:5] == [
+        "somebody else must confirm: a review",
+        "  proposed by li, 1970-01-02 00:00:00 (UTC)",
+        "  line 2 denied: medical necessity (clause 2.5)",
+        "  line 3 units 1, price 12.50 (clause 2.6)",
+        "  why: no bleeding",
+    ]
+    assert "须由另一人确认: 审核" in shown(proposed("review"), Language.ZH)
+
+
+def test_what_is_accepted_as_it_stands_says_so_unless_lines_are_withheld() -> None:
+    as_it_is = "  every line as the engine has it"
+    assert as_it_is in shown(proposed("review"))
+    assert as_it_is not in shown(proposed("reverse"))
+    kept = Withheld(frozenset({"proposal.lines", "proposal.note"}))
+    told = shown(proposed("review"), withheld=kept)
+    assert as_it_is not in told
+    assert any(line.startswith("  lines ") for line in told)
+
+
+@pytest.mark.parametrize(
+    ("kind", "what", "amount"),
+    [
+        ("review", "a review", "55250.00 CNY"),
+        ("adjust", "a new decision", "55250.00 CNY"),
+        ("reverse", "that the claim is taken back", "55250.00 CNY"),
+        ("write_off", "that the rest is given up", "55000.00 CNY"),
+    ],
+)
+def test_the_queue_says_what_is_to_be_confirmed(kind: str, what: str, amount: str) -> None:
+    queue = _queue([proposed(kind)], Language.EN)
+    cells = [str(next(iter(column.cells))) for column in queue.columns]
+    assert (cells[3], cells[5]) == (what, amount)
+
+
+@pytest.mark.parametrize("state", ["PAID", "RECOVERY_OPEN", "PENDED_REVIEW", "CLOSED_ZERO"])
+def test_the_next_command_confirms_the_revision_that_was_seen(
+    state: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    say_next(proposed("reverse", state))
+    wanted = f"next: lipei claims confirm {NAME} --revision 6   (somebody else)"
+    assert capsys.readouterr().out.strip() == wanted
