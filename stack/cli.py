@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 from types import ModuleType
 from typing import Annotated
 
@@ -67,6 +68,14 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(f"stack.commands.{name}")
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from services.claims.core.decision import ENGINE_VERSION  # noqa: PLC0415 - heavy
+
+        print(f"lipei {metadata.version('lipei')}, engine {ENGINE_VERSION}")
+        raise typer.Exit
+
+
 def _everywhere(
     role: Annotated[
         str,
@@ -95,6 +104,15 @@ def _everywhere(
             help="Act as this person of the sandbox, for what needs somebody else.",
         ),
     ] = "",
+    version: Annotated[  # noqa: ARG001 - its callback has answered by now
+        bool,
+        typer.Option(
+            "--version",
+            callback=_tell_version,
+            is_eager=True,
+            help="Say which version this is, and which engine decides claims.",
+        ),
+    ] = False,
 ) -> None:
     if role:
         os.environ["LIPEI_AS"] = role

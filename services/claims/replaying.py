@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row
 from lipei.claims.v1 import recompute_pb2 as pb
 from services.claims.core import canonical
 from services.claims.core.adjudicate import decide_again
-from services.claims.core.decision import ENGINE_VERSION, Decision
+from services.claims.core.decision import ENGINE_VERSION, Decision, is_earlier_engine
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.plan import Plan
 from services.claims.desk import Desk
@@ -52,7 +52,7 @@ def replay(connection: Connection, sealer: Sealer, plans: PlanShelf, stored: Row
     salt = _opened(sealed.open_salt, sealer, stored)
     plan = _plan(connection, plans, stored.plan_version)
     again = None if plan is None or inputs is None else _again(plan, inputs)
-    earlier = _is_earlier(stored.engine_version)
+    earlier = is_earlier_engine(stored.engine_version)
     differs = {
         OUTPUT: output is None or output.output_hash != canonical.output_hash(output),
         INPUTS: inputs is None or (plan is not None and again is None),
@@ -102,10 +102,6 @@ def _again(plan: Plan, inputs: canonical.Inputs) -> Decision | None:
         return decide_again(plan, inputs)
     except (UnacceptableBill, NoTermsInForce, ArithmeticError, LookupError, ValueError):
         return None
-
-
-def _is_earlier(engine: str) -> bool:
-    return engine.isascii() and engine.isdecimal() and int(engine) < int(ENGINE_VERSION)
 
 
 def _amounts(of: Any, lines: int) -> tuple[object, ...]:

@@ -17,6 +17,8 @@ from zoneinfo import ZoneInfo
 import grpc
 from sqlalchemy import Connection
 
+from services.claims.core.canonical import plan_bytes
+from services.claims.core.decision import is_earlier_engine
 from services.claims.core.difference import Difference
 from services.claims.core.plan import Plan, reads_family_size
 from services.claims.core.repeats import longest_look_back
@@ -116,7 +118,7 @@ def compare(
         row.seq: row for group in found.groups for row, part in group.rows if part is Part.AGAIN
     }
     difference = Difference()
-    reader = _Reader(connection, keys, wanted)
+    reader = _Reader(connection, keys, shelf, wanted)
     tell(Step(done=0, total=found.selected, new=[]))
     here = found.selected <= few
     with (
@@ -140,9 +142,12 @@ def compare(
 class _Reader:
     """Households as what decides them needs them: everything sealed is opened here."""
 
-    def __init__(self, connection: Connection, keys: SubjectKeys, wanted: Wanted) -> None:
+    def __init__(
+        self, connection: Connection, keys: SubjectKeys, shelf: PlanShelf, wanted: Wanted
+    ) -> None:
         self._connection = connection
         self._keys = keys
+        self._shelf = shelf
         self._wanted = wanted
         self._looks_back = longest_look_back(wanted.plan)
         self._zones: dict[str, ZoneInfo] = {}
@@ -150,7 +155,13 @@ class _Reader:
     def tasks(self, groups: Sequence[Group]) -> Iterator[Task]:
         """Every household, many at once, read when they are asked for."""
         for some in chunks(groups, _CHUNK):
-            yield Task(households=tuple(self._households(some)))
+            households = tuple(self._households(some))
+            versions = {one.earlier_under for every in households for one in every.claims}
+            plans = {
+                version: plan_bytes(self._shelf.plan(self._connection, version))
+                for version in versions - {""}
+            }
+            yield Task(households=households, plans=plans)
 
     def _households(self, groups: Sequence[Group]) -> Iterable[Household]:
         connection = self._connection
@@ -217,6 +228,7 @@ class _Reader:
     ) -> StoredClaim:
         stored = decided[str(row.decision_id)]
         again, allows = part is Part.AGAIN, part in (Part.EARLIER, Part.STANDS)
+        earlier = again and is_earlier_engine(stored.engine_version)
         zone = self._zones.setdefault(row.time_zone, ZoneInfo(row.time_zone))
         return StoredClaim(
             seq=row.seq,
@@ -230,6 +242,7 @@ class _Reader:
             inputs=sealed.open_inputs_bytes(sealer, stored) if again else b"",
             services=sealed.open_services_bytes(sealer, stored) if allows else b"",
             family_sizes=sizes.get(row.policy_id, {}) if again else {},
+            earlier_under=(row.plan_version or "") if earlier else "",
         )
 
 

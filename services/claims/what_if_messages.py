@@ -95,6 +95,9 @@ def summary(found: Finished, plan: Plan) -> pb.DecideWhatIfResponse:
         proposed_after=money(difference.proposed.after, currency),
         paid_first_before=money(difference.paid_first.before, currency),
         paid_first_after=money(difference.paid_first.after, currency),
+        engine_count=difference.by_engine.claims,
+        engine_before=money(difference.by_engine.before, currency),
+        engine_after=money(difference.by_engine.after, currency),
     )
     return pb.DecideWhatIfResponse(summary=told)
 
@@ -112,6 +115,7 @@ def _claim(row: PeriodClaim, outcome: Outcome, currency: str) -> pb.WhatIfClaim:
             for one in outcome.shares
             if one.before != one.after
         ],
+        todays_engine=None if outcome.todays is None else money(outcome.todays, currency),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import sys
+from functools import lru_cache
 from typing import BinaryIO
 
 import msgspec
@@ -47,14 +48,22 @@ def answer_from(sent: bytes) -> Answer:
 def decided(plan: Plan, task: bytes) -> bytes:
     """The answer to one task, both as they are sent."""
     try:
+        asked = _tasks.decode(task)
+        plans = {version: _plan(content) for version, content in asked.plans.items()}
         outcomes = [
             one
-            for household in _tasks.decode(task).households
-            for one in decide_household(plan, household)
+            for household in asked.households
+            for one in decide_household(plan, household, plans)
         ]
     except BalancesAltered:
         return _encode(Answer(altered=True))
     return _encode(Answer(outcomes=tuple(outcomes)))
+
+
+@lru_cache(maxsize=16)
+def _plan(content: bytes) -> Plan:
+    """Tasks bring the same few plans again and again."""
+    return plan_from(content)
 
 
 def write_frame(to: BinaryIO, content: bytes) -> None:

@@ -333,6 +333,8 @@ async def _tried(source: Source, intake: Intake) -> pb.ChannelTest:
         good_count=len(outcomes) - len(aside) - kept_out,
         kept_out_count=kept_out,
         faulty_count=len(aside),
+        # A source without records has swept; one that goes on without any has shown nothing yet.
+        preparing=not page.records and not page.swept,
         faults=[
             pb.FaultCount(
                 reason=str(reason),

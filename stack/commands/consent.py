@@ -65,6 +65,7 @@ _PAGE = 500
 _PLACE = re.compile(r"consents\[([0-9]+)\]")
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _IMPORT_S = 120.0
+_STANDS = frozenset({pb.CONSENT_STATE_NOT_YET, pb.CONSENT_STATE_ACTIVE})
 # What the hospital's worker looks at when a consent for this comes or goes.
 _PULLS = {
     pb.CONSENT_PURPOSE_CLAIM_SETTLEMENT: "bills",
@@ -117,7 +118,10 @@ def grant(  # noqa: PLR0913, PLR0917 an option for each thing that a consent say
     state: State = DEFAULT_STATE,
     as_json: AsJson = False,
 ) -> None:
-    """Record a consent. What was held for want of it leaves with the pull that is asked for."""
+    """Record a consent. What was held for want of it leaves with the pull that is asked for.
+
+    Where the same already stands, both do, and that is said.
+    """
     hospital = hospital.removeprefix("hospitals/")
     said = _number(pb.ConsentPurpose, purpose, "--for")
     usual = ["readings"] if said == pb.CONSENT_PURPOSE_HEALTH_PROGRAMME else ["bills"]
@@ -145,13 +149,43 @@ def grant(  # noqa: PLR0913, PLR0917 an option for each thing that a consent say
         request_id=fresh_request_id(request_id),
     )
     with calling(state, "his_bridge", "hospital_records", hospital) as bridge:
-        found = ConsentServiceStub(bridge).GrantConsent(request, timeout=CALL_S).consent
+        register = ConsentServiceStub(bridge)
+        found = register.GrantConsent(request, timeout=CALL_S).consent
+        standing = [] if as_json else _standing(register, request.parent, found)
     if as_json:
         print_json(found)
     else:
         say(f"{found.name} is {word(pb.ConsentState, found.state)}")
+    for one in standing:
+        say(
+            f"the same stands already: {one.name}, {word(pb.ConsentState, one.state)} from "
+            f"{when(one.from_time)} (UTC); both stand now, one stays when the other is withdrawn"
+        )
     if found.purpose in _PULLS:
         _pull(state, hospital, _PULLS[found.purpose], quiet=as_json)
+
+
+def _standing(register: ConsentServiceStub, parent: str, granted: pb.Consent) -> list[pb.Consent]:
+    """The person's other consents to the same that stand, or will."""
+    request = pb.ListConsentsRequest(
+        parent=parent, page_size=_PAGE, member_token=granted.member_token
+    )
+    try:
+        known = register.ListConsents(request, timeout=CALL_S).consents
+    except grpc.RpcError:
+        return []  # it is recorded: that this role may not list, say, is no failure
+    return [
+        one
+        for one in known
+        if one.name != granted.name and one.state in _STANDS and _to(one) == _to(granted)
+    ]
+
+
+def _to(one: pb.Consent) -> tuple[object, ...]:
+    """What a consent allows whom, whatever its times and its document."""
+    scope = one.scope
+    days = (scope.first_care_date, scope.last_care_date)
+    return one.recipient, one.purpose, set(scope.contents), set(scope.care_types), days
 
 
 @app.command()

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -158,7 +158,24 @@ def try_source(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson
     if failed:
         raise Failed(*(f"{o.channel}: {o.failure_text} [{o.failure_reason}]" for o in failed))
     if not as_json:
-        say(f"the source can be read; next: `lipei his pull {id_of(hospital)}`")
+        for line in what_it_proves(answer.channels, id_of(hospital)):
+            say(line)
+
+
+def what_it_proves(channels: Iterable[pb.ChannelTest], hospital: str) -> Iterator[str]:
+    """What channels that gave no fault prove, and what to do next."""
+    preparing = [one.channel for one in channels if one.preparing]
+    if not preparing:
+        yield f"the source can be read; next: `lipei his pull {hospital}`"
+        return
+    yield (
+        f"{' and '.join(preparing)}: the source took the question and is still preparing its "
+        "answer (an export); no record was read, so nothing is proven yet"
+    )
+    yield (
+        f"next: `lipei his pull {hospital}`, which asks for it and reads it once it is there; "
+        f"`lipei his status {hospital}` then says what came of it"
+    )
 
 
 def _print_tests(channels: Iterable[pb.ChannelTest]) -> None:

@@ -40,8 +40,9 @@ def check(
 
     Of a file with more than 200 faults the first are printed; --json has them all.
 
-    Warns of code sets, clauses and papers that no term names; a warning is no fault. A file that
-    cannot be read is told beside the others' faults (exit 2).
+    Warns of code sets, clauses and papers that no term names, and of an outcome tier that one term
+    alone names; a warning is no fault. A file that cannot be read is told beside the others' faults
+    (exit 2).
     """
     faults: list[str] = []
     found: list[dict[str, object]] = []

@@ -82,18 +82,20 @@ def approve(
     lang: Lang = Language.EN,
     state: State = DEFAULT_STATE,
 ) -> None:
-    """Look at a tariff's gates as they are judged now, and approve it. Two people do.
+    """Approve a tariff, and show its gates as they are judged now. Two people do.
 
-    Neither may be who has proposed it. It prices nothing before it is activated.
+    Neither may be who has proposed it. It prices nothing before it is activated. A refusal says
+    what stands in the way, and no gates that are passed.
     """
     with calling(state, "pricing", "actuary") as channel:
         stub = TariffServiceStub(channel)
         kept = stub.GetTariff(pb.GetTariffRequest(name=name), timeout=CALL_S)
-        show_gates(list(map(_gate, kept.gates)), lang)
         request = pb.ApproveTariffRequest(
             request_id=fresh_request_id(request_id), name=name, reason=reason
         )
+        # A refusal stands alone: one for a gate names the gate and what is wrong.
         answer = stub.ApproveTariff(request, timeout=CALL_S)
+    show_gates(list(map(_gate, kept.gates)), lang)
     _show(answer.tariff)
     if answer.tariff.state == pb.TARIFF_STATE_APPROVED:
         first = max(tariff_from(kept.content).valid_first, datetime.now(UTC).date())

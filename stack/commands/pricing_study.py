@@ -125,7 +125,7 @@ def book_of(file: PricingFile) -> tuple[Connection, list[Path]]:
         if settings.tables:
             do = f"put it there, or mend book.folder or book.tables in {file.path}"
         raise Failed(*str(missing).splitlines(), do, exit_code=2) from None
-    except tables.NotUtf8 as other:
+    except (tables.NotUtf8, tables.ColumnTwice) as other:
         raise Failed(*str(other).splitlines(), exit_code=2) from None
     except duckdb.Error as error:
         raise Failed(f"the book cannot be read: {str(error).splitlines()[0]}") from None

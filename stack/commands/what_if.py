@@ -42,7 +42,10 @@ from stack.commands.withheld import WITHHELD, Withheld
 
 # What a connection may live; a million claims take less.
 _LONGEST_S = 600.0
-_COLUMNS = ("claim", "member", "received_utc", "currency", "before", "after", "change", "moves")
+_COLUMNS = (
+    *("claim", "member", "received_utc", "currency", "before", "after", "change", "moves"),
+    "todays_engine",
+)
 _CHANGES = {
     pb.WHAT_IF_CHANGE_SAME: "the same",
     pb.WHAT_IF_CHANGE_UP: "up",
@@ -115,7 +118,7 @@ def what_if(
     if as_json:
         print_json(found.withheld.below("summary").marked(plain(found.summary)))
         return
-    for part in _told(found.summary, found.withheld.below("summary")):
+    for part in told(found.summary, found.withheld.below("summary")):
         if isinstance(part, str):
             say(part)
         else:
@@ -136,6 +139,7 @@ class _Claim(NamedTuple):
     after: str
     change: str
     moves: str
+    todays_engine: str
 
 
 class _Found:
@@ -175,6 +179,7 @@ def _claim(one: pb.WhatIfClaim) -> _Claim:
         after=number(one.after),
         change=sys.intern(word(pb.WhatIfChange, one.change)),
         moves=sys.intern("; ".join(map(_moved, one.shares))),
+        todays_engine=number(one.todays_engine) if one.HasField("todays_engine") else "",
     )
 
 
@@ -196,6 +201,7 @@ def _write(out: Path, found: _Found) -> None:
                 one.after,
                 one.change,
                 hidden.shown("shares", one.moves),
+                one.todays_engine,
             )
         )
     try:
@@ -204,40 +210,58 @@ def _write(out: Path, found: _Found) -> None:
         raise Failed(f"{out}: cannot be written ({type(error).__name__})", exit_code=2) from None
 
 
-def _told(told: pb.WhatIfSummary, withheld: Withheld) -> Iterator[Table | str]:
+def told(summary: pb.WhatIfSummary, withheld: Withheld) -> Iterator[Table | str]:
     """Totals first, then by reason, then what moves most."""
-    versions = ", ".join(told.instead_of) or "no version: there is no claim"
-    yield f"{told.plan_version}\ninstead of {versions}\n"
+    versions = ", ".join(summary.instead_of) or "no version: there is no claim"
+    yield f"{summary.plan_version}\ninstead of {versions}\n"
     yield (
-        f"{counted(told.claims, 'claim')} of {counted(told.members, 'member')}: "
-        f"paid {_from_to(told.before, told.after)}"
+        f"{counted(summary.claims, 'claim')} of {counted(summary.members, 'member')}: "
+        f"paid {_from_to(summary.before, summary.after)}"
     )
-    yield from _undecidable(told)
-    yield from _left_out(told)
-    if not told.claims:
+    yield from _engine(summary)
+    yield from _undecidable(summary)
+    yield from _left_out(summary)
+    if not summary.claims:
         yield "--from and --to are days on which claims were received, not days of treatment"
         return
-    yield _counts(told.changes)
-    yield _by_reason(told)
-    if told.claims_that_move:
-        yield f"The {counted(len(told.claims_that_move), 'claim')} that move most:"
+    yield _counts(summary.changes)
+    yield _by_reason(summary)
+    if summary.claims_that_move:
+        yield f"The {counted(len(summary.claims_that_move), 'claim')} that move most:"
         yield _movers(
             "claim",
             (
-                (one.name, one.before, one.after, _CHANGES.get(one.change, ""))
-                for one in told.claims_that_move
+                (one.name, one.before, one.after, _what_became(one))
+                for one in summary.claims_that_move
             ),
         )
     if "members_that_move" in withheld:
         yield f"Members: {WITHHELD} from this role"
-    elif told.members_that_move:
-        yield f"The {counted(len(told.members_that_move), 'member')} whose claims move most:"
+    elif summary.members_that_move:
+        yield f"The {counted(len(summary.members_that_move), 'member')} whose claims move most:"
         yield _movers(
             "member",
             (
                 (one.member, one.before, one.after, counted(len(one.claims), "claim"))
-                for one in told.members_that_move
+                for one in summary.members_that_move
             ),
+        )
+
+
+def _what_became(one: pb.WhatIfClaim) -> str:
+    change = _CHANGES.get(one.change, "")
+    if not one.HasField("todays_engine"):
+        return change
+    return f"{change}; by today's engine under its own plan {money(one.todays_engine)}"
+
+
+def _engine(told: pb.WhatIfSummary) -> Iterator[str]:
+    if told.engine_count:
+        yield (
+            "of these, decided by an earlier engine, and otherwise by today's under their own plan "
+            f"too: {counted(told.engine_count, 'claim')}, "
+            f"{_from_to(told.engine_before, told.engine_after)}; so much is the engine's doing, "
+            "not the plan's (docs/what-if.md)"
         )
 
 

@@ -6,18 +6,22 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from lipei.claims.v1 import decision_pb2, policy_pb2, reason_pb2
+from lipei.claims.v1 import decision_pb2, policy_pb2, reason_pb2, recompute_pb2
 from lipei.type.v1.money_pb2 import Money
+from services.claims.core.decision import ENGINE_VERSION
 from services.common.identity import member_token
 from services.common.state import load_or_make_key, record_address
 from services.common.strict_yaml import StrictYamlError
 from stack.commands import plans
 from stack.commands.options import Language
 from stack.commands.policies import doubts
+from stack.commands.what_if import told
+from stack.commands.withheld import Withheld
 from stack.decision_text import adding_up
 from stack.message_file import MessageFile, read_messages
 from stack.supervisor import only_one
@@ -165,6 +169,13 @@ def test_plan_check_warns_of_what_no_term_names_and_finds_no_fault(tmp_path: Pat
     told = json.loads(lipei("plan", "check", idle, "--json").out)
     assert told["faults"] == []
     assert [(one["line"], one["reason"]) for one in told["warnings"]] == [(line, "UNUSED")]
+
+
+def test_the_version_is_told_with_the_engine_that_decides() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    typed = lipei("--version")
+    said = f"lipei {project['version']}, engine {ENGINE_VERSION}\n"
+    assert (typed.code, typed.out, typed.err) == (0, said, "")
 
 
 def test_plan_check_is_silent_about_good_plans() -> None:
@@ -557,3 +568,36 @@ def test_one_fen_too_many_anywhere_does_not_add_up(what: str) -> None:
 def test_a_credit_is_of_a_member_in_a_programme(half: tuple[str, str]) -> None:
     typed = lipei("quote", "t", "--start-date", "2026-01-01", *half)
     assert (typed.code, typed.said) == (2, ["--member and --programme go together"])
+
+
+def test_a_what_if_says_what_is_the_engines_doing_and_not_the_plans() -> None:
+    def yuan(fen: int) -> Money:
+        return Money(currency_code="CNY", minor_units=fen)
+
+    summary = recompute_pb2.WhatIfSummary(
+        claims=3, members=2, before=yuan(1_000), after=yuan(5_000)
+    )
+    summary.claims_that_move.add(
+        name="policies/p/claims/1",
+        before=yuan(0),
+        after=yuan(4_000),
+        change=recompute_pb2.WHAT_IF_CHANGE_NEWLY_PAID,
+    )
+    assert "engine" not in _what_if_lines(summary)
+    summary.engine_count = 1
+    summary.engine_before.CopyFrom(yuan(0))
+    summary.engine_after.CopyFrom(yuan(4_000))
+    summary.claims_that_move[0].todays_engine.CopyFrom(yuan(4_000))
+    lines = _what_if_lines(summary)
+    assert "too: 1 claim, 0.00 CNY -> 40.00 CNY (+40.00)" in lines
+    assert "newly paid; by today's engine under its own plan 40.00 CNY" in lines
+
+
+def _what_if_lines(summary: recompute_pb2.WhatIfSummary) -> str:
+    found = []
+    for part in told(summary, Withheld()):
+        cells = (
+            [] if isinstance(part, str) else [cell for one in part.columns for cell in one.cells]
+        )
+        found.append(part if isinstance(part, str) else " ".join(map(str, cells)))
+    return "\n".join(found)

@@ -20,7 +20,7 @@ from tests.services.his_bridge.records import BASE_URL, YIBAO, write_profile
 from tests.services.his_bridge.running import running_bridge
 from tests.stack.typed import Typed, lipei
 
-LI, WANG = "k1." + "a" * 64, "k1." + "b" * 64
+LI, WANG, ZHAO = ("k1." + letter * 64 for letter in "abf")
 HOSPITAL = "demo-hospital"
 FILE = """\
 consents:
@@ -91,6 +91,29 @@ def test_a_consent_is_granted_shown_listed_and_withdrawn(state: Path, tmp_path: 
     assert "in person" in told
     unknown = consent(state, "withdraw", f"hospitals/{HOSPITAL}/consents/nobody")
     assert (unknown.code, unknown.said[0]) == (1, "his_bridge: no such consent")
+
+
+def test_who_grants_the_same_twice_is_told_what_stands_already(state: Path) -> None:
+    def granted(name: str, *more: str) -> list[str]:
+        words = [HOSPITAL, ZHAO, "--giver", "person-3", "--document", "ab" * 32, "--id", name]
+        done = consent(state, "grant", *words, *more)
+        assert (done.code, done.err) == (0, "")
+        return [line for line in done.out.splitlines() if line.startswith("the same stands")]
+
+    names = f"hospitals/{HOSPITAL}/consents"
+    assert granted("one", "--for", "claim-settlement") == []
+    # Something else, for whatever it differs in, is not the same.
+    assert granted("narrower", "--for", "claim-settlement", "--care", "inpatient") == []
+    assert granted("programme", "--for", "health-programme") == []
+    (hint,) = granted("two", "--for", "claim-settlement")
+    assert hint.startswith(f"the same stands already: {names}/one, active from ")
+    # Neither was changed by it.
+    for name in ("one", "two"):
+        shown = json.loads(consent(state, "show", f"{names}/{name}", "--json").out)
+        assert shown["state"] == "CONSENT_STATE_ACTIVE"
+        assert [event["kind"] for event in shown["events"]] == ["grant"]
+        consent(state, "withdraw", f"{names}/{name}")
+    assert granted("three", "--for", "claim-settlement") == []  # what was withdrawn stands no more
 
 
 def test_a_file_is_recorded_once_and_its_faults_have_lines(state: Path, tmp_path: Path) -> None:

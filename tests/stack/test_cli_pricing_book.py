@@ -185,6 +185,19 @@ def test_a_csv_file_of_another_encoding_is_named_with_its_line(tmp_path: Path) -
     assert "华北" not in done.err
 
 
+def test_a_column_that_stands_twice_is_named_for_every_file_of_the_book(tmp_path: Path) -> None:
+    lipei("pricing", "init", tmp_path)
+    for name in ("people", "policies", "claims"):
+        content = f"person_id,{name},region,{name.upper()}\np1,a,north,b\n"
+        (tmp_path / "book" / f"{name}.csv").write_text(content, "utf-8")
+    done = pricing(tmp_path, "check")
+    assert done.code == 2
+    assert done.said == [
+        f"{name}.csv: the column {name!r} stands twice: take one out, or rename it"
+        for name in ("people", "policies", "claims")
+    ]
+
+
 def test_what_no_reading_tells_is_said_in_words() -> None:
     nothing = Stratum(
         outcome="hba1c",

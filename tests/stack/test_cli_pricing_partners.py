@@ -85,6 +85,20 @@ def test_faults_come_with_rows_and_what_to_do_and_never_a_value(folder: Path) ->
     assert "perhaps" not in refused.err
 
 
+def test_a_column_that_stands_twice_is_refused_and_nothing_is_measured(folder: Path) -> None:
+    months = folder / "partners" / "months.csv"
+    lines = [line + "," + line.rpartition(",")[2] for line in MONTHS.splitlines()]
+    months.write_text("\n".join(lines) + "\n", "utf-8")
+    refused = measured(folder)
+    assert refused.code == 2
+    said = "months.csv: the column 'result' stands twice: take one out, or rename it"
+    assert refused.said == [said]
+    assert not (folder / "partners" / "partners.json").exists()
+    # Columns without a name are nobody's.
+    months.write_text("\n".join(line + ",," for line in MONTHS.splitlines()) + "\n", "utf-8")
+    assert measured(folder).code == 0
+
+
 def test_settings_are_refused_with_their_lines_and_tables_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "pricing.yaml").write_text(
         "format: 1\npartners:\n  least_members: 1\n  strata: [planned]\n  tables: {beds: {}}\n",

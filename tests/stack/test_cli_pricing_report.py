@@ -37,10 +37,15 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def said(fitted: Path) -> str:
+    """What `report` prints of it; a report takes seconds, so that one serves many tests."""
+    return run("report", "-f", fitted)
+
+
 def test_a_report_is_one_page_that_asks_nobody_with_every_chapter_and_its_tables(
-    fitted: Path,
+    fitted: Path, said: str
 ) -> None:
-    said = run("report", "-f", fitted)
     assert "synthetic" in said
     page = (fitted / "report" / "report.html").read_text("utf-8")
     first = ("look", "level", "separation", "factors", "claims", "tables", "models")
@@ -84,8 +89,8 @@ def test_a_report_is_one_page_that_asks_nobody_with_every_chapter_and_its_tables
     assert train[5] == pytest.approx(1), "the level is set to what was learnt from"
 
 
+@pytest.mark.usefixtures("said")
 def test_levels_stand_by_the_tariff_s_titles_in_its_order(fitted: Path) -> None:
-    run("report", "-f", fitted)
     page = (fitted / "report" / "report.html").read_text("utf-8")
     shown = fit_from((fitted / "fit" / "fit.json").read_bytes())
     (condition,) = (one for one in shown.features if one.name == "condition")
@@ -102,16 +107,16 @@ def test_levels_stand_by_the_tariff_s_titles_in_its_order(fitted: Path) -> None:
     assert ">type2_diabetes<" not in page
 
 
+@pytest.mark.usefixtures("said")
 def test_a_rerun_gives_the_same_bytes_at_another_time_too(fitted: Path) -> None:
     """A workbook holds the second at which it was made, unless it is taken out."""
-    run("report", "-f", fitted)
     (card, *_) = sorted((fitted / "runs").glob("*-report.json"))
     assert "3 outputs, the same bytes" in run("rerun", card)
 
 
+@pytest.mark.usefixtures("said")
 def test_what_is_made_of_people_is_its_owner_s_alone(fitted: Path) -> None:
     """A cell of one claim has its amount; a survival curve has the days of claims."""
-    run("report", "-f", fitted)
     run("select", "-f", fitted)
     for name in ("fit", "report", "select", "runs"):
         folder = fitted / name
@@ -154,11 +159,15 @@ def test_without_a_fit_the_command_that_makes_one_is_named(tmp_path: Path) -> No
     assert "lipei pricing fit" in found.err
 
 
-def test_a_dislocation_of_another_tariff_and_a_fit_of_before_are_not_shown(
-    fitted: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "p"
+@pytest.fixture(scope="module")
+def odd(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A book without regions beside another tariff's renewal, reported; and what that printed."""
+    folder = tmp_path_factory.mktemp("odd") / "p"
     shutil.copytree(fitted, folder)
+    # The column may be left out of the book; the study then has it without a value.
+    study = folder / "study" / "experience.parquet"
+    pd.read_parquet(study).assign(region=None).to_parquet(study)
+    run("fit", "-f", folder)
     moved = folder / "renewal" / "dislocation.json"
     moved.parent.mkdir()
     group = Group(
@@ -186,10 +195,18 @@ def test_a_dislocation_of_another_tariff_and_a_fit_of_before_are_not_shown(
         down=(),
     )
     moved.write_bytes(msgspec.json.encode(older))
-    said = run("report", "-f", folder)
+    return folder, run("report", "-f", folder)
+
+
+def test_a_dislocation_of_another_tariff_and_a_fit_of_before_are_not_shown(
+    odd: tuple[Path, str], tmp_path: Path
+) -> None:
+    reported, said = odd
     assert "older@sha256:" in said
     assert "its dislocation is left out" in said
-    assert 'id="dislocation"' not in (folder / "report" / "report.html").read_text("utf-8")
+    assert 'id="dislocation"' not in (reported / "report" / "report.html").read_text("utf-8")
+    folder = tmp_path / "p"
+    shutil.copytree(reported, folder)
     written = (folder / "pricing.yaml").read_text("utf-8")
     (folder / "pricing.yaml").write_text(written.replace("thin_claims: 100", "thin_claims: 99"))
     stale = lipei("pricing", "report", "-f", folder)
@@ -204,14 +221,8 @@ def test_a_dislocation_of_another_tariff_and_a_fit_of_before_are_not_shown(
         assert "study.first_day was" in stale.err, command
 
 
-def test_a_book_without_regions_has_a_report(fitted: Path, tmp_path: Path) -> None:
-    """The column may be left out of the book; the study then has it without a value."""
-    folder = tmp_path / "p"
-    shutil.copytree(fitted, folder)
-    study = folder / "study" / "experience.parquet"
-    pd.read_parquet(study).assign(region=None).to_parquet(study)
-    run("fit", "-f", folder)
-    run("report", "-f", folder)
+def test_a_book_without_regions_has_a_report(odd: tuple[Path, str]) -> None:
+    folder, _ = odd
     page = (folder / "report" / "report.html").read_text("utf-8")
     assert ">Fairness by sex" in page
     assert ">Fairness by region" not in page

@@ -158,8 +158,13 @@ def _approved(name: str, state: Path) -> None:
     why = ("--reason", "looked at")
     same = typed("pricing", "approve", name, *why, *where, person="li", code=1)
     told(same.err, "not the other person", "lipei --person NAME")
+    # A person who may not is told so, and nothing before it or after what to do.
+    assert same.out == ""
+    assert "not the other person" in same.said[0]
+    assert "lipei --person NAME" in same.said[-1]
     endorsed = typed("pricing", "approve", name, *why, *where, person="wang").out
     assert "ENDORSED" in endorsed
+    assert endorsed.index("gates passed") < endorsed.index("ENDORSED")
     assert f"`lipei --person NAME pricing approve {name} --reason WHY`" in endorsed
     early = typed("pricing", "activate", name, *why, *where, code=1)
     assert "endorsed" in early.err

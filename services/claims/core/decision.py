@@ -170,3 +170,8 @@ def conservation_faults(decision: Decision) -> tuple[str, ...]:
         if total != getattr(decision, name):
             faults.append(f"claim: {name} is not the sum of its lines, {total}")
     return tuple(faults)
+
+
+def is_earlier_engine(engine: str) -> bool:
+    """Whether it is the version of an engine before today's; what never was one is not."""
+    return engine.isascii() and engine.isdecimal() and int(engine) < int(ENGINE_VERSION)

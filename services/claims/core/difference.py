@@ -57,6 +57,8 @@ class Difference:
     # Of those that wait: what is proposed, in no other sum; and what is paid first, in the total.
     proposed: Sum = field(default_factory=Sum)
     paid_first: Sum = field(default_factory=Sum)
+    # Decided by an earlier engine, and otherwise by today's: `after` is today's under the old plan.
+    by_engine: Sum = field(default_factory=Sum)
     _changes: dict[Change, Sum] = field(default_factory=dict)
     _shares: dict[tuple[Bearer, Reason], ShareSum] = field(default_factory=dict)
     _members: dict[str, Sum] = field(default_factory=dict)
@@ -80,6 +82,8 @@ class Difference:
             self.paid_first.add(
                 before if outcome.pended_before else 0, after if outcome.pended_after else 0
             )
+        if outcome.todays is not None:
+            self.by_engine.add(before, outcome.todays)
         for share in outcome.shares:
             mine = self._shares.setdefault((share.bearer, share.reason), ShareSum())
             mine.before += share.before

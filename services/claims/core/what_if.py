@@ -14,8 +14,8 @@ from functools import lru_cache
 import msgspec
 
 from services.claims.core.accumulators import with_changes
-from services.claims.core.adjudicate import adjudicate, allowed_lines
-from services.claims.core.canonical import decision_from, inputs_from
+from services.claims.core.adjudicate import adjudicate, allowed_lines, decide_again
+from services.claims.core.canonical import Inputs, decision_from, inputs_from
 from services.claims.core.decision import Bearer, Decision, Disposition, UsageChange
 from services.claims.core.facts import (
     Balance,
@@ -65,7 +65,8 @@ class StoredClaim(Message, frozen=True):
 
     `output` is there for all but the earlier ones, `inputs` for those that are decided again,
     `services` for the earlier ones and those that stand. `family_sizes` hold how many people the
-    policy's revisions insure.
+    policy's revisions insure. `earlier_under`: of one that is decided again and that an earlier
+    engine decided, the version of the plan under which it did.
     """
 
     seq: int
@@ -79,6 +80,7 @@ class StoredClaim(Message, frozen=True):
     inputs: bytes = b""
     services: bytes = b""
     family_sizes: dict[int, int] = {}
+    earlier_under: str = ""
 
 
 class Household(Message, frozen=True):
@@ -89,9 +91,13 @@ class Household(Message, frozen=True):
 
 
 class Task(Message, frozen=True):
-    """What one process decides at once."""
+    """What one process decides at once.
+
+    `plans`: in canonical bytes, those under which an earlier engine decided some of it.
+    """
 
     households: tuple[Household, ...]
+    plans: dict[str, bytes] = {}
 
 
 class Change(enum.StrEnum):
@@ -140,6 +146,9 @@ class Outcome(Message, frozen=True):
     A side that waits has no shares: nobody bears anything yet. What it proposes to pay, beyond
     what it pays already, is `proposed`.
 
+    `todays`: where an earlier engine decided, and today's decides otherwise from the same inputs
+    under the same plan, what today's would pay: so much is none of the other plan's doing.
+
     Where `cannot` says why it would not be decided at all, there is nothing to compare: `after`
     and `shares` say nothing.
     """
@@ -153,6 +162,7 @@ class Outcome(Message, frozen=True):
     pended_after: bool = False
     proposed_before: int = 0
     proposed_after: int = 0
+    todays: int | None = None
     cannot: tuple[Cannot, ...] = ()
 
 
@@ -187,8 +197,12 @@ def pays(decision: Decision) -> int:
     return decision.pays_now if decision.disposition.waits else decision.benefit
 
 
-def decide_household(plan: Plan, household: Household) -> list[Outcome]:
+def decide_household(
+    plan: Plan, household: Household, plans: Mapping[str, Plan] | None = None
+) -> list[Outcome]:
     """Each claim of the period, in the order received, decided under the plan.
+
+    `plans` are those under which an earlier engine decided, by their versions.
 
     What the period's claims and later ones have used as stored is given back first; the rest is
     what was in force before. A claim that the plan cannot decide uses nothing up, and allows
@@ -205,7 +219,8 @@ def decide_household(plan: Plan, household: Household) -> list[Outcome]:
     found = []
     for claim in sorted(household.claims, key=lambda one: one.seq):
         if claim.part is Part.AGAIN:
-            found.append(_decided_again(plan, use, claim, decided[claim.seq]))
+            was = (plans or {}).get(claim.earlier_under)
+            found.append(_decided_again(plan, was, use, claim, decided[claim.seq]))
         elif claim.part is not Part.LATER:
             use.stands(claim, decided.get(claim.seq))
     return found
@@ -306,7 +321,9 @@ class _Use:
             known[one.provider_id, one.bill_number, number] = named
 
 
-def _decided_again(plan: Plan, use: _Use, claim: StoredClaim, decided: Decision) -> Outcome:
+def _decided_again(
+    plan: Plan, was: Plan | None, use: _Use, claim: StoredClaim, decided: Decision
+) -> Outcome:
     inputs = inputs_from(claim.inputs)
     bill = _bill(plan, claim, inputs.bill)
     try:
@@ -343,7 +360,26 @@ def _decided_again(plan: Plan, use: _Use, claim: StoredClaim, decided: Decision)
         pended_after=again.disposition.waits,
         proposed_before=_proposed(decided),
         proposed_after=_proposed(again),
+        todays=None if was is None else _todays(was, inputs, decided),
     )
+
+
+def _todays(was: Plan, inputs: Inputs, decided: Decision) -> int | None:
+    """What today's engine pays where an earlier one decided otherwise; None where it does not.
+
+    Where today's refuses what the earlier one took, nobody knows what it would pay: the same.
+    """
+    try:
+        again = decide_again(was, inputs)
+    except (UnacceptableBill, NoTermsInForce):
+        return pays(decided)
+    same = (
+        _change(decided, again) is Change.SAME
+        and _proposed(again) == _proposed(decided)
+        and _borne(again) == _borne(decided)
+        and again.disposition.waits is decided.disposition.waits
+    )
+    return None if same else pays(again)
 
 
 def _causes(

@@ -118,6 +118,7 @@ _DECIDED = select(
     decision.c.inputs,
     decision.c.output,
     decision.c.services,
+    decision.c.engine_version,
 ).where(decision.c.id.in_(bindparam("ids", expanding=True)))
 
 

@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import grpc
+import msgspec
 import pytest
 from sqlalchemy import MetaData, select, text
 
 from lipei.claims.v1 import claims_pb2, reason_pb2, review_pb2
 from lipei.claims.v1 import recompute_pb2 as pb
 from lipei.type.v1 import access_pb2, bill_pb2
+from services.claims.core.canonical import decision_bytes, decision_from, output_hash
+from services.claims.core.decision import ENGINE_VERSION
 from services.claims.storage.tables import metadata
 from services.common.access.caller import Caller
 from services.common.refusals import RpcFault, error_of
@@ -33,6 +36,7 @@ from tests.services.claims.given import (
 )
 from tests.services.claims.serving import Served, served, token
 from tests.services.claims.stock import Stock
+from tests.services.claims.test_replays import in_clear, rewritten, unlocked
 from tests.services.claims.test_what_if_stops import soon, that_never_answer
 from tests.tenants import of_insurer
 
@@ -181,6 +185,49 @@ def test_under_the_very_same_plan_nothing_differs(both: Served) -> None:
     assert not told.members_that_move
     assert all(share.before == share.after for share in told.shares)
     assert told.plan_version in told.instead_of
+
+
+def by_engine(service: Served, name: str, engine: str, less: int) -> None:
+    """The decision as that engine would have made it, had it paid so much less."""
+
+    def otherwise(content: bytes) -> bytes:
+        made = decision_from(content)
+        made = msgspec.structs.replace(made, engine_version=engine, benefit=made.benefit - less)
+        return decision_bytes(msgspec.structs.replace(made, output_hash=output_hash(made)))
+
+    rewritten(service, name, "output", otherwise)
+    in_clear(service, name, engine_version=engine)
+
+
+@pytest.mark.both_databases
+def test_what_an_earlier_engine_decided_otherwise_is_not_laid_at_the_plans_door(
+    both: Served,
+) -> None:
+    prices = ("20000.00", "3000.00", "4000.00")
+    names = [decided(both, f"B{at}", line(1, DRUG, price)) for at, price in enumerate(prices)]
+    before = [
+        value[0] for value in by_claim(what_if(both, TEXT.encode(), every_claim=True)).values()
+    ]
+    unlocked(both)
+    by_engine(both, names[0], "1", less=before[0])
+    by_engine(both, names[1], "1", less=0)
+    by_engine(both, names[2], ENGINE_VERSION, less=100)  # altered, and by no earlier engine
+    answers = what_if(both, TEXT.encode(), every_claim=True)
+    told = answers[-1].summary
+    assert by_claim(answers)[names[0]] == (0, before[0], pb.WHAT_IF_CHANGE_NEWLY_PAID)
+    assert by_claim(answers)[names[2]] == (before[2] - 100, before[2], UP)
+    assert told.engine_count == 1
+    assert (told.engine_before.minor_units, told.engine_after.minor_units) == (0, before[0])
+    todays = {
+        one.name: one.todays_engine.minor_units
+        for one in told.claims_that_move
+        if one.HasField("todays_engine")
+    }
+    assert todays == {names[0]: before[0]}
+    # What the plan does beside it is told apart: the claim moves on, the engine's part stays.
+    other = summary(both, with_terms(deductible("12000.00")))
+    assert other.engine_after == told.engine_after
+    assert other.after.minor_units == told.after.minor_units - 200_000
 
 
 def test_use_runs_through_the_period_under_the_new_plan(both: Served) -> None:
@@ -438,6 +485,13 @@ def test_processes_decide_as_the_service_itself_does(many: Served, tmp_path: Any
     found = summary(many, new)
     with served(f"sqlite:///{tmp_path}/claims.db") as here:
         assert summary(here, new) == found
+    # An earlier engine's claim is told by processes as well.
+    claim = by_claim(what_if(many, new, every_claim=True))
+    unlocked(many)
+    by_engine(many, next(iter(claim)), "1", less=100)
+    again = summary(many, new)
+    assert again.engine_count == 1
+    assert again.engine_after.minor_units == again.engine_before.minor_units + 100
     # 54,015 yuan of two people, less what is left of the deductible of each.
     assert paid(found) == (3_401_500, 1_401_500)
 

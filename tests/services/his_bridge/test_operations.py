@@ -26,15 +26,19 @@ from services.his_bridge.operations import OperationsServicer
 from services.his_bridge.profiles.loader import parse_profile
 from services.his_bridge.readers import reader_of
 from services.his_bridge.reconciling import EVERY_US, Reconciler
+from services.his_bridge.sources.fhir_bulk import FhirBulk
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.storage import code_maps, last_pulls, lists
 from services.his_bridge.wiring import Hospital, hospital_of
+from stack.commands.his_operations import what_it_proves
 from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import INSURER, all_of, everybody, record
 from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import BASE_URL, observation, patient, profile, tokens
+from tests.services.his_bridge.sources.bulk_server import bulk_server
 from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
+from tests.services.his_bridge.sources.test_fhir_bulk import profile_for
 from tests.tenants import of_hospital, of_insurer
 
 H = "demo-hospital"
@@ -523,6 +527,32 @@ def test_a_trial_says_what_would_become_of_the_first_page_and_keeps_nothing(
         bills, _ = (await place.call("TestSource", request)).channels
         assert bills.failure_reason
         assert "demo-hospital" not in bills.failure_text
+
+    acting(sqlite_database, work)
+
+
+def test_a_trial_of_a_source_that_prepares_its_answer_proves_nothing(
+    sqlite_database: str, claims: list[dict[str, Any]]
+) -> None:
+    async def work(place: Place) -> None:
+        request = pb.TestSourceRequest(hospital=PARENT)
+        answer = await place.call("TestSource", request)
+        # No record at all is an answer.
+        assert [one.preparing for one in answer.channels] == [False, False]
+        assert "\n".join(what_it_proves(answer.channels, "h")).startswith("the source can be read")
+        with bulk_server() as server:
+            bulk = FhirBulk(profile_for(server.base_url))
+            source: Any = place.hospital.source
+            source.fetch = bulk.fetch
+            answer = await place.call("TestSource", request)
+            await bulk.close()
+        assert [one.preparing for one in answer.channels] == [True, True]
+        assert [one.record_count for one in answer.channels] == [0, 0]
+        said = "\n".join(what_it_proves(answer.channels, "h"))
+        assert "bills and readings: " in said
+        assert "nothing is proven yet" in said
+        assert "can be read" not in said
+        assert "`lipei his pull h`" in said
 
     acting(sqlite_database, work)
 

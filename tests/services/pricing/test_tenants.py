@@ -7,7 +7,7 @@ hospital `general` has handed a reading in. BEN is nobody's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -79,6 +79,19 @@ class Service:
                 return await getattr(self._servicer, rpc)(request, NOBODY)
 
         return asyncio.run(called())
+
+    def streamed(self, caller: Caller, batch: pb.RecordReadingsRequest) -> Any:
+        """The only answer to a stream of one batch."""
+
+        async def called() -> Any:
+            async def sent() -> AsyncIterator[pb.StreamReadingsRequest]:
+                yield pb.StreamReadingsRequest(request_id=batch.request_id, readings=batch.readings)
+
+            with calling_as(caller):
+                return [one async for one in self._servicer.StreamReadings(sent(), NOBODY)]
+
+        (answer,) = asyncio.run(called())
+        return answer
 
     def told(self, caller: Caller, request: Message) -> bytes:
         """The answer's bytes, or the refusal's as they go over the wire."""
@@ -165,6 +178,7 @@ def filled(service: Service, caller: Caller) -> int:
 def test_every_rpc_of_pricing_is_tried_here() -> None:
     tried = {"QuotePremium", "GetQuote", "RecordReadings", "SetPersonalTarget", "AssessMember"}
     tried |= {"RenewPolicy", "ListCoachTasks", "EraseMember", "ClearFlag", "RecordMedication"}
+    tried |= {"StreamReadings"}
     methods = pb.DESCRIPTOR.services_by_name[FULL_NAME.rpartition(".")[2]].methods
     assert {method.name for method in methods} == tried
 
@@ -288,7 +302,14 @@ def test_whoever_records_under_anothers_name_learns_nothing_of_it(service: Servi
         )
         assert right == wrong
         assert b"READING_DIFFERS" in right
+        right, wrong = (
+            service.streamed(caller, recording(f"s{n}", said(r))).fault.SerializeToString()
+            for n, r in ((1, same), (2, other))
+        )
+        assert right == wrong
+        assert b"READING_DIFFERS" in right
     assert service.answer(STEPS, recording("again", same)).known_count == len(same)
+    assert service.streamed(STEPS, recording("anew", same)).recorded.known_count == len(same)
 
 
 @pytest.mark.both_databases

@@ -212,6 +212,7 @@ class WhatIfClaim(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     CHANGE_FIELD_NUMBER: _builtins.int
     SHARES_FIELD_NUMBER: _builtins.int
+    TODAYS_ENGINE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
     member: _builtins.str
@@ -234,6 +235,12 @@ class WhatIfClaim(_message.Message):
     def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___WhatIfShare]:
         """What its lines' bearers bear, reason by reason, where that differs; nothing on a side on which it waits."""
 
+    @_builtins.property
+    def todays_engine(self) -> _money_pb2.Money:
+        """What today's engine would pay under the plan that it was decided under; there only where an earlier engine decided it
+        and today's decides otherwise. So far it is the engine that moves it, and not the plan.
+        """
+
     def __init__(
         self,
         *,
@@ -244,10 +251,11 @@ class WhatIfClaim(_message.Message):
         after: _money_pb2.Money | None = ...,
         change: Global___WhatIfChange.ValueType = ...,
         shares: _abc.Iterable[Global___WhatIfShare] | None = ...,
+        todays_engine: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "create_time", b"create_time", "todays_engine", b"todays_engine"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "change", b"change", "create_time", b"create_time", "member", b"member", "name", b"name", "shares", b"shares"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "change", b"change", "create_time", b"create_time", "member", b"member", "name", b"name", "shares", b"shares", "todays_engine", b"todays_engine"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -435,6 +443,9 @@ class WhatIfSummary(_message.Message):
     PROPOSED_AFTER_FIELD_NUMBER: _builtins.int
     PAID_FIRST_BEFORE_FIELD_NUMBER: _builtins.int
     PAID_FIRST_AFTER_FIELD_NUMBER: _builtins.int
+    ENGINE_COUNT_FIELD_NUMBER: _builtins.int
+    ENGINE_BEFORE_FIELD_NUMBER: _builtins.int
+    ENGINE_AFTER_FIELD_NUMBER: _builtins.int
     plan_version: _builtins.str
     """"{plan id}@sha256:{hash}" of the file."""
     claims: _builtins.int
@@ -453,6 +464,8 @@ class WhatIfSummary(_message.Message):
     """Of those compared: those that would wait."""
     undecidable_count: _builtins.int
     """Claims that the plan cannot decide: not among those compared."""
+    engine_count: _builtins.int
+    """Of those compared: decided by an earlier engine, and otherwise by today's under the same plan too."""
     @_builtins.property
     def instead_of(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Versions under which the claims are decided."""
@@ -505,6 +518,14 @@ class WhatIfSummary(_message.Message):
     def paid_first_after(self) -> _money_pb2.Money:
         """What those that would wait would pay first."""
 
+    @_builtins.property
+    def engine_before(self) -> _money_pb2.Money:
+        """What these pay now."""
+
+    @_builtins.property
+    def engine_after(self) -> _money_pb2.Money:
+        """What today's engine would pay for them under the plans that they were decided under."""
+
     def __init__(
         self,
         *,
@@ -530,10 +551,13 @@ class WhatIfSummary(_message.Message):
         proposed_after: _money_pb2.Money | None = ...,
         paid_first_before: _money_pb2.Money | None = ...,
         paid_first_after: _money_pb2.Money | None = ...,
+        engine_count: _builtins.int = ...,
+        engine_before: _money_pb2.Money | None = ...,
+        engine_after: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "paid_first_after", b"paid_first_after", "paid_first_before", b"paid_first_before", "proposed_after", b"proposed_after", "proposed_before", b"proposed_before", "undecidable_before", b"undecidable_before"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "engine_after", b"engine_after", "engine_before", b"engine_before", "paid_first_after", b"paid_first_after", "paid_first_before", b"paid_first_before", "proposed_after", b"proposed_after", "proposed_before", b"proposed_before", "undecidable_before", b"undecidable_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "changes", b"changes", "claims", b"claims", "claims_that_move", b"claims_that_move", "erased_count", b"erased_count", "instead_of", b"instead_of", "members", b"members", "members_that_move", b"members_that_move", "paid_first_after", b"paid_first_after", "paid_first_before", b"paid_first_before", "pended_after_count", b"pended_after_count", "pended_before_count", b"pended_before_count", "plan_version", b"plan_version", "proposed_after", b"proposed_after", "proposed_before", b"proposed_before", "shares", b"shares", "taken_back_count", b"taken_back_count", "undecidable", b"undecidable", "undecidable_before", b"undecidable_before", "undecidable_count", b"undecidable_count", "undecided_count", b"undecided_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "changes", b"changes", "claims", b"claims", "claims_that_move", b"claims_that_move", "engine_after", b"engine_after", "engine_before", b"engine_before", "engine_count", b"engine_count", "erased_count", b"erased_count", "instead_of", b"instead_of", "members", b"members", "members_that_move", b"members_that_move", "paid_first_after", b"paid_first_after", "paid_first_before", b"paid_first_before", "pended_after_count", b"pended_after_count", "pended_before_count", b"pended_before_count", "plan_version", b"plan_version", "proposed_after", b"proposed_after", "proposed_before", b"proposed_before", "shares", b"shares", "taken_back_count", b"taken_back_count", "undecidable", b"undecidable", "undecidable_before", b"undecidable_before", "undecidable_count", b"undecidable_count", "undecided_count", b"undecided_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

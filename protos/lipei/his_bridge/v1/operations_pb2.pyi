@@ -138,6 +138,7 @@ class ChannelTest(_message.Message):
     KEPT_OUT_COUNT_FIELD_NUMBER: _builtins.int
     FAULTY_COUNT_FIELD_NUMBER: _builtins.int
     FAULTS_FIELD_NUMBER: _builtins.int
+    PREPARING_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     """`bills` or `readings`."""
     failure_reason: _builtins.str
@@ -152,6 +153,10 @@ class ChannelTest(_message.Message):
     """Drafts, and what is outside the profile's period."""
     faulty_count: _builtins.int
     """Would wait in quarantine."""
+    preparing: _builtins.bool
+    """Whether the source took the question and had no record to show yet, as while it prepares an export: the numbers
+    are 0 and prove nothing. Pull, and look at what comes of it.
+    """
     @_builtins.property
     def faults(self) -> _containers.RepeatedCompositeFieldContainer[Global___FaultCount]:
         """How many records have each fault, the most frequent first; a record may have several."""
@@ -167,10 +172,11 @@ class ChannelTest(_message.Message):
         kept_out_count: _builtins.int = ...,
         faulty_count: _builtins.int = ...,
         faults: _abc.Iterable[Global___FaultCount] | None = ...,
+        preparing: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "failure_reason", b"failure_reason", "failure_text", b"failure_text", "faults", b"faults", "faulty_count", b"faulty_count", "good_count", b"good_count", "kept_out_count", b"kept_out_count", "record_count", b"record_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "failure_reason", b"failure_reason", "failure_text", b"failure_text", "faults", b"faults", "faulty_count", b"faulty_count", "good_count", b"good_count", "kept_out_count", b"kept_out_count", "preparing", b"preparing", "record_count", b"record_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -17,7 +17,8 @@ from services.his_bridge.dialects.moments import in_utc
 # NM: a sign, leading zeros and a bare point are HL7's; exponents and other digits are not.
 _NUMBER = re.compile(r"([+-]?)0*([0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})", re.ASCII)
 _TIME = re.compile(
-    r"([0-9]{4})([0-9]{2})([0-9]{2})(?:([0-9]{2})([0-9]{2})(?:([0-9]{2})(?:\.[0-9]{1,9})?)?)?"
+    r"([0-9]{4})([0-9]{2})([0-9]{2})"
+    r"(?:([0-9]{2})(?:([0-9]{2})(?:([0-9]{2})(?:\.[0-9]{1,9})?)?)?)?"
     r"([+-][0-9]{4})?",
     re.ASCII,
 )
@@ -137,8 +138,8 @@ class Findings:
     ) -> datetime | None:
         """A TS, DTM or the beginning of a DR in UTC; None when it is absent.
 
-        A time without offset is of the profile's zone; a bare date is its first second, or its
-        last.
+        A time without offset is of the profile's zone; a bare date or hour is its first second, or
+        its last.
         """
         written = segment.first(field)
         if not written or written == '""':
@@ -200,6 +201,8 @@ def moment_of(written: str, zone: str, day_ends: bool = False) -> datetime | Non
         if hour is None and day_ends:
             last = datetime(start.year, start.month, start.day, tzinfo=local) + timedelta(days=1)
             return in_utc(last.astimezone(UTC) - timedelta(seconds=1), own)
+        if minute is None and hour is not None and day_ends:
+            return in_utc(start.astimezone(UTC) + timedelta(hours=1, seconds=-1), own)
         return in_utc(start, own)
     except (ValueError, OverflowError):
         return None

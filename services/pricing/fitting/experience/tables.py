@@ -12,6 +12,7 @@ import contextlib
 import functools
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -43,6 +44,10 @@ class NoBook(LookupError):
 
 class NotUtf8(ValueError):
     """At least one CSV file is written in another encoding; the text names them all."""
+
+
+class ColumnTwice(ValueError):
+    """At least one CSV file has two columns of one name; the text names them all."""
 
 
 def connect(zone: str = "Asia/Shanghai", *, spill: Path | None = None) -> Connection:
@@ -93,8 +98,8 @@ def open_book(folder: Path, settings: BookSettings) -> Connection:
 
     A table that may be absent is there without rows. `raw_{table}` keeps every column as written.
 
-    Raises: NoBook; NotUtf8 with every CSV file of another encoding; duckdb.Error when a file is
-    neither Parquet nor CSV.
+    Raises: NoBook; NotUtf8 with every CSV file of another encoding; ColumnTwice with every one that
+    has a column twice; duckdb.Error when a file is neither Parquet nor CSV.
     """
     files = book_files(folder, settings)
     texts = [path for path in files.values() if path.suffix.lower() == ".csv"]
@@ -102,6 +107,10 @@ def open_book(folder: Path, settings: BookSettings) -> Connection:
     if told:
         raise NotUtf8("\n".join(told))
     con = connect(settings.zone)
+    told = [fault for path in texts for fault in columns_twice(con, path)]
+    if told:
+        con.close()
+        raise ColumnTwice("\n".join(told))
     for name, path in files.items():
         reader = "read_parquet" if path.suffix == ".parquet" else "read_csv"
         options = "" if path.suffix == ".parquet" else ", header = true, all_varchar = true"
@@ -123,6 +132,22 @@ def first_line_not_utf8(path: Path) -> Iterator[str]:
                     f' "CSV UTF-8", or `iconv -f GB18030 -t UTF-8 {path.name}` into a new file'
                 )
                 return
+
+
+def columns_twice(con: Connection, path: Path) -> Iterator[str]:
+    """The columns that stand twice in the header of a CSV file, each in a sentence.
+
+    DuckDB gives the second a name of its own and reads the first. It tells no capitals from small
+    letters, so neither do we.
+
+    Raises: duckdb.Error when the file is no CSV.
+    """
+    first = con.read_csv(str(path), header=False, all_varchar=True).limit(1).fetchall()
+    names = [str(name) for row in first for name in row if name]
+    times = Counter(name.casefold() for name in names)
+    for name in names:
+        if times.pop(name.casefold(), 0) > 1:
+            yield f"{path.name}: the column {name!r} stands twice: take one out, or rename it"
 
 
 def open_frames(frames: Mapping[str, pd.DataFrame], settings: BookSettings) -> Connection:

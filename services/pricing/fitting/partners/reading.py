@@ -25,6 +25,7 @@ from services.pricing.fitting.experience.checking import Found
 from services.pricing.fitting.experience.faults import Effect
 from services.pricing.fitting.experience.tables import (
     Connection,
+    columns_twice,
     connect,
     expression,
     first_line_not_utf8,
@@ -110,9 +111,12 @@ def read_files(
                     if is_csv
                     else con.read_parquet(str(path))
                 )
+                twice = list(columns_twice(con, path)) if is_csv else []
             except duckdb.Error:
                 text = f"{path.name} is neither Parquet nor CSV with a header, or cannot be read"
                 raise NoTables(text) from None
+            if twice:
+                raise NoTables("\n".join(twice))
             scan.create_view(f"raw_{name}")
         return _read(con, settings, known_before)
 

@@ -126,6 +126,27 @@ def test_what_no_term_names_is_a_warning_with_its_line_and_no_fault() -> None:
     assert unused(load_plan(used, "p"), used, "p") == ()
 
 
+def test_an_outcome_tier_that_nothing_else_knows_is_a_warning_and_may_be_a_misspelt_one() -> None:
+    text = (PLANS / "hypertension-tiers.yaml").read_text("utf-8")
+    right = "when: {outcome_tiers: [controlled]}"
+    assert text.count(right) == 1
+    assert unused(load_plan(text, "p"), text, "p") == ()
+    typo = text.replace(right, right.replace("controlled", "contolled"))
+    name = "  controlled: {zh: 血压达标, en: in control}\n"
+    assert typo.count(name) == 1
+    nameless = typo.replace(name, "")  # a name of a tier that no term has is a fault
+    (found,) = unused(load_plan(nameless, "p"), nameless, "p")
+    assert (found.line, found.reason) == (_line(nameless, "contolled"), "TIER_ONCE")
+    assert found.path == "shares[0].when.outcome_tiers"
+    assert "no `names` know the outcome tier 'contolled'; where a programme" in found.text
+    both = typo.replace("[contolled]", "[contolled, controlled]")
+    (found,) = unused(load_plan(both, "p"), both, "p")
+    assert "did you mean 'controlled'?" in found.text
+    # Two terms that name one tier agree on how it is written.
+    twice = nameless.replace("outcome_tiers: [improving]", "outcome_tiers: [improving, contolled]")
+    assert unused(load_plan(twice, "p"), twice, "p") == ()
+
+
 def test_price_lists_and_cases_name_code_systems_as_their_files_and_plans_do() -> None:
     prices = """\
 format: 1

@@ -257,6 +257,8 @@ CASES = [
         {(R.LINE_WITHOUT_AMOUNT, "FT1[1]")},
     ),
     ("30 February", spoilt(4, "20260230"), {(R.TIME_IMPOSSIBLE, "FT1[1].4")}),
+    ("hour 24", spoilt(4, "2026030224"), {(R.TIME_IMPOSSIBLE, "FT1[1].4")}),
+    ("half an hour's digits", spoilt(4, "202603020"), {(R.TIME_IMPOSSIBLE, "FT1[1].4")}),
     ("a month for a day", spoilt(44, "202603", "PV1"), {(R.TIME_IMPOSSIBLE, "PV1[1].44")}),
     (
         "discharged before admitted",
@@ -324,6 +326,39 @@ def test_nothing_of_the_patient_leaves() -> None:
     written = repr(bill_of(text))
     for secret in (NAME, "建国", NUMBER, PHONE, "MRN7701", "幸福路"):
         assert secret not in written
+
+
+@pytest.mark.parametrize(
+    ("admitted", "discharged", "start", "end"),
+    [
+        # The profile's zone is eight hours before UTC.
+        (
+            "2026030208",
+            "2026030216",
+            datetime(2026, 3, 2, 0, tzinfo=UTC),
+            datetime(2026, 3, 2, 8, 59, 59, tzinfo=UTC),
+        ),
+        # Within one hour: who left in it left no earlier than he came.
+        (
+            "202603020830",
+            "2026030208",
+            datetime(2026, 3, 2, 0, 30, tzinfo=UTC),
+            datetime(2026, 3, 2, 0, 59, 59, tzinfo=UTC),
+        ),
+        (
+            "2026030208+0000",
+            "2026030223-0130",
+            datetime(2026, 3, 2, 8, tzinfo=UTC),
+            datetime(2026, 3, 3, 1, 29, 59, tzinfo=UTC),
+        ),
+    ],
+)
+def test_a_time_may_be_written_to_the_hour(
+    admitted: str, discharged: str, start: datetime, end: datetime
+) -> None:
+    text = with_field(with_field(dft(), "PV1", 44, admitted), "PV1", 45, discharged)
+    bill = bill_of(text)
+    assert (bill.start, bill.end) == (start, end)
 
 
 def test_without_a_visit_the_days_are_the_charges() -> None:

@@ -179,6 +179,12 @@ def test_files_are_looked_for_by_their_names(tmp_path: Path) -> None:
     ("name", "content", "told"),
     [
         ("months.csv", "partner,月\nschritte,三月\n".encode("gb18030"), "line 1 is not UTF-8"),
+        (
+            "months.csv",
+            b"partner,month,result,,Partner,,Month\n",
+            "column 'partner' stands twice.*\n.*column 'month' stands twice",
+        ),
+        ("months.csv", b"partner;;result;result\n", "column 'result' stands twice"),
         ("months.parquet", b"PAR1 it says", "neither Parquet nor CSV"),
     ],
 )
