@@ -72,6 +72,7 @@ _CALLS: Mapping[str, tuple[str, str]] = {
     "ListQuarantine": ("desk-hospital", "hospital_records"),
     "GetSourceStatus": ("desk-hospital", "hospital_records"),
     "ListHeldRecords": ("desk-hospital", "hospital_records"),
+    "OfferRefusedBills": ("desk-hospital", "hospital_records"),
     "GrantConsent": ("desk-hospital", "hospital_records"),
     "GrantConsents": ("desk-hospital", "hospital_records"),
     "WithdrawConsent": ("desk-hospital", "hospital_records"),

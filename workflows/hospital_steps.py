@@ -87,8 +87,10 @@ class HospitalSteps:
             told = [answer for answer in answers if answer is not None]
             if not told:
                 continue
+            # A new request each time: a bill that is offered again may be refused as it was before,
+            # and the same content would be answered from before and leave it pending.
             acknowledge = his_bridge_pb2.AcknowledgeBillsRequest(
-                parent=work.hospital, acknowledgements=told, request_id=_digest(told)
+                parent=work.hospital, acknowledgements=told, request_id=uuid.uuid4().hex
             )
             await call(self._bridge.AcknowledgeBills, acknowledge, CALL_TIMEOUT_S)
             for entry in told:

@@ -223,7 +223,7 @@ def _day(us: int, zone: ZoneInfo) -> str:
     return datetime.fromtimestamp(us / 1e6, zone).date().isoformat()
 
 
-def bill_counts(found: Mapping[str, int]) -> pb.BillCounts:
+def bill_counts(found: Mapping[str, int], refusals: Mapping[str, int]) -> pb.BillCounts:
     """Where the released bills stand."""
     return pb.BillCounts(
         pending_count=found.get("PENDING", 0),
@@ -231,7 +231,14 @@ def bill_counts(found: Mapping[str, int]) -> pb.BillCounts:
         refused_count=found.get("REFUSED", 0),
         withheld_count=found.get(WITHHELD, 0),
         erased_count=found.get(ERASED, 0),
+        refusals=refusal_counts(refusals),
     )
+
+
+def refusal_counts(found: Mapping[str, int]) -> list[pb.RefusalCount]:
+    """Why bills were refused, the most frequent first."""
+    ranked = sorted(found.items(), key=lambda one: (-one[1], one[0]))
+    return [pb.RefusalCount(reason=reason, bill_count=number) for reason, number in ranked]
 
 
 def held_record(found: Uncovered, hospital: str, recipient: str) -> pb.HeldRecord:

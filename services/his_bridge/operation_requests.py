@@ -1,8 +1,9 @@
-"""What a map of codes on the wire must look like. Reads no database."""
+"""What maps of codes and offers on the wire must look like. Reads no database."""
 
 from __future__ import annotations
 
 import re
+from datetime import date
 
 import msgspec
 
@@ -11,9 +12,12 @@ from services.common.grpc_edge import Violation
 from services.his_bridge.core.mapping import Side, StoredMap
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.profiles.loader import SourceProfile
+from services.his_bridge.requests import BILL, below, not_a_name
+from services.his_bridge.storage.offers import Asked
 
 LOINC = "http://loinc.org"
 MOST_ENTRIES = 50_000
+USUAL_OFFER, MOST_OFFER = 100, 500
 SIDES = {
     pb.CODE_KIND_SERVICES: Side.SERVICES,
     pb.CODE_KIND_DIAGNOSES: Side.DIAGNOSES,
@@ -23,6 +27,8 @@ _SYSTEM = re.compile(r"[!-~]{1,200}", re.ASCII)
 # A code has no control characters and no blank at either end, as in a profile.
 _CODE = re.compile(r"[^\s](?:[^\x00-\x1f]{0,98}[^\s])?")
 _VERSION = re.compile(r"[!-~]{1,64}", re.ASCII)
+# What the insurer may call a reason, as AcknowledgeBills takes it.
+_REASON = re.compile(r"[!-~]{1,200}", re.ASCII)
 _LOINC_CODE = re.compile(r"[0-9]{1,7}-[0-9]", re.ASCII)
 
 
@@ -101,3 +107,53 @@ def loaded_map(request: pb.ImportCodeMapRequest) -> StoredMap:
         to_system=request.to_system,
         codes={entry.local_code: entry.standard_code for entry in request.entries},
     )
+
+
+def offer_faults(request: pb.OfferRefusedBillsRequest) -> list[Violation]:
+    """Everything wrong with what is to be offered again."""
+    faults = []
+    if len(request.bills) > MOST_OFFER:
+        faults.append(Violation("bills", "COUNT", f"must hold at most {MOST_OFFER}"))
+    seen: set[str] = set()
+    for index, bill in enumerate(request.bills[:MOST_OFFER]):
+        named = BILL.fullmatch(bill)
+        if named is None or f"hospitals/{named[1]}" != request.parent:
+            faults.append(not_a_name(f"bills[{index}]", below(request.parent, "bills/{bill}")))
+        elif bill in seen:
+            faults.append(Violation(f"bills[{index}]", "REPEATED", "stands twice"))
+        seen.add(bill)
+    for field in ("reason", "first_day", "max_bills"):
+        if request.bills and getattr(request, field):
+            text = "only belongs to an offer without bills"
+            faults.append(Violation(field, "DOES_NOT_FIT", text))
+    if request.reason and not _REASON.fullmatch(request.reason):
+        text = "must be 1 to 200 printable characters without blanks, such as UNKNOWN_MEMBER"
+        faults.append(Violation("reason", "MALFORMED", text))
+    if request.first_day:
+        day_of(request.first_day, "first_day", faults)
+    if not 0 <= request.max_bills <= MOST_OFFER:
+        text = f"must lie between 0 and {MOST_OFFER}; 0 means {USUAL_OFFER}"
+        faults.append(Violation("max_bills", "OUT_OF_RANGE", text))
+    return faults
+
+
+def offer_asked(request: pb.OfferRefusedBillsRequest) -> Asked:
+    """The offer as storage takes it; only after its faults were checked."""
+    return Asked(
+        names=tuple(sorted(bill.rpartition("/")[2] for bill in request.bills)),
+        reason=request.reason,
+        first_day=request.first_day,
+        most=request.max_bills or USUAL_OFFER,
+    )
+
+
+def day_of(text: str, field: str, faults: list[Violation]) -> date | None:
+    """The day that a field says; None and a fault when it says none."""
+    try:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+            return date.fromisoformat(text)
+    except ValueError:
+        pass  # 2026-02-30: named below
+    text = "must be a date of the calendar, written YYYY-MM-DD"
+    faults.append(Violation(field, "NOT_A_DATE", text))
+    return None

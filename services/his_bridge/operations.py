@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -18,6 +18,7 @@ from services.common.grpc_edge import Refused, Violation, not_found
 from services.common.page_tokens import number_in
 from services.common.request_id import request_id_faults
 from services.common.sealing import SubjectKeys
+from services.common.sealing.erasures import By, done_by
 from services.his_bridge import operation_messages as messages
 from services.his_bridge.callers import hospital_named, mine
 from services.his_bridge.core.faults import Stage
@@ -25,7 +26,15 @@ from services.his_bridge.core.mapping import StoredMap
 from services.his_bridge.core.outcomes import KeptOut, SetAside
 from services.his_bridge.intake import Intake, PullReport
 from services.his_bridge.leasing import LeaseHeld, NowUs
-from services.his_bridge.operation_requests import code_map_faults, loaded_map, named_systems
+from services.his_bridge.messages import refusal_counts
+from services.his_bridge.operation_requests import (
+    code_map_faults,
+    day_of,
+    loaded_map,
+    named_systems,
+    offer_asked,
+    offer_faults,
+)
 from services.his_bridge.pull_refusals import refused_by, under_way
 from services.his_bridge.queries import Queries
 from services.his_bridge.reconciling import Pushes, Reconciler
@@ -37,7 +46,7 @@ from services.his_bridge.requests import (
     page_size_faults,
 )
 from services.his_bridge.sources.port import Source, SourceFault
-from services.his_bridge.storage import code_maps, reconciliations, replays
+from services.his_bridge.storage import code_maps, offers, reconciliations, replays
 from services.his_bridge.wiring import Hospital
 
 USUAL_REPLAY, MOST_REPLAY = 100, 500
@@ -169,14 +178,42 @@ class OperationsServicer(OperationsServiceServicer):
             bytes_gone_count=left.bytes_gone,
         )
 
+    async def OfferRefusedBills(
+        self, request: pb.OfferRefusedBillsRequest, context: Context
+    ) -> pb.OfferRefusedBillsResponse:
+        """Put refused bills back to pending."""
+        faults = [*request_id_faults(request.request_id), *offer_faults(request)]
+        name, _ = self._hospital(request.parent, faults)
+        once, by = current_tenant().own(request.request_id), done_by()
+        try:
+            done = await self._database.run(self._offer, name, once, request, by)
+        except offers.OtherOffer:
+            text = "the request_id was used for another offer; use a new one"
+            raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+        except offers.NeverReleased as unknown:
+            raise not_found("bill", f"hospitals/{name}/bills/{unknown.names[0]}") from None
+        except offers.NotOfferable as stays:
+            raise Refused(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                "BILL_NOT_OFFERABLE",
+                "it is not refused, a newer version of it was released, or its patient was "
+                "erased; leave it out",
+                metadata={"name": f"hospitals/{name}/bills/{stays.names[0]}"},
+            ) from None
+        return pb.OfferRefusedBillsResponse(
+            offered_count=done.offered,
+            refusals=refusal_counts(done.refusals),
+            left_count=done.left,
+        )
+
     async def ReconcileSource(
         self, request: pb.ReconcileSourceRequest, context: Context
     ) -> pb.ReconcileSourceResponse:
         """Compare the source with what is here."""
         faults: list[Violation] = []
         usual = not (request.first_day or request.last_day)
-        first = None if usual else _day(request.first_day, "first_day", faults)
-        last = None if usual else _day(request.last_day, "last_day", faults)
+        first = None if usual else day_of(request.first_day, "first_day", faults)
+        last = None if usual else day_of(request.last_day, "last_day", faults)
         if first and last and not timedelta(0) <= last - first < timedelta(days=MOST_DAYS):
             text = f"must not be before first_day, nor {MOST_DAYS} days or more after it"
             faults.append(Violation("last_day", "OUT_OF_RANGE", text))
@@ -235,6 +272,13 @@ class OperationsServicer(OperationsServiceServicer):
         except code_maps.OtherVersion:
             text = "another table of this system was loaded by this version; give it its own"
             raise Refused(grpc.StatusCode.ALREADY_EXISTS, "VERSION_REUSED", text) from None
+
+    def _offer(
+        self, name: str, request_id: str, request: pb.OfferRefusedBillsRequest, by: By
+    ) -> offers.Offered:
+        with self._database.writing(dry_run=request.dry_run) as connection:
+            asked, now_us = offer_asked(request), self._now_us()
+            return offers.offer_once(connection, name, request_id, asked, by, now_us=now_us)
 
     def _replay(self, name: str, request_id: str, request: pb.ReplayQuarantineRequest) -> int:
         with self._database.writing() as connection:
@@ -325,14 +369,3 @@ def _replay_faults(request: pb.ReplayQuarantineRequest) -> list[Violation]:
         text = f"must lie between 0 and {MOST_REPLAY}; 0 means {USUAL_REPLAY}"
         faults.append(Violation("max_records", "OUT_OF_RANGE", text))
     return faults
-
-
-def _day(text: str, field: str, faults: list[Violation]) -> date | None:
-    try:
-        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
-            return date.fromisoformat(text)
-    except ValueError:
-        pass  # 2026-02-30: named below
-    text = "must be a date of the calendar, written YYYY-MM-DD"
-    faults.append(Violation(field, "NOT_A_DATE", text))
-    return None

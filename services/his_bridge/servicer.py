@@ -50,7 +50,7 @@ from services.his_bridge.requests import (
     resume_token,
 )
 from services.his_bridge.sources.port import SourceFault
-from services.his_bridge.storage import last_pulls, lists, showing, waiting, withheld
+from services.his_bridge.storage import last_pulls, lists, offers, showing, waiting, withheld
 from services.his_bridge.storage.erasure import NothingKept, WithdrawalNotTold, erase
 from services.his_bridge.storage.holding import READINGS
 from services.his_bridge.wiring import Hospital
@@ -87,7 +87,9 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         self, request: pb.PullBillsRequest, context: Context
     ) -> pb.PullBillsResponse:
         """Fetch what is new, and release what is good."""
-        puller = self._pulled(request).bills
+        hospital = self._pulled(request)
+        await self._offer_due(hospital.profile.terms.hospital)
+        puller = hospital.bills
         report = await self._pull(puller, request.max_records, context)
         return pb.PullBillsResponse(
             received=report.received,
@@ -263,7 +265,9 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         )
         return pb.GetSourceStatusResponse(
             channels=[messages.channel_status(one, zone) for one in channels],
-            bills=messages.bill_counts(counts),
+            bills=messages.bill_counts(
+                counts, await self._queries.plain(offers.refusals, hospital)
+            ),
             listen_failure=messages.listen_failure(known.listener),
         )
 
@@ -378,6 +382,16 @@ class HisBridgeServicer(HisBridgeServiceServicer):
     ) -> str:
         known = mine(self._hospitals) if among is None else among
         return hospital_named(name, faults, field, known)[0]
+
+    async def _offer_due(self, hospital: str) -> None:
+        """Refused bills whose time has come go to the insurer with what this pull brings."""
+
+        def work() -> None:
+            with self._database.writing() as connection:
+                offers.offer_due(connection, hospital, now_us=self._now_us())
+
+        if await self._queries.plain(offers.are_due, hospital, self._now_us()):
+            await self._database.run(work)
 
     async def _pull(self, puller: Puller, max_records: int, context: Context) -> PullReport:
         seconds = min(LONGEST_PULL_S, remaining_s(context, LONGEST_PULL_S + SPARE_S) - SPARE_S)

@@ -12,7 +12,14 @@ from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1 import bill_pb2
 from lipei.type.v1.money_pb2 import Money
-from stack.commands import his_operations, his_pull, his_reconcile, his_refused, his_replay
+from stack.commands import (
+    his_offer,
+    his_operations,
+    his_pull,
+    his_reconcile,
+    his_refused,
+    his_replay,
+)
 from stack.commands.calling import CALL_S, Failed, calling
 from stack.commands.his_operations import id_of, parent_of
 from stack.commands.options import DEFAULT_STATE, AsJson, Hospital, State
@@ -38,6 +45,7 @@ app.command("test")(his_operations.try_source)
 app.command()(his_pull.pull)
 app.command()(his_operations.unmapped)
 app.command()(his_replay.replay)
+app.command()(his_offer.offer)
 app.command("map")(his_operations.map_codes)
 app.command()(his_reconcile.reconcile)
 app.command()(his_refused.refused)
@@ -52,7 +60,8 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
     once and belongs to people without a consent in force, held what never left for want of one:
     `lipei his held` lists both. What the insurer refused lists `lipei his refused`. Parked is what
     takes back what has not come yet. Reads no bill.
-    Also says how the last pulls went, and since when the first parked record waits.
+    Also says how the last pulls went, since when the first parked record waits, and why bills
+    were refused that `lipei his offer` can offer again.
 
     Exit code 1 when the last pull of bills or of readings failed, or nobody can listen for a
     hospital that pushes.
@@ -78,6 +87,7 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
     }
     if as_json:
         said = {**counts, "source": [plain(channel) for channel in channels]}
+        said["refusals"] = {one.reason: one.bill_count for one in bills.refusals}
         if answer.HasField("listen_failure"):
             said["listen_failure"] = plain(answer.listen_failure)
         print_json(said)
@@ -90,6 +100,10 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
                 say(f"catching up with {c.channel}: {his_pull.reached(c)}")
             elif c.catch_up.unsettled_count:
                 say(f"{c.channel}: {his_pull.unsettled(c.catch_up)}")
+        if bills.refusals:
+            say(f"refused: {his_offer.why(bills.refusals)}")
+            example = f"lipei his offer {id_of(hospital)} --reason {bills.refusals[0].reason}"
+            say(f"once the insurer has put that right: `{example}`")
     failed = [
         f"the last pull of {c.channel} failed: {c.last_failure_reason}"
         for c in channels

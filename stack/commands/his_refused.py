@@ -1,4 +1,4 @@
-"""`lipei his refused`: which released bills the insurer refused for good, and why."""
+"""`lipei his refused`: which released bills the insurer refused, and why."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PAGE = 500
 
 
 def refused(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
-    """List the bills that the insurer refused for good, with its reasons.
+    """List the bills that the insurer refused, with its reasons.
 
     Bills of people without a consent in force are not among them. Each bill that is shown is a read
     that leaves evidence.
@@ -72,7 +72,10 @@ def refused(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = 
         rows(made, [line])
     print_list(made, "the insurer refused no bill")
     if found:
-        again = "what the HIS corrects is sent again, as a new version; nothing else is"
+        again = (
+            "what the HIS corrects is sent again, as a new version; what the insurer put right: "
+            f"`lipei his offer {id_of(hospital)}`"
+        )
         say(f"{counted(len(found), 'bill')}; {again}")
 
 

@@ -28,6 +28,8 @@ CLEAR = frozenset(
         "code_map.codes",
         "code_map.answer",
         "reconciliation.days",
+        "bill_offer.refusal_reasons",
+        "offer_request.answer",
         # Sealed, for it comes out of records; shown, it is a code of the hospital's catalogue.
         "unmapped_code.body",
     }

@@ -27,6 +27,7 @@ from services.common.sealing import Erased, Sealer, members
 from services.his_bridge.core.faults import Fault
 from services.his_bridge.core.reconciliation import DayTotals, by_day
 from services.his_bridge.storage.inbox import PENDING
+from services.his_bridge.storage.offers import after_refusal
 from services.his_bridge.storage.operation_tables import replay
 from services.his_bridge.storage.sealed import open_record, open_released
 from services.his_bridge.storage.tables import (
@@ -185,9 +186,9 @@ def acknowledge(
             raise OtherContent("request_id used before")
     names = [answer.bill for answer in answers]
     states = {
-        row.name: row.delivery
+        row.name: row
         for row in connection.execute(
-            select(released_bill.c.name, released_bill.c.delivery)
+            select(released_bill.c.name, released_bill.c.delivery, released_bill.c.first_refused_us)
             .where(released_bill.c.hospital == hospital, released_bill.c.name.in_(names))
             .order_by(released_bill.c.seq)
             .with_for_update()
@@ -196,10 +197,14 @@ def acknowledge(
     unknown = [name for name in names if name not in states]
     if unknown:
         raise UnknownBills(unknown)
-    late = [a.bill for a in answers if states[a.bill] == "TAKEN" and a.delivery != "TAKEN"]
+    late = [a.bill for a in answers if states[a.bill].delivery == "TAKEN" and a.delivery != "TAKEN"]
     if late:
         raise TakenBefore(late)
     for answer in answers:
+        first_us = states[answer.bill].first_refused_us
+        later: dict[str, int | None] = {"next_offer_us": None}
+        if answer.delivery == "REFUSED":
+            later = after_refusal(answer.refusal_reasons, first_us, now_us)
         connection.execute(
             update(released_bill)
             .where(released_bill.c.hospital == hospital, released_bill.c.name == answer.bill)
@@ -207,6 +212,7 @@ def acknowledge(
                 delivery=answer.delivery,
                 claims=msgspec.json.encode(answer.claims),
                 refusal_reasons=msgspec.json.encode(answer.refusal_reasons),
+                **later,
             )
         )
     if request_id:

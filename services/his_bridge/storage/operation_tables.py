@@ -1,4 +1,4 @@
-"""Tables of what a hospital's operators do: maps of codes, replays, reconciliations.
+"""Tables of what a hospital's operators do: maps of codes, replays, offers, reconciliations.
 
 Maps are the hospital's own catalogue and stand in clear; codes that nobody knows yet come out of
 records and are sealed under the hospital's inbox, as those are.
@@ -73,6 +73,34 @@ replay_request = Table(
     Column("at_us", BigInteger, nullable=False),
 )
 
+# Refused bills that were put back to pending: what had been said of each, why, by which request.
+bill_offer = Table(
+    "bill_offer",
+    metadata,
+    Column("id", SERIAL, primary_key=True),
+    Column("hospital", String(64), nullable=False),
+    Column("bill", String(40), nullable=False),
+    Column("why", String(16), nullable=False),
+    # Empty: offered by itself.
+    Column("request_id", String(64), nullable=False),
+    Column("refusal_reasons", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Index("ix_bill_offer_bill", "hospital", "bill"),
+)
+
+# Offers that people asked for, who asked, and what was answered.
+offer_request = Table(
+    "offer_request",
+    metadata,
+    Column("hospital", String(64), primary_key=True),
+    Column("request_id", String(64), primary_key=True),
+    Column("request_hash", String(64), nullable=False),
+    Column("tenant", String(80), nullable=False),
+    Column("role", String(40), nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
 # Comparisons of the source with what is kept here. `days` holds counts and sums, never an id.
 reconciliation = Table(
     "reconciliation",
@@ -104,4 +132,4 @@ pull_progress = Table(
     Column("settle_us", BigInteger),
 )
 
-APPEND_ONLY = ("code_map", "replay", "reconciliation")
+APPEND_ONLY = ("code_map", "replay", "bill_offer", "offer_request", "reconciliation")

@@ -194,6 +194,9 @@ released_bill = Table(
     Column("delivery", String(16), nullable=False),
     Column("claims", LargeBinary, nullable=False),
     Column("refusal_reasons", LargeBinary, nullable=False),
+    # When the insurer first refused it, and when it is offered again by itself; see offers.
+    Column("first_refused_us", BigInteger),
+    Column("next_offer_us", BigInteger),
     # Numbers of lines that were released before and are not on it any more: nobody else gets them.
     Column("other_numbers", LargeBinary),
     UniqueConstraint("hospital", "name"),

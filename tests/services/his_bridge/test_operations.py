@@ -633,6 +633,9 @@ REQUESTS: dict[str, Callable[[str], Message]] = {
     "ReplayQuarantine": lambda h: pb.ReplayQuarantineRequest(
         parent=f"hospitals/{h}", request_id="once"
     ),
+    "OfferRefusedBills": lambda h: pb.OfferRefusedBillsRequest(
+        parent=f"hospitals/{h}", request_id="once"
+    ),
     "ReconcileSource": lambda h: pb.ReconcileSourceRequest(
         hospital=f"hospitals/{h}", first_day="2026-03-01", last_day="2026-03-01"
     ),

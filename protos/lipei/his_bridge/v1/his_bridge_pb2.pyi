@@ -37,7 +37,7 @@ class _DeliveryStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deliver
     DELIVERY_STATE_TAKEN: _DeliveryState.ValueType  # 2
     """The insurer has opened or found its claims."""
     DELIVERY_STATE_REFUSED: _DeliveryState.ValueType  # 3
-    """The insurer refused it for good, with reasons."""
+    """The insurer refused it, with reasons; pending again when it is offered again (OfferRefusedBills, or by itself)."""
 
 class DeliveryState(_DeliveryState, metaclass=_DeliveryStateEnumTypeWrapper):
     """Where a released bill stands with the insurer."""
@@ -49,7 +49,7 @@ DELIVERY_STATE_PENDING: DeliveryState.ValueType  # 1
 DELIVERY_STATE_TAKEN: DeliveryState.ValueType  # 2
 """The insurer has opened or found its claims."""
 DELIVERY_STATE_REFUSED: DeliveryState.ValueType  # 3
-"""The insurer refused it for good, with reasons."""
+"""The insurer refused it, with reasons; pending again when it is offered again (OfferRefusedBills, or by itself)."""
 Global___DeliveryState: _TypeAlias = DeliveryState  # noqa: Y015
 
 class _HoldReason:
@@ -818,6 +818,7 @@ class BillCounts(_message.Message):
     REFUSED_COUNT_FIELD_NUMBER: _builtins.int
     WITHHELD_COUNT_FIELD_NUMBER: _builtins.int
     ERASED_COUNT_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
     pending_count: _builtins.int
     """Not acknowledged yet."""
     taken_count: _builtins.int
@@ -828,6 +829,10 @@ class BillCounts(_message.Message):
     """Of people without any consent to claim settlement in force: withheld, whatever the insurer did with them before."""
     erased_count: _builtins.int
     """Of people who were erased, whatever the insurer did with them before."""
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusalCount]:
+        """Why those were refused that OfferRefusedBills can offer again, the most frequent first; a bill may have several reasons."""
+
     def __init__(
         self,
         *,
@@ -836,14 +841,41 @@ class BillCounts(_message.Message):
         refused_count: _builtins.int = ...,
         withheld_count: _builtins.int = ...,
         erased_count: _builtins.int = ...,
+        refusals: _abc.Iterable[Global___RefusalCount] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["erased_count", b"erased_count", "pending_count", b"pending_count", "refused_count", b"refused_count", "taken_count", b"taken_count", "withheld_count", b"withheld_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erased_count", b"erased_count", "pending_count", b"pending_count", "refusals", b"refusals", "refused_count", b"refused_count", "taken_count", b"taken_count", "withheld_count", b"withheld_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BillCounts: _TypeAlias = BillCounts  # noqa: Y015
+
+@_typing.final
+class RefusalCount(_message.Message):
+    """Why bills were refused, and how many."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    BILL_COUNT_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Stable reason of the refusal."""
+    bill_count: _builtins.int
+    """Bills that were refused for it."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        bill_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill_count", b"bill_count", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusalCount: _TypeAlias = RefusalCount  # noqa: Y015
 
 @_typing.final
 class ChannelStatus(_message.Message):

@@ -121,7 +121,8 @@ class HisBridgeServiceServicer:
     def PullBills(self, request, context):
         """Fetches what is new at the hospital's source since the last pull, stores it, and releases what is good and covered by
         an active consent; the rest of what is good is held.
-        Never asks for what the cursor already passed beyond its overlap; a second call brings nothing twice.
+        Never asks for what the cursor already passed beyond its overlap; a second call brings nothing twice. First puts refused
+        bills whose next offer is due back to pending (docs/his-operations.md), also when the source then does not answer.
 
         NOT_FOUND: no such hospital in this bridge's profiles; stop.
         ABORTED with RetryInfo: another pull of this hospital holds the lease; wait.
@@ -162,7 +163,7 @@ class HisBridgeServiceServicer:
 
     def AcknowledgeBills(self, request, context):
         """Records what the insurer did with released bills, so that none is offered twice and refusals are seen at the hospital.
-        Repeating the call changes nothing.
+        Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
         NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
         ALREADY_EXISTS: the request_id was used with other content; nothing is recorded; use a new one.

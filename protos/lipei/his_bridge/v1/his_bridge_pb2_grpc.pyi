@@ -48,7 +48,8 @@ class HisBridgeServiceStub:
     PullBills: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.PullBillsRequest, _his_bridge_pb2.PullBillsResponse]
     """Fetches what is new at the hospital's source since the last pull, stores it, and releases what is good and covered by
     an active consent; the rest of what is good is held.
-    Never asks for what the cursor already passed beyond its overlap; a second call brings nothing twice.
+    Never asks for what the cursor already passed beyond its overlap; a second call brings nothing twice. First puts refused
+    bills whose next offer is due back to pending (docs/his-operations.md), also when the source then does not answer.
 
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
     ABORTED with RetryInfo: another pull of this hospital holds the lease; wait.
@@ -73,7 +74,7 @@ class HisBridgeServiceStub:
     """
     AcknowledgeBills: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.AcknowledgeBillsRequest, _his_bridge_pb2.AcknowledgeBillsResponse]
     """Records what the insurer did with released bills, so that none is offered twice and refusals are seen at the hospital.
-    Repeating the call changes nothing.
+    Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
     NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
     ALREADY_EXISTS: the request_id was used with other content; nothing is recorded; use a new one.
@@ -164,7 +165,8 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     PullBills: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.PullBillsRequest, _his_bridge_pb2.PullBillsResponse]  # type: ignore[assignment]
     """Fetches what is new at the hospital's source since the last pull, stores it, and releases what is good and covered by
     an active consent; the rest of what is good is held.
-    Never asks for what the cursor already passed beyond its overlap; a second call brings nothing twice.
+    Never asks for what the cursor already passed beyond its overlap; a second call brings nothing twice. First puts refused
+    bills whose next offer is due back to pending (docs/his-operations.md), also when the source then does not answer.
 
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
     ABORTED with RetryInfo: another pull of this hospital holds the lease; wait.
@@ -189,7 +191,7 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     """
     AcknowledgeBills: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.AcknowledgeBillsRequest, _his_bridge_pb2.AcknowledgeBillsResponse]  # type: ignore[assignment]
     """Records what the insurer did with released bills, so that none is offered twice and refusals are seen at the hospital.
-    Repeating the call changes nothing.
+    Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
     NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
     ALREADY_EXISTS: the request_id was used with other content; nothing is recorded; use a new one.
@@ -283,7 +285,8 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_his_bridge_pb2.PullBillsResponse, _abc.Awaitable[_his_bridge_pb2.PullBillsResponse]]:
         """Fetches what is new at the hospital's source since the last pull, stores it, and releases what is good and covered by
         an active consent; the rest of what is good is held.
-        Never asks for what the cursor already passed beyond its overlap; a second call brings nothing twice.
+        Never asks for what the cursor already passed beyond its overlap; a second call brings nothing twice. First puts refused
+        bills whose next offer is due back to pending (docs/his-operations.md), also when the source then does not answer.
 
         NOT_FOUND: no such hospital in this bridge's profiles; stop.
         ABORTED with RetryInfo: another pull of this hospital holds the lease; wait.
@@ -332,7 +335,7 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_his_bridge_pb2.AcknowledgeBillsResponse, _abc.Awaitable[_his_bridge_pb2.AcknowledgeBillsResponse]]:
         """Records what the insurer did with released bills, so that none is offered twice and refusals are seen at the hospital.
-        Repeating the call changes nothing.
+        Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
         NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
         ALREADY_EXISTS: the request_id was used with other content; nothing is recorded; use a new one.

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from lipei.his_bridge.v1 import his_bridge_pb2 as _his_bridge_pb2
 from lipei.type.v1 import money_pb2 as _money_pb2
 import builtins as _builtins
 import sys
@@ -526,6 +527,86 @@ class ReplayQuarantineResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReplayQuarantineResponse: _TypeAlias = ReplayQuarantineResponse  # noqa: Y015
+
+@_typing.final
+class OfferRefusedBillsRequest(_message.Message):
+    """Which bills to offer again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    BILLS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    FIRST_DAY_FIELD_NUMBER: _builtins.int
+    MAX_BILLS_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """`hospitals/{hospital}`."""
+    request_id: _builtins.str
+    """1 to 64 characters; the same id again answers the same and changes nothing more."""
+    reason: _builtins.str
+    """Without bills: only those that were refused for this reason, among others; empty is every reason."""
+    first_day: _builtins.str
+    """Without bills: only those of this day of billing or later, YYYY-MM-DD in the hospital's zone."""
+    max_bills: _builtins.int
+    """Without bills: 1 to 500; 0 means 100."""
+    dry_run: _builtins.bool
+    """Say what would happen, and change nothing."""
+    @_builtins.property
+    def bills(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`hospitals/{hospital}/bills/{bill}`, at most 500; none means the oldest."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        bills: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+        first_day: _builtins.str = ...,
+        max_bills: _builtins.int = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bills", b"bills", "dry_run", b"dry_run", "first_day", b"first_day", "max_bills", b"max_bills", "parent", b"parent", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferRefusedBillsRequest: _TypeAlias = OfferRefusedBillsRequest  # noqa: Y015
+
+@_typing.final
+class OfferRefusedBillsResponse(_message.Message):
+    """What is offered again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFERED_COUNT_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    LEFT_COUNT_FIELD_NUMBER: _builtins.int
+    offered_count: _builtins.int
+    """Bills that are pending again."""
+    left_count: _builtins.int
+    """Could be offered as well and were beyond `max_bills`: ask again."""
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedCompositeFieldContainer[_his_bridge_pb2.RefusalCount]:
+        """Why they had been refused, the most frequent first; a bill may have several reasons."""
+
+    def __init__(
+        self,
+        *,
+        offered_count: _builtins.int = ...,
+        refusals: _abc.Iterable[_his_bridge_pb2.RefusalCount] | None = ...,
+        left_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["left_count", b"left_count", "offered_count", b"offered_count", "refusals", b"refusals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferRefusedBillsResponse: _TypeAlias = OfferRefusedBillsResponse  # noqa: Y015
 
 @_typing.final
 class ReconcileSourceRequest(_message.Message):

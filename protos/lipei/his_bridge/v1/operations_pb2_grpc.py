@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class OperationsServiceStub:
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
+    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
     the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
@@ -60,6 +60,11 @@ class OperationsServiceStub:
                 request_serializer=lipei_dot_his__bridge_dot_v1_dot_operations__pb2.ReplayQuarantineRequest.SerializeToString,
                 response_deserializer=lipei_dot_his__bridge_dot_v1_dot_operations__pb2.ReplayQuarantineResponse.FromString,
                 _registered_method=True)
+        self.OfferRefusedBills = channel.unary_unary(
+                '/lipei.his_bridge.v1.OperationsService/OfferRefusedBills',
+                request_serializer=lipei_dot_his__bridge_dot_v1_dot_operations__pb2.OfferRefusedBillsRequest.SerializeToString,
+                response_deserializer=lipei_dot_his__bridge_dot_v1_dot_operations__pb2.OfferRefusedBillsResponse.FromString,
+                _registered_method=True)
         self.ReconcileSource = channel.unary_unary(
                 '/lipei.his_bridge.v1.OperationsService/ReconcileSource',
                 request_serializer=lipei_dot_his__bridge_dot_v1_dot_operations__pb2.ReconcileSourceRequest.SerializeToString,
@@ -74,7 +79,7 @@ class OperationsServiceStub:
 
 class OperationsServiceServicer:
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
+    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
     the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
@@ -128,6 +133,20 @@ class OperationsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OfferRefusedBills(self, request, context):
+        """Puts bills that the insurer refused back to pending, under the name that they have: the next pull hands them over as it
+        does new ones, and whoever has no consent in force then is withheld. For what was put right at the insurer: a policy that
+        was imported later, a provider that is known now. A bill of which a newer version was released stays refused, for the
+        newer one counts; so does one of an erased person. What was taken is never offered again. Who asked is kept.
+
+        NOT_FOUND: names a bill that was never released; nothing is offered.
+        FAILED_PRECONDITION BILL_NOT_OFFERABLE: names a bill that is not refused, or stays refused; nothing is offered.
+        ALREADY_EXISTS: the request_id was used for another offer; nothing is offered; use a new one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReconcileSource(self, request, context):
         """Compares what the source holds for some days with what is here, bill by bill: ids, counts and signed sums. What the
         source has and nothing here knows is asked for again, and compared once more. The result is kept; a difference that
@@ -173,6 +192,11 @@ def add_OperationsServiceServicer_to_server(servicer, server):
                     request_deserializer=lipei_dot_his__bridge_dot_v1_dot_operations__pb2.ReplayQuarantineRequest.FromString,
                     response_serializer=lipei_dot_his__bridge_dot_v1_dot_operations__pb2.ReplayQuarantineResponse.SerializeToString,
             ),
+            'OfferRefusedBills': grpc.unary_unary_rpc_method_handler(
+                    servicer.OfferRefusedBills,
+                    request_deserializer=lipei_dot_his__bridge_dot_v1_dot_operations__pb2.OfferRefusedBillsRequest.FromString,
+                    response_serializer=lipei_dot_his__bridge_dot_v1_dot_operations__pb2.OfferRefusedBillsResponse.SerializeToString,
+            ),
             'ReconcileSource': grpc.unary_unary_rpc_method_handler(
                     servicer.ReconcileSource,
                     request_deserializer=lipei_dot_his__bridge_dot_v1_dot_operations__pb2.ReconcileSourceRequest.FromString,
@@ -193,7 +217,7 @@ def add_OperationsServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class OperationsService:
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
+    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
     the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
@@ -298,6 +322,33 @@ class OperationsService:
             '/lipei.his_bridge.v1.OperationsService/ReplayQuarantine',
             lipei_dot_his__bridge_dot_v1_dot_operations__pb2.ReplayQuarantineRequest.SerializeToString,
             lipei_dot_his__bridge_dot_v1_dot_operations__pb2.ReplayQuarantineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OfferRefusedBills(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.his_bridge.v1.OperationsService/OfferRefusedBills',
+            lipei_dot_his__bridge_dot_v1_dot_operations__pb2.OfferRefusedBillsRequest.SerializeToString,
+            lipei_dot_his__bridge_dot_v1_dot_operations__pb2.OfferRefusedBillsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -28,7 +28,7 @@ GRPC_VERSION: str
 
 class OperationsServiceStub:
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
+    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
     the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
@@ -70,6 +70,16 @@ class OperationsServiceStub:
     can say which is right: have the HIS send a new version, which resolves it by itself.
     ALREADY_EXISTS: the request_id was used for other records; nothing is replayed; use a new one.
     """
+    OfferRefusedBills: _grpc.UnaryUnaryMultiCallable[_operations_pb2.OfferRefusedBillsRequest, _operations_pb2.OfferRefusedBillsResponse]
+    """Puts bills that the insurer refused back to pending, under the name that they have: the next pull hands them over as it
+    does new ones, and whoever has no consent in force then is withheld. For what was put right at the insurer: a policy that
+    was imported later, a provider that is known now. A bill of which a newer version was released stays refused, for the
+    newer one counts; so does one of an erased person. What was taken is never offered again. Who asked is kept.
+
+    NOT_FOUND: names a bill that was never released; nothing is offered.
+    FAILED_PRECONDITION BILL_NOT_OFFERABLE: names a bill that is not refused, or stays refused; nothing is offered.
+    ALREADY_EXISTS: the request_id was used for another offer; nothing is offered; use a new one.
+    """
     ReconcileSource: _grpc.UnaryUnaryMultiCallable[_operations_pb2.ReconcileSourceRequest, _operations_pb2.ReconcileSourceResponse]
     """Compares what the source holds for some days with what is here, bill by bill: ids, counts and signed sums. What the
     source has and nothing here knows is asked for again, and compared once more. The result is kept; a difference that
@@ -88,7 +98,7 @@ class OperationsServiceStub:
 @_typing.type_check_only
 class OperationsServiceAsyncStub(OperationsServiceStub):
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
+    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
     the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
@@ -127,6 +137,16 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     can say which is right: have the HIS send a new version, which resolves it by itself.
     ALREADY_EXISTS: the request_id was used for other records; nothing is replayed; use a new one.
     """
+    OfferRefusedBills: _aio.UnaryUnaryMultiCallable[_operations_pb2.OfferRefusedBillsRequest, _operations_pb2.OfferRefusedBillsResponse]  # type: ignore[assignment]
+    """Puts bills that the insurer refused back to pending, under the name that they have: the next pull hands them over as it
+    does new ones, and whoever has no consent in force then is withheld. For what was put right at the insurer: a policy that
+    was imported later, a provider that is known now. A bill of which a newer version was released stays refused, for the
+    newer one counts; so does one of an erased person. What was taken is never offered again. Who asked is kept.
+
+    NOT_FOUND: names a bill that was never released; nothing is offered.
+    FAILED_PRECONDITION BILL_NOT_OFFERABLE: names a bill that is not refused, or stays refused; nothing is offered.
+    ALREADY_EXISTS: the request_id was used for another offer; nothing is offered; use a new one.
+    """
     ReconcileSource: _aio.UnaryUnaryMultiCallable[_operations_pb2.ReconcileSourceRequest, _operations_pb2.ReconcileSourceResponse]  # type: ignore[assignment]
     """Compares what the source holds for some days with what is here, bill by bill: ids, counts and signed sums. What the
     source has and nothing here knows is asked for again, and compared once more. The result is kept; a difference that
@@ -144,7 +164,7 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
 
 class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
+    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
     the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
@@ -204,6 +224,22 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         FAILED_PRECONDITION REPLAY_OF_CONFLICT: names an entry whose version came with two contents; nothing is replayed. Nobody
         can say which is right: have the HIS send a new version, which resolves it by itself.
         ALREADY_EXISTS: the request_id was used for other records; nothing is replayed; use a new one.
+        """
+
+    @_abc_1.abstractmethod
+    def OfferRefusedBills(
+        self,
+        request: _operations_pb2.OfferRefusedBillsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operations_pb2.OfferRefusedBillsResponse, _abc.Awaitable[_operations_pb2.OfferRefusedBillsResponse]]:
+        """Puts bills that the insurer refused back to pending, under the name that they have: the next pull hands them over as it
+        does new ones, and whoever has no consent in force then is withheld. For what was put right at the insurer: a policy that
+        was imported later, a provider that is known now. A bill of which a newer version was released stays refused, for the
+        newer one counts; so does one of an erased person. What was taken is never offered again. Who asked is kept.
+
+        NOT_FOUND: names a bill that was never released; nothing is offered.
+        FAILED_PRECONDITION BILL_NOT_OFFERABLE: names a bill that is not refused, or stays refused; nothing is offered.
+        ALREADY_EXISTS: the request_id was used for another offer; nothing is offered; use a new one.
         """
 
     @_abc_1.abstractmethod

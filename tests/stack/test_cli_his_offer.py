@@ -1,0 +1,99 @@
+"""`lipei his status` and `offer`: what the insurer refused, as the hospital's IT types it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lipei.his_bridge.v1 import his_bridge_pb2 as pb
+from services.common.transport.certificates import FOLDER
+from stack.commands import his_offer
+from tests.identities import equip
+from tests.services.his_bridge.fhir_server import fhir_server
+from tests.services.his_bridge.records import TOKEN, around, claim, write_profile
+from tests.services.his_bridge.running import CALL_S, HOSPITAL, Bridge, running_bridge
+from tests.stack.typed import lipei
+
+ID = HOSPITAL.removeprefix("hospitals/")
+BILLS = 5
+
+
+@pytest.fixture
+def bridge(tmp_path: Path) -> Iterator[Bridge]:
+    """Five bills; the insurer has taken one and refused four."""
+    with fhir_server(tmp_path / "his") as his:
+        his.put([*around(), *(claim(f"b{n}") for n in range(BILLS))])
+        write_profile(tmp_path / "profiles", his.base_url)
+        with running_bridge(tmp_path / "state", tmp_path / "profiles") as running:
+            state = equip(running.state, sandbox=True)
+            for kind in ("pem", "key"):  # the tests' one desk, as the sandbox names it
+                desk = state / FOLDER / f"desk-hospital.{kind}"
+                shutil.copy2(desk, desk.with_stem(f"desk-hospital-{ID}"))
+            running.consented([TOKEN])
+            running.pull_all()
+            names = [one.bill.name for one in running.bills()]
+            refused = [("UNKNOWN_MEMBER",)] * 3 + [("BILL_CONFLICT",)]
+            answers = [pb.Delivery(state=pb.DELIVERY_STATE_TAKEN, claims=["policies/P/claims/1"])]
+            answers += [
+                pb.Delivery(state=pb.DELIVERY_STATE_REFUSED, refusal_reasons=reasons)
+                for reasons in refused
+            ]
+            told = [
+                pb.Acknowledgement(bill=name, delivery=answer)
+                for name, answer in zip(names, answers, strict=True)
+            ]
+            request = pb.AcknowledgeBillsRequest(
+                parent=HOSPITAL, acknowledgements=told, request_id=uuid.uuid4().hex
+            )
+            running.stub.AcknowledgeBills(request, timeout=CALL_S)
+            yield running
+
+
+def refused(bridge: Bridge) -> list[str]:
+    return [one.bill.name for one in bridge.bills(state=pb.DELIVERY_STATE_REFUSED)]
+
+
+def test_refused_bills_are_counted_by_reason_and_offered_again(
+    bridge: Bridge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = ("--state", bridge.state)
+    shown = lipei("his", "status", ID, *state)
+    assert shown.code == 0
+    assert shown.out.splitlines()[-2:] == [
+        "refused: 3 UNKNOWN_MEMBER, 1 BILL_CONFLICT",
+        f"once the insurer has put that right: `lipei his offer {ID} --reason UNKNOWN_MEMBER`",
+    ]
+    of_reason = ("his", "offer", ID, "--reason", "UNKNOWN_MEMBER")
+    trial = lipei(*of_reason, "--dry-run", *state)
+    assert trial.out == "3 refused bills would be offered again: 3 UNKNOWN_MEMBER\n"
+    assert len(refused(bridge)) == 4
+    # In portions: two calls, said as one.
+    monkeypatch.setattr(his_offer, "AT_ONCE", 2)
+    trial = lipei(*of_reason, "--dry-run", *state)
+    assert trial.out.splitlines() == [
+        "2 refused bills would be offered again: 2 UNKNOWN_MEMBER",
+        "and 1 bill after these, in further portions",
+    ]
+    (conflict,) = refused(bridge)[3:]
+    done = lipei(*of_reason, "--since", "2026-03-01", *state)
+    assert done.out.splitlines() == [
+        "3 refused bills are offered again: 3 UNKNOWN_MEMBER",
+        f"next: `lipei his pull {ID}` hands them to the insurer",
+    ]
+    assert refused(bridge) == [conflict]
+    again = lipei(*of_reason, *state)
+    assert again.out == f"no refused bill fits; `lipei his status {ID}` counts them by reason\n"
+    # By its name, or its last part; one that is not refused is told.
+    told = lipei("his", "offer", ID, "--bill", conflict.rpartition("/")[2], "--json", *state)
+    assert json.loads(told.out)["offered_count"] == 1
+    assert refused(bridge) == []
+    twice = lipei("his", "offer", ID, "--bill", conflict, *state)
+    assert twice.code == 1
+    assert "it is not refused" in twice.said[0]
+    counted = json.loads(lipei("his", "status", ID, "--json", *state).out)
+    assert (counted["pending"], counted["refused"], counted["refusals"]) == (4, 0, {})
