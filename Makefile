@@ -30,7 +30,7 @@ demo: setup ## Run a hospital's bills through real servers to money; DATA=FOLDER
 test: setup ## Run the tests on all cores, without the long fault tests and those that need DATA
 	@room=$$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1); \
 	[ -n "$$TMPDIR" ] || [ "$${room:-0}" -lt 2000000 ] || export TMPDIR=/dev/shm; \
-	exec .venv/bin/python -m pytest --numprocesses $$(($$(nproc) + 2)) --maxprocesses 5 --dist loadfile --no-loadscope-reorder $(ARGS)
+	exec .venv/bin/python -m pytest --numprocesses $$(($$(nproc) + 1)) --maxprocesses 5 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-data: has-data setup ## Run the tests that need DATA=FOLDER
 	@DATA=$$(cd "$$DATA" && pwd) && export DATA && exec .venv/bin/python -m pytest tests/data -m "" $(ARGS)
