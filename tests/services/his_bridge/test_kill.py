@@ -17,8 +17,6 @@ from tests.services.his_bridge.records import write_profile
 from tests.services.his_bridge.running import Bridge, running_bridge
 from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
 
-pytestmark = pytest.mark.both_databases
-
 BILLS = 400
 
 
