@@ -9,11 +9,13 @@ import pytest
 
 from services.claims.core.adjudicate import adjudicate
 from services.claims.core.decision import (
+    ENGINE_VERSION,
     Decision,
     DecisionLine,
     Disposition,
     Payee,
     conservation_faults,
+    is_earlier_engine,
 )
 from services.claims.core.facts import UsageSnapshot
 from services.claims.core.reasons import Reason
@@ -133,3 +135,9 @@ def test_who_is_paid_is_said_of_what_is_paid_only() -> None:
         (0, None),
         (4_000, Payee.MEMBER),
     ]
+
+
+def test_an_earlier_engine_is_a_number_below_todays_and_nothing_else() -> None:
+    assert is_earlier_engine("1")
+    others = (ENGINE_VERSION, str(int(ENGINE_VERSION) + 1), "", "1a", "a", "-1", "\uff11")
+    assert [one for one in others if is_earlier_engine(one)] == []

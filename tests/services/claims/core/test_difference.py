@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from services.claims.core.decision import Bearer
 from services.claims.core.difference import MOST_THAT_MOVE, Difference
 from services.claims.core.reasons import Reason
@@ -47,6 +49,14 @@ def _cannot(seq: int, before: int, *causes: Cannot) -> Outcome:
 
 NO_TERMS = Cannot(cause=Cause.NO_TERMS)
 CLAUSE_9, CLAUSE_8 = (Cannot(cause=Cause.UNKNOWN_CLAUSE, about=one) for one in ("9", "8"))
+
+
+def test_what_the_engine_alone_moves_is_summed_apart_and_stays_in_the_total() -> None:
+    told = Difference()
+    told.add(_outcome(1, 400, 300, Change.DOWN), "ann")
+    told.add(msgspec.structs.replace(_outcome(2, 500, 700), todays=650), "ben")
+    assert (told.total.claims, told.total.before, told.total.after) == (2, 900, 1_000)
+    assert (told.by_engine.claims, told.by_engine.before, told.by_engine.after) == (1, 500, 650)
 
 
 def test_claims_add_up_by_change_and_by_bearer_and_reason() -> None:

@@ -182,12 +182,12 @@ def test_clocks_count_by_the_plan_as_it_was_when_they_began() -> None:
     for day, left in ((9, 5), (10, 10)):  # null is the law's
         owed = [ClockMove(on(day), ClaimState.PAYABLE, Clock.START)]
         assert days_left(owed, on(day), terms) == left
-    assert [notice_due(on(day), terms) for day in (9, 10)] == [on(10), on(12)]
+    assert [notice_due(on(day), terms) for day in (0, 9, 10)] == [on(1), on(10), on(12)]
     # Before the plan's first day, and where it says nothing, the law's days hold.
     assert notice_due(on(-1), terms) == on(2)
     silent = ClockTerms(clause=CLAUSE)
     assert (days_left(began, on(9), silent), minimum_days_left(began, on(9), silent)) == (30, 60)
-    assert notice_due(on(9), silent) == on(12)
+    assert notice_due(on(9), silent) == notice_due(on(9)) == on(12)
 
 
 def test_clocks_of_a_plan_are_no_part_of_a_decision() -> None:
