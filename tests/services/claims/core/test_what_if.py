@@ -300,6 +300,19 @@ def _again_under(plan: Plan, decided_under: Plan) -> list[Outcome]:
     return story.under(plan)
 
 
+@pytest.mark.parametrize(("was", "todays"), [(PLAN, None), (CHEAPER, 50_000)])
+def test_what_todays_engine_alone_would_do_is_told_where_an_earlier_one_decided(
+    was: Plan, todays: int | None
+) -> None:
+    """As if the earlier engine had decided under `was` what today's decides under PLAN."""
+    story = _Story(PLAN)
+    story.claim(_bill("B1", ("S1", "1000.00")), earlier_under="v")
+    (told,) = decide_household(DEARER, story.household(), {"v": was})
+    assert (told.before, told.after, told.todays) == (60_000, 60_000, todays)
+    (control,) = decide_household(DEARER, story.household())
+    assert control.todays is None
+
+
 def test_of_one_reason_bearers_stand_in_the_order_of_their_names() -> None:
     ranks = [share_rank((one, Reason.PRICE_ABOVE_CONTRACT)) for one in Bearer]
     assert [name for _, name in ranks] == [one.value for one in Bearer]
