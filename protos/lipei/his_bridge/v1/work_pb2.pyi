@@ -51,7 +51,7 @@ class SubmitReleasedBillsResult(_message.Message):
     taken: _builtins.int
     """Bills whose claims the insurer has."""
     refused: _builtins.int
-    """Bills that the insurer refused for good."""
+    """Bills that the insurer refused; what an import cures is offered again."""
     def __init__(
         self,
         *,
