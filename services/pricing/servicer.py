@@ -524,7 +524,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         except StorageUnavailable:
             raise Refused(
                 grpc.StatusCode.UNAVAILABLE,
-                "STORAGE_UNAVAILABLE",
+                "DATABASE_UNAVAILABLE",
                 "the database does not answer; repeat with the same request_id",
                 retry_after_s=_RETRY_S,
             ) from None

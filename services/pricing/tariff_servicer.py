@@ -315,7 +315,7 @@ class TariffServicer(registry_pb2_grpc.TariffServiceServicer):
         except StorageUnavailable:
             raise Refused(
                 grpc.StatusCode.UNAVAILABLE,
-                "STORAGE_UNAVAILABLE",
+                "DATABASE_UNAVAILABLE",
                 "the database does not answer; repeat with the same request_id",
                 retry_after_s=_RETRY_S,
             ) from None
