@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -56,7 +55,7 @@ class ConsentServicer(ConsentServiceServicer):
         database: Database,
         keys: SubjectKeys,
         hospitals: Collection[str],
-        now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        now_us: Callable[[], int],
     ) -> None:
         self._database = database
         self._keys = keys

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import gc
 import re
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -74,7 +73,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         keys: SubjectKeys,
         hospitals: Mapping[str, Hospital],
         recipient: str,
-        now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        now_us: Callable[[], int],
     ) -> None:
         self._database = database
         self._keys = keys
