@@ -11,13 +11,14 @@ from datetime import date
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from services.claims.core.adjudicate import allowed_lines
 from services.claims.core.decision import Decision, UsageChange
 from services.claims.core.facts import Balance, BillFacts, EarlierService, Scope
 from services.claims.core.life_cycle import TAKEN_BACK
 from services.claims.core.repeats import Allowed, Reach
+from services.claims.storage.rows import ClaimRow
 from services.claims.storage.sealed import open_services
 from services.claims.storage.tables import claim, decision, usage_balance
 from services.common.bulk import insert_rows
@@ -159,7 +160,7 @@ class EarlierServices:
             )
             self._of.setdefault(row.person_id, []).append(found)
 
-    def of(self, row: Row[Any], reach: Reach) -> list[EarlierService]:
+    def of(self, row: ClaimRow, reach: Reach) -> list[EarlierService]:
         """What the claim's person was allowed by the same insurer, as far as it can matter.
 
         Each with the claim that it was decided in. What another insurer has allowed is not this
@@ -193,7 +194,7 @@ class EarlierServices:
         return list(services.values())
 
     def decided(
-        self, row: Row[Any], bill: BillFacts, decided: Decision, years: tuple[int, int]
+        self, row: ClaimRow, bill: BillFacts, decided: Decision, years: tuple[int, int]
     ) -> None:
         """From now on this is the claim's decision in force; its services are of these years."""
         self._opened.pop(row.id, None)
