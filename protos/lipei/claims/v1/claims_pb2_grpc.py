@@ -139,8 +139,8 @@ class ClaimsServiceServicer:
         under is withdrawn. Nothing is stored.
         INVALID_ARGUMENT IN_THE_FUTURE for a bill that starts or ends on a day that has not begun in the hospital's zone, on a
         clock an hour ahead of ours (an end at midnight is of the day that ends then); nothing is stored. Whoever hands bills in
-        by hand sends it when the day has come; a hospital's bridge does not send it again, but the bill's next version. What is
-        known and changes nothing is answered with its claims whatever the clock says.
+        by hand sends it when the day has come; a hospital's bridge offers it again, once a day. What is known and changes
+        nothing is answered with its claims whatever the clock says.
         RESOURCE_EXHAUSTED TOO_MANY_IN_FLIGHT with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
 
         A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what

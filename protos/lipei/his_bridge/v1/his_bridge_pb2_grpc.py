@@ -163,7 +163,8 @@ class HisBridgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AcknowledgeBills(self, request, context):
-        """Records what the insurer did with released bills, so that none is offered twice and refusals are seen at the hospital.
+        """Records what the insurer did with released bills, so that none that was taken is offered again and refusals are seen at
+        the hospital.
         Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
         NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.

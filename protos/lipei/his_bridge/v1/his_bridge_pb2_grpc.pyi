@@ -74,7 +74,8 @@ class HisBridgeServiceStub:
     INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
     """
     AcknowledgeBills: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.AcknowledgeBillsRequest, _his_bridge_pb2.AcknowledgeBillsResponse]
-    """Records what the insurer did with released bills, so that none is offered twice and refusals are seen at the hospital.
+    """Records what the insurer did with released bills, so that none that was taken is offered again and refusals are seen at
+    the hospital.
     Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
     NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
@@ -193,7 +194,8 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
     """
     AcknowledgeBills: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.AcknowledgeBillsRequest, _his_bridge_pb2.AcknowledgeBillsResponse]  # type: ignore[assignment]
-    """Records what the insurer did with released bills, so that none is offered twice and refusals are seen at the hospital.
+    """Records what the insurer did with released bills, so that none that was taken is offered again and refusals are seen at
+    the hospital.
     Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
     NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
@@ -339,7 +341,8 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _his_bridge_pb2.AcknowledgeBillsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_his_bridge_pb2.AcknowledgeBillsResponse, _abc.Awaitable[_his_bridge_pb2.AcknowledgeBillsResponse]]:
-        """Records what the insurer did with released bills, so that none is offered twice and refusals are seen at the hospital.
+        """Records what the insurer did with released bills, so that none that was taken is offered again and refusals are seen at
+        the hospital.
         Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
         NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
