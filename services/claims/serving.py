@@ -30,7 +30,8 @@ from services.claims.storage.withdrawals import withdrawn_among
 from services.common.access.caller import note_consent, note_owner
 from services.common.access.tenant import Kind, Tenant, current_tenant
 from services.common.database import Database
-from services.common.grpc_edge import Refused, Violation, invalid, not_found
+from services.common.grpc_edge import Violation, invalid, not_found
+from services.common.refusals import request_id_reused
 from services.common.sealing import SubjectKeys
 
 Answer = TypeVar("Answer", bound=Message)
@@ -211,8 +212,7 @@ def answered(desk: Desk, key: RequestKey, other: str = "other content") -> bytes
     try:
         return request_log.answered(desk.connection, desk.sealer, current_tenant(), key)
     except request_log.OtherContent:
-        text = f"this request_id was used with {other}; make a new one"
-        raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+        raise request_id_reused(other) from None
 
 
 def remember(desk: Desk, key: RequestKey, answer: bytes) -> None:

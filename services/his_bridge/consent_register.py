@@ -17,6 +17,7 @@ from services.common.database import Database
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.identity import is_member_token
 from services.common.page_tokens import number_in
+from services.common.refusals import request_id_reused
 from services.common.request_id import request_id_faults
 from services.common.sealing import Sealer, SubjectKeys
 from services.his_bridge import consent_messages as messages
@@ -271,8 +272,7 @@ class ConsentServicer(ConsentServiceServicer):
             sealer = self._keys.sealer(connection)
             known = store.answered(connection, sealer, hospital, method, request_id, body)
         except store.OtherContent:
-            text = "the request_id was used with other content; use a new one"
-            raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+            raise request_id_reused() from None
         if known is not None:
             return known
         answer = work(connection)

@@ -30,6 +30,7 @@ from services.common.grpc_edge import (
     not_found,
 )
 from services.common.page_tokens import number_in, page_token
+from services.common.refusals import request_id_reused
 from services.common.request_id import request_id_faults
 from services.common.sealing.erasures import OtherErasure, done_by
 from services.pricing import messages
@@ -266,7 +267,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
                 None if self._shelf.backfill else (now - timedelta(days=1)).date(),
             )
         except OtherContent:
-            raise _request_id_reused() from None
+            raise request_id_reused() from None
         except NotTheirs:
             raise not_found("member", "members/-") from None
         except StartsInThePast:
@@ -299,7 +300,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             now_us = _microseconds(self._now())
             await self._run(self._clearings.add, tenant, request_id, token, said, now_us)
         except OtherContent:
-            raise _request_id_reused() from None
+            raise request_id_reused() from None
         except NotTakingPart:
             raise not_found("flag", said.flag) from None
         found = await self._assessed(renewal.part, renewal.programme, renewal.day)
@@ -324,7 +325,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
                 self._medication.record, tenant, request_id, events, _microseconds(now)
             )
         except OtherContent:
-            raise _request_id_reused() from None
+            raise request_id_reused() from None
         except ReadingsDiffer as differ:
             raise events_differ(differ.places) from None
         return pb.RecordMedicationResponse(recorded_count=done.recorded, known_count=done.known)
@@ -375,7 +376,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
                 done_by(),
             )
         except OtherErasure:
-            raise _request_id_reused() from None
+            raise request_id_reused() from None
         except NothingKept:
             raise not_found("member", "members/-") from None
         return pb.EraseMemberResponse(
@@ -416,7 +417,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
                 _microseconds(now),
             )
         except OtherContent:
-            raise _request_id_reused() from None
+            raise request_id_reused() from None
         except ReadingsDiffer as differ:
             found = differing(differ.places)
             raise Refused(
@@ -583,7 +584,7 @@ def _same(found: Quote, asked: Asked) -> pb.Quote:
     Raises: Refused.
     """
     if found.asked != asked:
-        raise _request_id_reused()
+        raise request_id_reused()
     return messages.quote(found)
 
 
@@ -594,14 +595,6 @@ def edited() -> Refused:
         "TARIFF_EDITED",
         "a stored tariff is not what its name says, or no longer prices as it did; stop, and have "
         "the database restored",
-    )
-
-
-def _request_id_reused() -> Refused:
-    return Refused(
-        grpc.StatusCode.ALREADY_EXISTS,
-        "REQUEST_ID_REUSED",
-        "this request_id was used with other content; make a new one",
     )
 
 

@@ -23,6 +23,7 @@ from services.common.grpc_edge import (
     not_found,
 )
 from services.common.page_tokens import number_in, page_token
+from services.common.refusals import request_id_reused
 from services.pricing import tariff_messages as messages
 from services.pricing.core.evidence import Evidence, evidence_digest, evidence_from
 from services.pricing.core.gates import Gate, all_passed, judge
@@ -320,11 +321,7 @@ class TariffServicer(registry_pb2_grpc.TariffServiceServicer):
                 retry_after_s=_RETRY_S,
             ) from None
         except OtherContent:
-            raise Refused(
-                grpc.StatusCode.ALREADY_EXISTS,
-                "REQUEST_ID_REUSED",
-                "this request_id was used with other content; make a new one",
-            ) from None
+            raise request_id_reused() from None
         except NoSuchTariff as missing:
             raise not_found("tariff", str(missing)) from None
 

@@ -18,6 +18,7 @@ PERMISSION_DENIED CALLER_CHANGED: who opened the stream may no longer send into 
 INVALID_ARGUMENT INVALID_REQUEST: the field violations name every fault; fix the request. PURPOSE_UNKNOWN: so with
 `lipei-purpose`. MALFORMED_MESSAGE: the bytes are not this rpc's message; build the client from these protos.
 NOT_FOUND NOT_FOUND: there is nothing of that name, or it is another tenant's; stop.
+ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; nothing is changed; make a new one.
 UNAVAILABLE EVIDENCE_NOT_WRITTEN: the read could not be put on record, so nothing was read; retry with back-off.
 UNAVAILABLE STREAM_OVER, STOPPING with RetryInfo: the stream lasted its time, or the service stops; open another and send
 again what was not answered. RESOURCE_EXHAUSTED TOO_MANY_STREAMS with RetryInfo: wait and open another.
