@@ -61,7 +61,7 @@ class Write(Protocol):
 
 @dataclass(frozen=True)
 class ClaimsParts:
-    """What main.py wires into both servicers."""
+    """What main.py wires into its servicers."""
 
     database: Database
     plans: PlanShelf

@@ -154,6 +154,14 @@ def unreadable(fault):
     assert unreadable == 1
 
 
+def test_the_manuals_say_what_to_do_about_every_source_that_cannot_be_read() -> None:
+    sources = (path.read_text("utf-8") for path in (ROOT / "services/his_bridge").rglob("*.py"))
+    reasons = {one for text in sources for one in re.findall(r'"(SOURCE_[A-Z_]+)"', text)}
+    manuals = "\n".join(path.read_text("utf-8") for path in (ROOT / "docs").glob("his-*.md"))
+    assert len(reasons) > 30
+    assert {one for one in reasons if f"`{one}`" not in manuals} == set()
+
+
 @pytest.mark.parametrize("place", WHERE)
 def test_every_reason_stands_on_the_wire(place: str) -> None:
     lines = (line for path in WHERE[place] for line in path.read_text("utf-8").splitlines())
