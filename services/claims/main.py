@@ -63,7 +63,7 @@ class ClaimsSettings(LipeiSettings):
 
     claims_address: str = "127.0.0.1:0"
     claims_database_url: str = ""
-    # Beyond about ten decisions at once the local Temporal server only adds latency (EVIDENCE).
+    # Beyond about ten decisions at once the local Temporal server only adds latency.
     claims_max_in_flight: int = 8
     claims_paying_account: str = "main"
     claims_debtor_name: str = "lipei example insurer"

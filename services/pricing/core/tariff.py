@@ -207,7 +207,7 @@ class GoldenQuote(Part, frozen=True):
 
 
 class FeatureWindow(Part, frozen=True):
-    """How an outcome feature is made of readings: a mean over whole months (CONVENTIONS B).
+    """How an outcome feature is made of readings: a mean over whole months (docs/conventions.md B).
 
     Z × mean + (1 − Z) × the stratum's mean, Z with every month assessed; a month is worth at most
     the stratum's mean. `one_reading_months` is the most of the months that a single reading

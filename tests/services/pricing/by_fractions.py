@@ -1,6 +1,6 @@
 """A premium by fractions, from a tariff's file alone: an oracle that shares no code with the core.
 
-Every step is exact until it is rounded, half-up, to 10⁻⁴ of a minor unit (CONVENTIONS C).
+Every step is exact until it is rounded, half-up, to 10⁻⁴ of a minor unit (docs/conventions.md C).
 """
 
 from __future__ import annotations
