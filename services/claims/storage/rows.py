@@ -83,6 +83,14 @@ class ActRow(Protocol):
     at_us: int
 
 
+class AllowedRow(Protocol):
+    """What later claims read of a row of `decision`: what it allowed, and whose it is."""
+
+    id: str
+    person_id: str
+    services: bytes
+
+
 class DecidedRow(Protocol):
     """What was decided, of a row of `decision`: all but what it was made from."""
 

@@ -18,7 +18,7 @@ from services.claims.core.adjudicate import allowed_lines
 from services.claims.core.decision import Decision
 from services.claims.core.facts import MemberFacts
 from services.claims.core.repeats import Allowed, allowed_from
-from services.claims.storage.rows import ClaimRow, CorrectionRow, DecidedRow, ReplayRow
+from services.claims.storage.rows import AllowedRow, ClaimRow, CorrectionRow, DecidedRow, ReplayRow
 from services.common.sealing import Erased, Sealer
 
 _SALT_BYTES = 32
@@ -156,7 +156,7 @@ def open_inputs(sealer: Sealer, stored: ReplayRow) -> canonical.Inputs:
 
 def open_inputs_bytes(sealer: Sealer, stored: ReplayRow) -> bytes:
     """The same, not read yet. Raises: Erased, CannotOpen."""
-    return _open_decision(sealer, stored, "inputs")
+    return _open_decision(sealer, stored, "inputs", stored.inputs)
 
 
 def open_output(sealer: Sealer, stored: DecidedRow) -> Decision:
@@ -166,26 +166,27 @@ def open_output(sealer: Sealer, stored: DecidedRow) -> Decision:
 
 def open_output_bytes(sealer: Sealer, stored: DecidedRow) -> bytes:
     """The same, not read yet. Raises: Erased, CannotOpen."""
-    return _open_decision(sealer, stored, "output")
+    return _open_decision(sealer, stored, "output", stored.output)
 
 
 def open_salt(sealer: Sealer, stored: ReplayRow) -> bytes:
     """The salt of a decision's commitment. Raises: Erased, CannotOpen."""
-    return _open_decision(sealer, stored, "salt")
+    return _open_decision(sealer, stored, "salt", stored.salt)
 
 
-def open_services(sealer: Sealer, stored: Any) -> list[Allowed]:
+def open_services(sealer: Sealer, stored: AllowedRow) -> list[Allowed]:
     """What a decision allowed. Raises: Erased, CannotOpen."""
     return allowed_from(open_services_bytes(sealer, stored))
 
 
-def open_services_bytes(sealer: Sealer, stored: Any) -> bytes:
+def open_services_bytes(sealer: Sealer, stored: AllowedRow) -> bytes:
     """The same, not read yet. Raises: Erased, CannotOpen."""
-    return _open_decision(sealer, stored, "services")
+    return _open_decision(sealer, stored, "services", stored.services)
 
 
-def _open_decision(sealer: Sealer, stored: Any, column: str) -> bytes:
-    content: bytes = getattr(stored, column)
+def _open_decision(
+    sealer: Sealer, stored: AllowedRow | DecidedRow, column: str, content: bytes
+) -> bytes:
     subject = person_subject(stored.person_id)
     return sealer.open(content, **_decision(stored.id, column), subject=subject)
 

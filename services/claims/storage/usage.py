@@ -5,10 +5,10 @@ Every function works in the caller's transaction. Decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from functools import partial
 
 import msgspec
 from sqlalchemy import Connection, bindparam, select
@@ -119,8 +119,7 @@ class _Decided:
     bill: tuple[str, str]  # provider and number, blind
     first_year: int
     last_year: int
-    stored: Any = None  # what it allowed, sealed
-    made: tuple[BillFacts, Decision] | None = None  # one of this transaction, and its bill
+    allowed: Callable[[], Sequence[Allowed]]  # opened, or read off the decision just made
 
 
 class EarlierServices:
@@ -143,7 +142,6 @@ class EarlierServices:
             "first_year": first_year,
             "last_year": last_year,
         }
-        self._sealer = sealer
         self._of: dict[str, list[_Decided]] = {}
         self._opened: dict[str, Sequence[Allowed]] = {}
         # The years are in clear; within them everything of a person is opened and looked at.
@@ -156,7 +154,7 @@ class EarlierServices:
                 bill=(row.provider_id, row.bill_index),
                 first_year=row.first_year,
                 last_year=row.last_year,
-                stored=row,
+                allowed=partial(open_services, sealer, row),
             )
             self._of.setdefault(row.person_id, []).append(found)
 
@@ -208,18 +206,14 @@ class EarlierServices:
                 bill=(row.provider_id, row.bill_index),
                 first_year=years[0],
                 last_year=years[1],
-                made=(bill, decided),
+                allowed=partial(allowed_lines, bill, decided),
             )
         )
         self._of[row.person_id] = sorted(known, key=lambda one: one.claim_seq)
 
     def _allowed(self, known: _Decided) -> Sequence[Allowed]:
         if known.claim_id not in self._opened:
-            self._opened[known.claim_id] = (
-                open_services(self._sealer, known.stored)
-                if known.made is None
-                else allowed_lines(*known.made)
-            )
+            self._opened[known.claim_id] = known.allowed()
         return self._opened[known.claim_id]
 
 
