@@ -160,6 +160,8 @@ ONE_FAULT: list[tuple[str, Callable[[Tree], None], str, str]] = [
      "features[3].flat_below", "WRONG_PLACES"),
     ("clinical bound that nobody has", set_at("features", 3, "flat_below", value="2.9"),
      "features[3].flat_below", "BOUNDS_CROSSED"),
+    ("clinical bound above all values", set_at("features", 3, "flat_below", value="20.1"),
+     "features[3].flat_below", "BOUNDS_CROSSED"),
     ("leaving out pays", set_at("causes", 0, "tables", HBA1C, "absent_factor_millionths",
                                 value=990_000),
      f"{T0}[3].absent_factor_millionths", "ABSENCE_PAYS"),
