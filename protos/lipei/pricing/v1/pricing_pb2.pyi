@@ -469,7 +469,7 @@ class BookFactor(_message.Message):
     FACTOR_BILLIONTHS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     factor_billionths: _builtins.int
-    """In billionths: 1 to 8,999,999,999."""
+    """In billionths: 1 to 999,999,999,999."""
     source: _builtins.str
     """Which renewal found it, for example the SHA-256 of its manifest.json; 1 to 200 characters, about no person."""
     def __init__(
