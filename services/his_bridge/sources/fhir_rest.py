@@ -207,7 +207,7 @@ class FhirRest:
         terms = self._profile.terms
         stated = stated_by(terms, self._own)
         if stated is None:
-            text = "the server shows charges and no bills; compare the charges by a bulk export"
+            text = "the server shows charges and no bills, so there are no bills to compare"
             raise SourceFault("SOURCE_CANNOT_RECONCILE", text)
         latest: dict[str, tuple[date, int] | None] = {}
         cursor: bytes | None = None
