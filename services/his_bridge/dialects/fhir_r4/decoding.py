@@ -18,8 +18,8 @@ from services.his_bridge.dialects.strict_json import StrictDecoder
 
 T = TypeVar("T")
 _CHANGE_MEANING = ("modifier_extension", "implicit_rules")
-# As they stand in JSON; a key may be written with escapes.
-_SIGNS = (b"modifierExtension", b"implicitRules", b"\\u")
+# As they stand in JSON; a key may be written with escapes, as of its letters all begin.
+_SIGNS = (b"modifierExtension", b"implicitRules", b"\\u00")
 
 
 class FhirDecoder(StrictDecoder[T]):
