@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from random import SystemRandom
@@ -211,15 +213,20 @@ def is_address(url: str) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
 
 
-def retry_after_s(headers: httpx.Headers) -> float | None:
-    """Seconds that the server asks for; a date is taken against the server's own clock."""
+def retry_after_s(headers: httpx.Headers, now_s: Callable[[], float] = time.time) -> float | None:
+    """Seconds that the server asks for; a date is taken against the server's own clock.
+
+    Against ours where it does not tell its time.
+    """
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text), LONGEST_RETRY_AFTER_S)
     try:
         until = parsedate_to_datetime(text)
-        seconds = (until - parsedate_to_datetime(headers.get("date", ""))).total_seconds()
-    except (TypeError, ValueError):
+        told = headers.get("date")
+        now = datetime.fromtimestamp(now_s(), UTC) if told is None else parsedate_to_datetime(told)
+        seconds = (until - now).total_seconds()
+    except (TypeError, ValueError, OverflowError):
         return None
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_S)
 

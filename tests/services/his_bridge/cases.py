@@ -537,6 +537,11 @@ RAW_BILLS: list[tuple[str, bytes, bytes, tuple[tuple[Reason, str], ...]]] = [
 
 READINGS = [
     case(
+        "a modifier of the reading",
+        lambda r: r["Observation"].update(modifierExtension=[{"url": "urn:not-measured"}]),
+        (P.MODIFIER_UNKNOWN, "modifierExtension"),
+    ),
+    case(
         "no value",
         lambda r: r["Observation"].pop("valueQuantity"),
         (P.VALUE_MISSING, "valueQuantity"),

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from services.his_bridge.profiles.loader import PullLimits
@@ -63,6 +64,12 @@ def test_a_wait_until_a_date_is_taken_by_the_servers_own_clock() -> None:
         waits = Waits()
         ask(server, waits)
         assert 3.0 in waits
+
+
+def test_a_wait_until_a_date_of_a_server_that_tells_no_time_is_taken_by_our_clock() -> None:
+    asked = httpx.Headers({"Retry-After": "Wed, 01 Jan 2020 00:00:03 GMT"})
+    assert wire.retry_after_s(asked, lambda: 1_577_836_800.0) == 3.0
+    assert wire.retry_after_s(asked, lambda: 1_577_836_900.0) == 0.0
 
 
 def test_a_wait_beyond_the_limit_is_handed_to_the_caller() -> None:
