@@ -9,12 +9,14 @@ import asyncio
 import hashlib
 import re
 import uuid
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from lipei.claims.v1 import claims_pb2, claims_pb2_grpc, study_pb2, study_pb2_grpc
 from lipei.his_bridge.v1 import (
@@ -36,6 +38,9 @@ READINGS_PER_PAGE = 500
 WITHDRAWALS_PER_PAGE = CONSENTS_PER_CALL = 100
 CONSENT_WITHDRAWN = "CONSENT_WITHDRAWN"
 BILL_OF_ANOTHER = "BILL_OF_ANOTHER"
+OF_A_SOURCE = "SOURCE_"  # reasons of a hospital's system begin so
+LOOK_AGAIN = timedelta(seconds=30)
+A = TypeVar("A")
 _READING_PATH = re.compile(r"readings\[([0-9]{1,4})\]\.", re.ASCII)
 
 
@@ -55,9 +60,9 @@ class HospitalSteps:
     async def pull_bills(
         self, request: his_bridge_pb2.PullBillsRequest
     ) -> his_bridge_pb2.PullBillsResponse:
-        """Let the bridge fetch what is new."""
+        """Let the bridge fetch what is new. A source that cannot be read ends the step."""
         async with heard_of():
-            return await call(self._bridge.PullBills, request, PULL_CALL_TIMEOUT_S)
+            return await _asked_for(self._bridge.PullBills, request)
 
     @activity.defn(name="SubmitReleasedBills")
     async def submit_released_bills(
@@ -151,9 +156,9 @@ class HospitalSteps:
     async def pull_readings(
         self, request: his_bridge_pb2.PullReadingsRequest
     ) -> his_bridge_pb2.PullReadingsResponse:
-        """Let the bridge fetch what is new."""
+        """Let the bridge fetch what is new. A source that cannot be read ends the step."""
         async with heard_of():
-            return await call(self._bridge.PullReadings, request, PULL_CALL_TIMEOUT_S)
+            return await _asked_for(self._bridge.PullReadings, request)
 
     @activity.defn(name="RecordReleasedReadings")
     async def record_released_readings(
@@ -300,6 +305,25 @@ class HospitalSteps:
             self.pull_readings,
             self.record_released_readings,
         ]
+
+
+async def _asked_for(rpc: Callable[..., Awaitable[A]], request: Any) -> A:
+    """What a pull answers.
+
+    Raises: ApplicationError. One of a source is never repeated here: what was released before must
+    not wait for it. With `next_retry_delay` the workflow asks again after that.
+    """
+    try:
+        return await call(rpc, request, PULL_CALL_TIMEOUT_S)
+    except ApplicationError as fault:
+        if fault.non_retryable or not (fault.type or "").startswith(OF_A_SOURCE):
+            raise
+        raise ApplicationError(
+            fault.message,
+            type=fault.type,
+            non_retryable=True,
+            next_retry_delay=fault.next_retry_delay or LOOK_AGAIN,
+        ) from None
 
 
 def _reversal_of(bill: bill_pb2.Bill) -> bill_pb2.Bill:

@@ -9,7 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from services.common.temporal import names
     from services.common.temporal.recovery import HEARTBEAT_TIMEOUT
     from workflows.hospital_steps import HospitalSteps
-    from workflows.pull_bills import HAND_OVER_TIMEOUT, PULL_TIMEOUT, RECORDS_PER_PULL, RETRY
+    from workflows.pull_bills import HAND_OVER_TIMEOUT, RECORDS_PER_PULL, RETRY, has_more, pull
 
 
 @workflow.defn(name=names.PULL_READINGS)
@@ -22,18 +22,12 @@ class PullReadings:
         token = work.resume_token or _where_the_last_run_ended()
         more = True
         while more:
-            pulled = await workflow.execute_activity_method(
-                HospitalSteps.pull_readings,
-                his_bridge_pb2.PullReadingsRequest(
-                    hospital=work.hospital,
-                    max_records=RECORDS_PER_PULL,
-                    request_id=str(workflow.uuid4()),
-                ),
-                start_to_close_timeout=PULL_TIMEOUT,
-                heartbeat_timeout=HEARTBEAT_TIMEOUT,
-                retry_policy=RETRY,
+            request = his_bridge_pb2.PullReadingsRequest(
+                hospital=work.hospital,
+                max_records=RECORDS_PER_PULL,
+                request_id=str(workflow.uuid4()),
             )
-            more = pulled.more
+            pulled, fault = await pull(HospitalSteps.pull_readings, request)
             recorded = await workflow.execute_activity_method(
                 HospitalSteps.record_released_readings,
                 work_pb2.PullReadingsWork(hospital=work.hospital, resume_token=token),
@@ -42,6 +36,7 @@ class PullReadings:
                 retry_policy=RETRY,
             )
             token = recorded.resume_token
+            more = await has_more(pulled, fault)
             if more and workflow.info().is_continue_as_new_suggested():
                 next_work = work_pb2.PullReadingsWork(hospital=work.hospital, resume_token=token)
                 workflow.continue_as_new(next_work)

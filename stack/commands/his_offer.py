@@ -63,7 +63,8 @@ def offer(
     if not number:
         say(f"no refused bill fits; `lipei his status {hospital_id}` counts them by reason")
         return
-    said = f"{counted(number, 'refused bill')} {'would be' if dry_run else 'are'} offered again"
+    will = "would be" if dry_run else "is" if number == 1 else "are"
+    said = f"{counted(number, 'refused bill')} {will} offered again"
     say(f"{said}: {why(done.refusals)}")
     if dry_run and done.left_count:
         say(f"and {counted(done.left_count, 'bill')} after these, in further portions")

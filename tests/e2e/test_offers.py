@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -11,12 +12,15 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 
 from lipei.claims.v1 import claims_pb2
-from lipei.his_bridge.v1 import his_bridge_pb2
+from lipei.his_bridge.v1 import his_bridge_pb2, work_pb2
 from lipei.his_bridge.v1 import operations_pb2 as pb
 from lipei.his_bridge.v1.operations_pb2_grpc import OperationsServiceStub
 from services.common.grpc_edge import error_of
+from services.common.temporal import names
+from services.common.temporal.connection import connect
 from tests.e2e.test_corrections import dearer
 from tests.e2e.test_withdrawals import ID, Parts, no_other_server
 from tests.fault.story import until
@@ -137,6 +141,39 @@ def test_a_bill_of_an_unknown_member_is_offered_again_and_paid_once(both: Both) 
     parts.pull_bills()
     assert [one.name for one in both.claims()] == [claim.name]
     assert both.paid() == [OWED]
+
+
+async def _handed_over(both: Both, *, ends: bool) -> None:
+    """One run against a source that cannot be read, until the bill was handed over all the same."""
+    client = await connect(both.parts.state)
+    work = work_pb2.PullBillsWork(hospital=HOSPITAL)
+    async with both.parts._working(client):
+        queue = names.hospital_queue(ID)
+        run = await client.start_workflow(names.PULL_BILLS, work, id="away", task_queue=queue)
+        await asyncio.to_thread(until, lambda: both.stand() == [(TAKEN, [])])
+        if ends:
+            with pytest.raises(WorkflowFailureError):
+                await run.result()
+            return
+        assert (await run.describe()).status is WorkflowExecutionStatus.RUNNING
+        await run.terminate()
+
+
+@pytest.mark.parametrize("away", [True, False], ids=["away", "refuses"])
+def test_a_source_that_cannot_be_read_holds_up_no_bill_that_is_here(both: Both, away: bool) -> None:
+    both.import_the_policy()
+    both.parts.bridge.process.terminate()
+    both.parts.bridge.end()
+    url = "http://127.0.0.1:1/fhir" if away else f"{both.parts.his.base_url}/nowhere"
+    write_profile(both.profiles, url)
+    with running_bridge(both.state, both.profiles) as bridge:
+        again = replace(both, parts=replace(both.parts, bridge=bridge))
+        assert again.offer("once").offered_count == 1
+        asyncio.run(asyncio.wait_for(_handed_over(again, ends=not away), 60))
+        # The control: its source really cannot be read.
+        asked = his_bridge_pb2.GetSourceStatusRequest(hospital=HOSPITAL)
+        (channel, *_) = bridge.stub.GetSourceStatus(asked, timeout=CALL_S).channels
+        assert channel.last_failure_reason == ("SOURCE_AWAY" if away else "SOURCE_GONE")
 
 
 def test_whoever_dies_between_offer_and_answer_doubles_nothing(both: Both) -> None:

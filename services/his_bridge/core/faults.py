@@ -37,11 +37,13 @@ class Reason(StrEnum):
     ROWS_DISAGREE = "ROWS_DISAGREE"
     TEXT_MALFORMED = "TEXT_MALFORMED"
     STATUS_UNKNOWN = "STATUS_UNKNOWN"
+    MODIFIER_UNKNOWN = "MODIFIER_UNKNOWN"
     MESSAGE_UNSUPPORTED = "MESSAGE_UNSUPPORTED"
     REFERENCE_MISSING = "REFERENCE_MISSING"
     REFERENCE_MALFORMED = "REFERENCE_MALFORMED"
     REFERENCE_ELSEWHERE = "REFERENCE_ELSEWHERE"
     REFERENCE_NOT_FOUND = "REFERENCE_NOT_FOUND"
+    REFERENCE_TAKEN_BACK = "REFERENCE_TAKEN_BACK"
     TIME_MISSING = "TIME_MISSING"
     SEVERAL_DAYS = "SEVERAL_DAYS"
     TIME_IMPOSSIBLE = "TIME_IMPOSSIBLE"
@@ -64,6 +66,7 @@ class Reason(StrEnum):
     PROVENANCE_UNKNOWN = "PROVENANCE_UNKNOWN"
     IDENTITY_MISSING = "IDENTITY_MISSING"
     IDENTITY_AMBIGUOUS = "IDENTITY_AMBIGUOUS"
+    ANOTHER_PATIENT = "ANOTHER_PATIENT"
     PERSONAL_DATA = "PERSONAL_DATA"
     CODE_MISSING = "CODE_MISSING"
     CODE_SYSTEM_UNKNOWN = "CODE_SYSTEM_UNKNOWN"
@@ -123,6 +126,10 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
             "a number or code is in ASCII"
         ),
         Reason.STATUS_UNKNOWN: "missing or not a status of this kind of record",
+        Reason.MODIFIER_UNKNOWN: (
+            "changes what the record means in a way that the bridge does not know; have the HIS "
+            "state it without"
+        ),
         Reason.MESSAGE_UNSUPPORTED: (
             "changes a bill in a way that this message does not tell; a person looks at the bill"
         ),
@@ -132,6 +139,10 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
         ),
         Reason.REFERENCE_ELSEWHERE: "points at another server; the bridge asks only its own source",
         Reason.REFERENCE_NOT_FOUND: "the source has no such record; send it, then the bill anew",
+        Reason.REFERENCE_TAKEN_BACK: (
+            "points at what was entered in error, cancelled, refuted or is not to be paid; correct "
+            "it or the pointer, then send the bill anew"
+        ),
         Reason.TIME_MISSING: "begin and end must be given, here or in the encounter",
         Reason.SEVERAL_DAYS: "results of several days in one order; send an order for each day",
         Reason.TIME_IMPOSSIBLE: (
@@ -168,6 +179,9 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
         Reason.IDENTITY_MISSING: "no identity document of the kinds that the profile lists",
         Reason.IDENTITY_AMBIGUOUS: (
             "two different numbers of one kind; correct the patient's record"
+        ),
+        Reason.ANOTHER_PATIENT: (
+            "points at what is another patient's than the bill; correct it, then send the bill anew"
         ),
         Reason.PERSONAL_DATA: "would carry the patient's name or number out of the hospital",
     },

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncGenerator, Sequence
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import msgspec
@@ -17,10 +18,11 @@ from services.his_bridge.cutting.lines import (
     LineTooLong,
     PackedBadly,
 )
-from services.his_bridge.dialects.fhir_r4 import entry_of, moment_of
+from services.his_bridge.dialects.fhir_r4 import entry_of, moment_of, reports_error
 from services.his_bridge.dialects.strict_json import meaning_of
 from services.his_bridge.sources.http import HospitalHttp, Missing, refusal
 from services.his_bridge.sources.port import RawRecord, SourceFault
+from services.his_bridge.sources.wire import is_address
 
 NDJSON = "application/fhir+ndjson"
 _OK, _PARTIAL, _RANGE = 200, 206, 416
@@ -28,7 +30,11 @@ MOST_FILES = 10_000
 # A file of one export; whoever has more gets several from any server.
 MOST_FILE_BYTES = 1 << 40
 _PAGE_BYTES = 4 << 20
-_SEVERE = {"error", "fatal"}
+# As FHIR spells its types. What a file holds that says something else, nobody can tell.
+_TYPE = re.compile(r"(?:[A-Z][a-z]+){1,8}", re.ASCII)
+_DELETED = re.compile(
+    r"/?([A-Z][A-Za-z]{1,63})/([A-Za-z0-9\-.]{1,64})(?:/_history/[^/]{1,64})?", re.ASCII
+)
 
 # The export, the file in it, lines and bytes of it that were read.
 At = tuple[str, int, int, int]
@@ -44,13 +50,17 @@ class FileBroken(Exception):
 
 
 class BulkFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One file: `what` is output, deleted or error; `kinds` are wanted of it."""
+    """One file: `what` is output, deleted or error; `kinds` are wanted of it.
+
+    `base_url`: of the server, which may stand before what it says that it deleted.
+    """
 
     what: str
     kinds: tuple[str, ...]
     url: str
     count: int | None
     deleted_at: str | None = None
+    base_url: str = ""
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,27 +104,29 @@ class _Header(msgspec.Struct):
     request: _Request | None = None
 
 
-class _Bundle(msgspec.Struct):
+class _Bundle(msgspec.Struct, rename="camel"):
+    resource_type: str
     entry: list[msgspec.Raw] = []
 
 
-class _Issue(msgspec.Struct):
-    severity: str = ""
+def read_manifest(body: bytes, url: str) -> Manifest | None:
+    """The manifest, or a page of one, that stands at a URL; None when it is none.
 
-
-class _OperationOutcome(msgspec.Struct):
-    issue: list[_Issue] = []
-
-
-def read_manifest(body: bytes) -> Manifest | None:
-    """A manifest, or a page of one; None when it is none."""
+    A file that does not say of which type it is makes it none: left out, its records were lost
+    unseen, for the next export begins behind this one.
+    """
     try:
         found = msgspec.json.decode(body, type=Manifest)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        files = [*found.output, *found.deleted, *found.error]
+        for file in files:
+            file.url = urljoin(url, file.url)
+    except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError included
         return None
-    files = [*found.output, *found.deleted, *found.error]
-    senseless = any(file.count is not None and file.count < 0 for file in files)
-    if senseless or len(files) > MOST_FILES:
+    senseless = any(
+        (file.count is not None and file.count < 0) or not is_address(file.url) for file in files
+    )
+    untold = any(not _TYPE.fullmatch(file.type) for file in found.output)
+    if senseless or untold or len(files) > MOST_FILES:
         return None
     return found if moment_of(found.transaction_time) is not None else None
 
@@ -147,7 +159,9 @@ def left_of(files: Sequence[BulkFile], file: int, line: int) -> int | None:
     return max(0, sum(count for count in ahead if count is not None) - line)
 
 
-def files_of(manifest: Manifest, kinds: Sequence[str], deleted: bool) -> list[BulkFile]:
+def files_of(
+    manifest: Manifest, kinds: Sequence[str], deleted: bool, base_url: str
+) -> list[BulkFile]:
     """What is to be read: the files of these kinds, what was deleted, and what went wrong."""
     wanted = tuple(kinds)
     found = [
@@ -163,6 +177,7 @@ def files_of(manifest: Manifest, kinds: Sequence[str], deleted: bool) -> list[Bu
             url=file.url,
             count=file.count,
             deleted_at=manifest.transaction_time,
+            base_url=base_url,
         )
         for file in (manifest.deleted if deleted else ())
     ]
@@ -328,22 +343,30 @@ def _read(text: bytes, file: BulkFile) -> tuple[list[RawRecord], bool]:
 
 
 def _deleted(text: bytes, file: BulkFile) -> list[RawRecord]:
-    """What a line of a deleted file takes back: entries of a Bundle that say DELETE Type/id."""
+    """What a line of a deleted file takes back: entries of a Bundle that say DELETE Type/id.
+
+    Raises: FileBroken for what says anything else: a bill might go on that was taken back.
+    """
     try:
-        entries = msgspec.json.decode(text, type=_Bundle).entry
-        requests = [(raw, msgspec.json.decode(raw, type=_Header).request) for raw in entries]
+        bundle = msgspec.json.decode(text, type=_Bundle)
+        requests = [(raw, msgspec.json.decode(raw, type=_Header).request) for raw in bundle.entry]
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        raise FileBroken("SOURCE_EXPORT_MALFORMED") from None
+        raise FileBroken("SOURCE_DELETED_MALFORMED") from None
+    if bundle.resource_type != "Bundle":
+        raise FileBroken("SOURCE_DELETED_MALFORMED")
     found = []
     version = f"deleted-{hashlib.sha256((file.deleted_at or '').encode()).hexdigest()[:16]}"
     for raw, request in requests:
-        kind, _, record_id = request.url.partition("/") if request is not None else ("", "", "")
-        if request is None or request.method != "DELETE" or kind not in file.kinds:
+        url = "" if request is None else request.url.removeprefix(file.base_url)
+        named = _DELETED.fullmatch(url)
+        if request is None or request.method != "DELETE" or named is None:
+            raise FileBroken("SOURCE_DELETED_MALFORMED")
+        if named[1] not in file.kinds:
             continue
         found.append(
             RawRecord(
-                kind=kind,
-                record_id=record_id,
+                kind=named[1],
+                record_id=named[2],
                 version=version,
                 updated=moment_of(file.deleted_at),
                 raw=bytes(raw),
@@ -354,10 +377,4 @@ def _deleted(text: bytes, file: BulkFile) -> list[RawRecord]:
 
 def _reports_error(text: bytes, file: BulkFile) -> bool:
     """Whether a line of an error file says that something is missing; warnings do not."""
-    if file.what != "error":
-        return False
-    try:
-        issues = msgspec.json.decode(text, type=_OperationOutcome).issue
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-        return True
-    return any(issue.severity in _SEVERE for issue in issues)
+    return file.what == "error" and reports_error(text)

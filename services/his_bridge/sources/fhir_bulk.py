@@ -46,6 +46,8 @@ _OK, _ACCEPTED, _GONE, _NOT_FOUND, _FAILED = 200, 202, 410, 404, 500
 _LOOK_AGAIN_S = 2.0
 # Before an export that was given up is begun anew: doubled each time, up to an hour.
 _FIRST_RETRY_S, _LONGEST_RETRY_S = 30.0, 3600.0
+# What a store of files answers once the signature of a URL has run out: 401, 403 or 400.
+_URL_RAN_OUT = {"SOURCE_REFUSES", "SOURCE_UNEXPECTED"}
 _TEXTS = {
     "SOURCE_EXPORT_EXPIRED": "the source does not know the export any more",
     "SOURCE_EXPORT_FAILED": "the source says that the export failed",
@@ -54,6 +56,7 @@ _TEXTS = {
     "SOURCE_EXPORT_INCOMPLETE": "the source reports errors: some records are not in its files",
     "SOURCE_FILE_MISSING": "a file of the manifest is not there",
     "SOURCE_FILE_TRUNCATED": "a file is cut short, or unpacks to more than it may",
+    "SOURCE_DELETED_MALFORMED": "the source's list of what it deleted cannot be read",
     "SOURCE_COUNT_DIFFERS": "a file holds another number of records than the manifest says",
     "SOURCE_WRONG_TYPE": "a file holds records of another type than the manifest says",
 }
@@ -112,10 +115,24 @@ class FhirBulk:
             return await self._begin(kind, place)
         if self._now_s() > place.begun_s + self._settings.longest_export_s:
             return await self._given_up(kind, place, "SOURCE_EXPORT_STUCK")
+        seen_before = kind in self._manifests
+        try:
+            return await self._read(kind, place)
+        except SourceFault as fault:
+            if fault.reason not in _URL_RAN_OUT:
+                raise
+            # The files' URLs are signed for a while, and the next look signs them anew.
+            self._manifests.pop(kind, None)
+            if not seen_before:
+                raise
+            return await self._read(kind, place)
+
+    async def _read(self, kind: str, place: _Place) -> Page:
         manifest = await self._manifest(kind, place)
         if isinstance(manifest, Page):
             return manifest
-        files = files_of(manifest, kind.split(","), self._settings.deleted_withdraws)
+        withdraws, base_url = self._settings.deleted_withdraws, self._http.base_url
+        files = files_of(manifest, kind.split(","), withdraws, base_url)
         told = fingerprint(files)
         if place.files != told:
             # The first look at the manifest, or the server changed it: its files from the first.
@@ -168,7 +185,7 @@ class FhirBulk:
                 raise fault
             text = f"the source answered {answer.status} to $export; check the profile's export"
             raise SourceFault("SOURCE_NO_EXPORT", text)
-        status_url = urljoin(f"{self._http.base_url}/", answer.headers.get("content-location", ""))
+        status_url = _joined(f"{self._http.base_url}/", answer.headers.get("content-location", ""))
         if not answer.headers.get("content-location") or not self._http.is_ours(status_url):
             text = "the source names no status of its export, or one on another host"
             raise SourceFault("SOURCE_EXPORT_ELSEWHERE", text)
@@ -194,8 +211,8 @@ class FhirBulk:
             if isinstance(answer, Page):
                 return answer
             seen.add(url)
-            page = read_manifest(answer.body)
-            onward = urljoin(url, next_page(page)) if page is not None and next_page(page) else ""
+            page = read_manifest(answer.body, url)
+            onward = _onward(url, page)
             if onward and not self._http.is_ours(onward):
                 text = "the export's manifest goes on at another host"
                 raise SourceFault("SOURCE_EXPORT_ELSEWHERE", text)
@@ -352,6 +369,20 @@ class FhirBulk:
         except TooLarge:
             text = "the answer is larger than the profile's max_body_mib"
             raise SourceFault("SOURCE_TOO_LARGE", text) from None
+
+
+def _onward(url: str, page: Manifest | None) -> str:
+    """Where a manifest goes on; empty on its last page."""
+    named = next_page(page) if page is not None else ""
+    return _joined(url, named) if named else ""
+
+
+def _joined(base_url: str, url: str) -> str:
+    """A URL as a server names it, whole; what is none stays as it is, and is nobody's."""
+    try:
+        return urljoin(base_url, url)
+    except ValueError:
+        return url
 
 
 def _count_differs(piece: Piece, file: BulkFile) -> str:

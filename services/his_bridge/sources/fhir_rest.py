@@ -207,7 +207,7 @@ class FhirRest:
         terms = self._profile.terms
         stated = stated_by(terms, self._own)
         if stated is None:
-            text = "the server shows charges and no bills; compare the charges by a bulk export"
+            text = "the server shows charges and no bills, so there are no bills to compare"
             raise SourceFault("SOURCE_CANNOT_RECONCILE", text)
         latest: dict[str, tuple[date, int] | None] = {}
         cursor: bytes | None = None
@@ -259,7 +259,7 @@ class FhirRest:
         fits, most = 0, MAX_COUNT  # a page of `fits` came; one of more than `most` is too large
         while True:
             try:
-                framed = await self._page(kind, _window(place, count), may_expire=True)
+                framed = await self._page(kind, _window(place, count), sweeps=True)
             except TooLarge:
                 most = count - 1
                 if most == 0:
@@ -314,8 +314,11 @@ class FhirRest:
         except TooLarge:
             raise _too_large() from None
 
-    async def _page(self, kind: str, parameters: Parameters, *, may_expire: bool = False) -> Framed:
-        """An answer. Raises: SourceFault, and TooLarge for one that may come in smaller pages."""
+    async def _page(self, kind: str, parameters: Parameters, *, sweeps: bool = False) -> Framed:
+        """An answer. Raises: SourceFault, and TooLarge for one that may come in smaller pages.
+
+        One of a sweep may be gone (Gone), and must be whole: what it leaves out is never asked for.
+        """
         long = sum(len(name) + len(value) for name, value in parameters) > MAX_URL
         try:
             if long:
@@ -325,10 +328,13 @@ class FhirRest:
             if marks_of(body) > MOST_MARKS:
                 raise TooLarge
             framed = frame(body, kind)
+            if framed.reports_errors and sweeps:
+                text = "the source reports errors beside its answer; records may be missing"
+                raise SourceFault("SOURCE_SEARCH_INCOMPLETE", text)
         except NotABundle:
             raise SourceFault("SOURCE_NOT_FHIR", "the answer is no FHIR searchset") from None
         except Missing as missing:
-            if may_expire and isinstance(missing, Gone):
+            if sweeps and isinstance(missing, Gone):
                 raise
             text = f"the source does not search {kind}; check the profile's base_url"
             raise SourceFault("SOURCE_GONE", text) from None

@@ -23,6 +23,7 @@ from services.his_bridge.sources.wire import (
     Sleep,
     TooLarge,
     Wire,
+    is_address,
 )
 
 __all__ = ["Gone", "HospitalHttp", "Missing", "Parameters", "Refused", "TooLarge"]
@@ -126,8 +127,8 @@ class HospitalHttp:
         return await self.wire.open(url, {**headers, "Authorization": await self._access.header()})
 
     def is_ours(self, url: str) -> bool:
-        """Whether a URL is of the very server that the profile names."""
-        return origin(url) == origin(self.base_url)
+        """Whether a URL is of the very server that the profile names; what is no address is not."""
+        return is_address(url) and origin(url) == origin(self.base_url)
 
     async def close(self) -> None:
         """Drop the connections."""

@@ -23,7 +23,7 @@ from joserfc.jwk import ECKey, RSAKey
 
 from services.his_bridge.profiles.source_kinds.smart import SmartClient
 from services.his_bridge.sources.port import SourceFault
-from services.his_bridge.sources.wire import Answer, TooLarge, Wire
+from services.his_bridge.sources.wire import Answer, Parameters, TooLarge, Wire, is_address
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 # A server takes at most five minutes; so a clock may be two minutes fast or three slow.
@@ -97,12 +97,16 @@ class SmartAccess:
 
     async def _fetch(self) -> str:
         url = self._token_url or await self._discover()
-        form = [
-            ("grant_type", "client_credentials"),
-            ("scope", " ".join(self._client.scopes)),
-            ("client_assertion_type", ASSERTION_TYPE),
-            ("client_assertion", self._assertion(url)),
-        ]
+
+        def form() -> Parameters:
+            # Signed anew for every try: a server takes a `jti` once, also one that then stumbled.
+            return [
+                ("grant_type", "client_credentials"),
+                ("scope", " ".join(self._client.scopes)),
+                ("client_assertion_type", ASSERTION_TYPE),
+                ("client_assertion", self._assertion(url)),
+            ]
+
         asked_at = self._steady_s()
         answer = await self._ask("POST", url, form)
         if answer.status != _OK:
@@ -129,7 +133,7 @@ class SmartAccess:
             if answer.status != _OK:
                 raise ValueError
             found = msgspec.json.decode(answer.body, type=_Configuration)
-            if found.token_endpoint is None:
+            if found.token_endpoint is None or not is_address(found.token_endpoint):
                 raise ValueError
         except (ValueError, RecursionError):  # msgspec's errors included
             text = "the source tells no token endpoint; give the profile's token_url"
@@ -147,7 +151,7 @@ class SmartAccess:
             raise SourceFault("SOURCE_TOKEN_ELSEWHERE", text)
         return found.token_endpoint
 
-    async def _ask(self, method: str, url: str, form: list[tuple[str, str]] | None) -> Answer:
+    async def _ask(self, method: str, url: str, form: Callable[[], Parameters] | None) -> Answer:
         headers = {"Accept": "application/json"}
         try:
             return await self._wire.exchange(

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
 from random import SystemRandom
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 import msgspec
@@ -33,6 +36,13 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 Sleep = Callable[[float], Awaitable[None]]
 Parameters = Sequence[tuple[str, str]]
+# What is wrong with a certificate, by OpenSSL's numbers; all else is one that nobody here knows.
+_CERTIFICATE_FAULTS = {
+    9: "is not valid yet",
+    10: "ran out",
+    62: "is for another name than the profile's",
+    64: "is for another address than the profile's",
+}
 
 
 class TooLarge(Exception):
@@ -69,31 +79,35 @@ class Wire:
         url: str,
         *,
         parameters: Parameters = (),
-        form: Parameters | None = None,
+        form: Parameters | Callable[[], Parameters] | None = None,
         headers: Mapping[str, str] | None = None,
         most: int | None = None,
         transient: frozenset[int] = TRANSIENT,
     ) -> Answer:
         """The answer to one request, tried anew while the server stumbles or asks to wait.
 
-        `most` bounds the body in bytes; by default the profile does.
+        `most` bounds the body in bytes; by default the profile does. A `form` that is a function
+        is made for each try: what may be said once only is said anew.
 
         Raises: TooLarge; SourceFault when waiting did not help.
         """
-        content = None if form is None else str(httpx.QueryParams(tuple(form))).encode()
-        request = self._client.build_request(
-            method,
-            url,
-            params=httpx.QueryParams(tuple(parameters)) if parameters else None,
-            content=content,
-            headers={**(_FORM if form is not None else {}), **(headers or {})},
-        )
+
+        def asked() -> httpx.Request:
+            fields = form() if callable(form) else form
+            return self._client.build_request(
+                method,
+                url,
+                params=httpx.QueryParams(tuple(parameters)) if parameters else None,
+                content=None if fields is None else str(httpx.QueryParams(tuple(fields))).encode(),
+                headers={**(_FORM if fields is not None else {}), **(headers or {})},
+            )
+
         bound = self.limits.max_body_mib << 20 if most is None else most
 
         async def once() -> tuple[int, httpx.Headers, Answer]:
             # A server that sends a byte now and then would hold every other time-out off.
             async with asyncio.timeout(2 * self.limits.timeout_s):
-                answer = await self._client.send(request, stream=True)
+                answer = await self._client.send(asked(), stream=True)
                 try:
                     body = await _whole(answer, bound)
                 finally:
@@ -137,7 +151,9 @@ class Wire:
             await self._pace()
             try:
                 status, headers, found = await once()
-            except (httpx.TransportError, TimeoutError):
+            except (httpx.TransportError, TimeoutError) as fault:
+                if (wrong := certificate_fault(fault)) is not None:
+                    raise wrong from None
                 if last:
                     raise away("the source does not answer") from None
                 await self._sleep(_pause(attempt))
@@ -168,15 +184,49 @@ def away(text: str) -> SourceFault:
     return SourceFault("SOURCE_AWAY", text, retry_after_s=COME_BACK_S)
 
 
-def retry_after_s(headers: httpx.Headers) -> float | None:
-    """Seconds that the server asks for; a date is taken against the server's own clock."""
+def certificate_fault(fault: BaseException) -> SourceFault | None:
+    """What a person has to put right when the server's certificate is not believed; else None."""
+    cause: BaseException | None = fault
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return None
+    wrong = _CERTIFICATE_FAULTS.get(
+        cause.verify_code, "is of no authority that this machine trusts"
+    )
+    text = f"the source's certificate {wrong}; nothing was sent to it"
+    return SourceFault("SOURCE_CERTIFICATE_REFUSED", text)
+
+
+def is_address(url: str) -> bool:
+    """Whether this is a whole address of a server, whichever: what a server names may be anything.
+
+    >>> is_address("https://his.example/fhir"), is_address("http://[his"), is_address("/fhir")
+    (True, False, False)
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port  # raises where it is none
+        httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
+
+
+def retry_after_s(headers: httpx.Headers, now_s: Callable[[], float] = time.time) -> float | None:
+    """Seconds that the server asks for; a date is taken against the server's own clock.
+
+    Against ours where it does not tell its time.
+    """
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text), LONGEST_RETRY_AFTER_S)
     try:
         until = parsedate_to_datetime(text)
-        seconds = (until - parsedate_to_datetime(headers.get("date", ""))).total_seconds()
-    except (TypeError, ValueError):
+        told = headers.get("date")
+        now = datetime.fromtimestamp(now_s(), UTC) if told is None else parsedate_to_datetime(told)
+        seconds = (until - now).total_seconds()
+    except (TypeError, ValueError, OverflowError):
         return None
     return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_S)
 

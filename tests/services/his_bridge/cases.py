@@ -55,6 +55,11 @@ def _two_things(r: Resources) -> None:
     r["Patient"]["identifier"] = []
 
 
+def _two_contained(r: Resources) -> None:
+    r["Claim"]["patient"]["reference"] = "#p"
+    r["Claim"]["contained"] = [{**r["Patient"], "id": "p"}, {**r["Patient"], "id": "p"}]
+
+
 def _more_than_fund(r: Resources) -> None:
     _item(r, 1)["extension"] = [{"url": FUND_PAID, "valueMoney": money(1)}]
 
@@ -154,6 +159,66 @@ BILLS = [
         "a patient whom the server does not have",
         lambda r: r["Claim"]["patient"].update(reference="Patient/nobody"),
         (P.REFERENCE_NOT_FOUND, "patient"),
+    ),
+    case(
+        "a visit of another patient",
+        lambda r: r["Encounter"]["subject"].update(reference="Patient/p2"),
+        (P.ANOTHER_PATIENT, "item[0].encounter[0]->subject"),
+        (P.ANOTHER_PATIENT, "item[1].encounter[0]->subject"),
+        stage=Stage.IDENTITY,
+    ),
+    case(
+        "a disease of another patient",
+        lambda r: r["Condition"]["subject"].update(reference="Patient/p2"),
+        (P.ANOTHER_PATIENT, "diagnosis[0].diagnosisReference->subject"),
+        stage=Stage.IDENTITY,
+    ),
+    case(
+        "a visit that was entered in error",
+        lambda r: r["Encounter"].update(status="entered-in-error"),
+        (P.REFERENCE_TAKEN_BACK, "item[0].encounter[0]"),
+        (P.REFERENCE_TAKEN_BACK, "item[1].encounter[0]"),
+    ),
+    case(
+        "a disease that was ruled out",
+        lambda r: r["Condition"].update(verificationStatus=concept("x", "refuted")),
+        (P.REFERENCE_TAKEN_BACK, "diagnosis[0].diagnosisReference"),
+    ),
+    case(
+        "a modifier of the bill",
+        lambda r: r["Claim"].update(modifierExtension=[{"url": "urn:x", "valueBoolean": True}]),
+        (P.MODIFIER_UNKNOWN, "modifierExtension"),
+    ),
+    case(
+        "a modifier of a line",
+        lambda r: _item(r, 1).update(modifierExtension=[{"url": "urn:not-done"}]),
+        (P.MODIFIER_UNKNOWN, "item[1].modifierExtension"),
+    ),
+    case(
+        "a modifier of the patient",
+        lambda r: r["Patient"].update(modifierExtension=[{"url": "urn:somebody-else"}]),
+        (P.MODIFIER_UNKNOWN, "patient->modifierExtension"),
+    ),
+    case(
+        "a modifier of a visit's part",
+        lambda r: r["Encounter"].update(hospitalization={"modifierExtension": [{"url": "urn:x"}]}),
+        (P.MODIFIER_UNKNOWN, "item[0].encounter[0]->hospitalization.modifierExtension"),
+        (P.MODIFIER_UNKNOWN, "item[1].encounter[0]->hospitalization.modifierExtension"),
+    ),
+    case(
+        "rules of its own",
+        lambda r: r["Claim"].update(implicitRules="urn:rules"),
+        (P.MODIFIER_UNKNOWN, "implicitRules"),
+    ),
+    case(
+        "a quantity that is a bound",
+        lambda r: _item(r)["quantity"].update(comparator="<"),
+        (P.VALUE_NOT_EXACT, "item[0].quantity.comparator"),
+    ),
+    case(
+        "two contained patients of one id",
+        _two_contained,
+        (P.DUPLICATE_KEY, "patient->id"),
     ),
     case(
         "a contained condition that is not contained",
@@ -401,6 +466,13 @@ RAW_BILLS: list[tuple[str, bytes, bytes, tuple[tuple[Reason, str], ...]]] = [
     ("not UTF-8", "欧阳建国".encode(), "欧阳建国".encode("gb18030"), ((P.NOT_JSON, ""),)),
     ("cut off", b"}]}]}", b"", ((P.NOT_JSON, ""),)),
     (
+        "a modifier under a name that is written with escapes",
+        b'"use": "claim"',
+        b'"use": "claim", "modifier\\u0045xtension": [{"url": "urn:x"}]',
+        ((P.MODIFIER_UNKNOWN, "modifierExtension"),),
+    ),
+    ("no modifier after all", b'"use": "claim"', b'"use": "claim", "modifierExtension": []', ()),
+    (
         "too large",
         b'"use": "claim"',
         b'"use": "claim", "x": "' + b"x" * (5 << 20) + b'"',
@@ -464,6 +536,11 @@ RAW_BILLS: list[tuple[str, bytes, bytes, tuple[tuple[Reason, str], ...]]] = [
 
 
 READINGS = [
+    case(
+        "a modifier of the reading",
+        lambda r: r["Observation"].update(modifierExtension=[{"url": "urn:not-measured"}]),
+        (P.MODIFIER_UNKNOWN, "modifierExtension"),
+    ),
     case(
         "no value",
         lambda r: r["Observation"].pop("valueQuantity"),

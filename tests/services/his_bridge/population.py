@@ -48,7 +48,7 @@ def person(index: int) -> Person:
 def good(count: int, people: int = 12) -> tuple[list[Resource], list[Resource], list[str]]:
     """What bills point at, so many bills, and every secret of their patients."""
     persons = [person(index) for index in range(people)]
-    around = [organization(), condition(), encounter()]
+    around = [organization(), *map(_of_nobody, (condition(), encounter()))]
     around += [one.resource for one in persons]
     claims = []
     for index in range(count):
@@ -56,6 +56,11 @@ def good(count: int, people: int = 12) -> tuple[list[Resource], list[Resource], 
         one["note"] = [{"text": f"{persons[index % people].resource['name'][0]['text']} 来电"}]
         claims.append(one)
     return around, claims, [secret for one in persons for secret in one.secrets]
+
+
+def _of_nobody(resource: Resource) -> Resource:
+    """A visit or disease that everybody's bills share; whose it is, it does not say."""
+    return {key: value for key, value in resource.items() if key != "subject"}
 
 
 def readings(count: int, people: int = 12) -> list[Resource]:

@@ -111,6 +111,21 @@ def test_an_invoice_is_released_taken_back_and_agrees_with_the_books(
     assert events(database) == before
 
 
+def test_an_invoice_that_is_a_draft_again_is_a_bill_no_more(
+    server: FhirServer, database: Database
+) -> None:
+    server.put([charge(), {**invoice(), "status": "draft"}])
+    assert pull(server, database, "invoice").received == 0  # nothing of ours yet
+    server.put([invoice()])
+    pull(server, database, "invoice")
+    server.put([{**invoice(), "status": "draft"}])
+    pull(server, database, "invoice")
+    assert released(database) == [("FINAL", 8300), ("REVERSAL", 8300)]
+    server.put([invoice()])
+    pull(server, database, "invoice")
+    assert released(database)[-1] == ("CORRECTION", 8300)
+
+
 def test_charges_become_the_bill_of_their_account(server: FhirServer, database: Database) -> None:
     def step(*resources: dict[str, Any]) -> PullReport:
         server.put(resources)

@@ -10,6 +10,7 @@ from services.his_bridge.dialects.fhir_r4.bundle import (
     entry_of,
     frame,
     moment_of,
+    reports_error,
 )
 from services.his_bridge.dialects.fhir_r4.readers import ClaimReader, ObservationReader
 from services.his_bridge.dialects.fhir_r4.stated import stated_by
@@ -31,5 +32,6 @@ __all__ = [
     "frame",
     "moment_of",
     "points_at",
+    "reports_error",
     "stated_by",
 ]

@@ -28,6 +28,7 @@ from services.his_bridge.dialects.fhir_r4 import invoice as invoices
 from services.his_bridge.dialects.fhir_r4.charge_item import What
 from services.his_bridge.dialects.fhir_r4.claim import Nature
 from services.his_bridge.dialects.fhir_r4.findings import Findings
+from services.his_bridge.dialects.fhir_r4.structs import ChargeItem
 from services.his_bridge.dialects.fhir_r4.support import Supported, is_deletion, read_supporting
 from services.his_bridge.dialects.port import Glance, Key, Tokens
 from services.his_bridge.dialects.pseudonym import pseudonym
@@ -62,10 +63,8 @@ class InvoiceReader:
     def judge(self, record_id: str, glance: Glance, support: Mapping[Key, Supported]) -> Outcome:
         """The bill, its withdrawal, or its faults."""
         decoded: invoices.DecodedInvoice = glance.decoded
-        nature = invoices.nature_of(decoded)
-        if nature is Nature.NO_BILL:
-            return KeptOut()
-        if nature is Nature.WITHDRAWN:
+        if invoices.nature_of(decoded) is not Nature.BILL:
+            # Also one that is a draft again: kept out is only what was never a bill here.
             return BillWithdrawn()
         parsed = invoices.read_invoice(decoded, record_id, support, self._terms, self._own)
         if isinstance(parsed, tuple):
@@ -104,7 +103,7 @@ class ChargeItemReader:
         """What happened to the bill, or the faults of what would have."""
         decoded: charges.DecodedCharge = glance.decoded
         what = charges.what_of(decoded)
-        if what is What.NOTHING:
+        if what is What.NOTHING and not isinstance(decoded.resource, ChargeItem):
             return KeptOut()
         if what is What.ADDS:
             return self._added(decoded, record_id, support)
@@ -113,7 +112,9 @@ class ChargeItemReader:
         if bill_id is None or findings.faults:
             return SetAside(faults=tuple(findings.faults))
         kind = EventKind.FINAL if what is What.CLOSES else EventKind.REVERSAL
-        taken_back = record_id if what is What.TAKES_BACK else None
+        # A charge that is only planned again: kept out is only what never was one here.
+        of_charge = what in (What.TAKES_BACK, What.NOTHING)
+        taken_back = record_id if of_charge else None
         return BillHappened(bill_id=bill_id, kind=kind, bill=None, reverses=taken_back)
 
     def _added(

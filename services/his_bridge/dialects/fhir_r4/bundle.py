@@ -23,6 +23,8 @@ _VERSION = re.compile(r"[!-~]{1,64}", re.ASCII)
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:]', re.DOTALL)
 # Deeper than any record; what is deeper still tells nothing of where records begin.
 _DEEPEST = 100_000
+_SEARCHSET = "searchset"
+_SEVERE = {"error", "fatal"}
 _CLOSES = {b"}": b"{", b"]": b"["}
 
 
@@ -44,12 +46,13 @@ class Framed(msgspec.Struct, frozen=True, kw_only=True):
     """A page: its records in the server's order, and what the server says of the rest.
 
     `says_more` is proof of more; its absence proves nothing. `total` counts what matches the
-    search, where the server tells.
+    search, where the server tells. `reports_errors`: the server says that something is missing.
     """
 
     entries: tuple[Entry, ...]
     says_more: bool
     total: int | None
+    reports_errors: bool = False
 
 
 class _Search(msgspec.Struct):
@@ -65,30 +68,43 @@ class _Entry(msgspec.Struct, rename="camel"):
     search: _Search | None = None
 
 
+class _Issue(msgspec.Struct):
+    severity: str = ""
+
+
+class _OperationOutcome(msgspec.Struct):
+    issue: list[_Issue] = []
+
+
 class _Bundle(msgspec.Struct, rename="camel"):
     resource_type: str
+    type: str = _SEARCHSET
     total: int | None = None
     entry: list[_Entry] = []
     link: list[_Link] = []
 
 
 _BUNDLE = msgspec.json.Decoder(_Bundle)
+_OUTCOME = msgspec.json.Decoder(_OperationOutcome)
 _HEADER = msgspec.json.Decoder(Header)
 _LOOSE_HEADER = StrictDecoder(Header, names_of(Header, Meta))
 
 
 def frame(page: bytes, kind: str) -> Framed:
-    """The records of this kind in a search answer; warnings and included records are left out.
+    """The records of this kind in a search answer; included records are left out.
+
+    So are warnings; that a server reports errors is said, for then records may be missing.
 
     Raises: NotABundle when the answer is something else, such as a login page.
     """
+    told: list[bytes] = []
     try:
         bundle = _BUNDLE.decode(page)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         spans, says_more, total = _cut(page), False, None
     else:
-        if bundle.resource_type != "Bundle":
-            raise NotABundle("not a Bundle")
+        if bundle.resource_type != "Bundle" or bundle.type != _SEARCHSET:
+            raise NotABundle("not a searchset")
         total = bundle.total
         says_more = any(link.relation == "next" for link in bundle.link)
         spans = [
@@ -96,13 +112,29 @@ def frame(page: bytes, kind: str) -> Framed:
             for entry in bundle.entry
             if entry.search is None or entry.search.mode in (None, "match")
         ]
+        told = [
+            bytes(entry.resource)
+            for entry in bundle.entry
+            if entry.search is not None and entry.search.mode == "outcome"
+        ]
     # One that does not say what it is cannot be told apart from what was asked for.
     entries = [entry_of(raw, kind) for raw in spans if raw]
+    told += [entry.raw for entry in entries if entry.kind == "OperationOutcome"]
     return Framed(
         entries=tuple(entry for entry in entries if entry.kind == kind),
         says_more=says_more,
         total=total,
+        reports_errors=any(map(reports_error, told)),
     )
+
+
+def reports_error(raw: bytes) -> bool:
+    """Whether an OperationOutcome says more than warnings; what cannot be read does."""
+    try:
+        issues = _OUTCOME.decode(raw).issue
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return True
+    return any(issue.severity in _SEVERE for issue in issues)
 
 
 def moment_of(text: str | None) -> datetime | None:

@@ -15,6 +15,7 @@ from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.fhir_r4.charges import own_price, quantity_of
 from services.his_bridge.dialects.fhir_r4.claim_care import emergency_of
 from services.his_bridge.dialects.fhir_r4.claim_money import read_fund_paid
+from services.his_bridge.dialects.fhir_r4.decoding import FhirDecoder
 from services.his_bridge.dialects.fhir_r4.findings import Findings
 from services.his_bridge.dialects.fhir_r4.stays import (
     Diagnoses,
@@ -38,6 +39,8 @@ from services.his_bridge.dialects.fhir_r4.support import (
     contained_in,
     insured,
     is_deletion,
+    names_patient,
+    number_of,
     onward,
     provider_of,
     resolve,
@@ -46,12 +49,10 @@ from services.his_bridge.dialects.fhir_r4.support import (
 from services.his_bridge.dialects.strict_json import StrictDecoder
 
 Holder = Account | Encounter
-_DECODERS: Mapping[
-    str, StrictDecoder[ChargeItem] | StrictDecoder[Account] | StrictDecoder[Encounter]
-] = {
-    "ChargeItem": StrictDecoder(ChargeItem, NAMES),
-    "Account": StrictDecoder(Account, NAMES),
-    "Encounter": StrictDecoder(Encounter, NAMES),
+_DECODERS: Mapping[str, FhirDecoder[ChargeItem] | FhirDecoder[Account] | FhirDecoder[Encounter]] = {
+    "ChargeItem": FhirDecoder(ChargeItem, NAMES),
+    "Account": FhirDecoder(Account, NAMES),
+    "Encounter": FhirDecoder(Encounter, NAMES),
 }
 _HEADER = StrictDecoder(Header, NAMES)
 
@@ -177,9 +178,12 @@ def read_charge(
         account.service_period if account else None, "account[0]->servicePeriod", findings, zone
     )
     start, end = span_of(visits, [of_account, served], "occurrenceDateTime", findings, zone)
+    patient = references.subject if references.subject in support else None
     diagnoses = Diagnoses()
     for visit in visits:
-        diagnoses.add_of(visit, findings, support, terms.base_url)
+        # Of a visit or account that is cancelled everything is taken back by its own record.
+        names_patient(findings, visit.path, [visit.encounter.subject], patient, terms.base_url)
+        diagnoses.add_of(visit, findings, support, patient, terms.base_url)
     reasons = [
         diagnoses.add(findings.concept(reason, f"reason[{index}]"))
         for index, reason in enumerate(charge.reason)
@@ -241,10 +245,9 @@ class _References:
 
 
 def _number(bill_id: str | None, account: Account | None, findings: Findings) -> str | None:
-    if account is not None and account.identifier and account.identifier[0].value:
-        where = "account[0]->identifier[0].value"
-        return findings.text(account.identifier[0].value, where, ascii_only=True)
-    return bill_id.partition("/")[2] if bill_id is not None else None
+    named = bill_id.partition("/")[2] if bill_id is not None else None
+    identifiers = account.identifier if account is not None else []
+    return number_of(identifiers, "account[0]->identifier", named, findings)
 
 
 def _text_of(pointer: Reference | None) -> str | None:

@@ -60,6 +60,8 @@ def quantity_of(charge: ChargeItem | None, path: str, findings: Findings) -> Dec
     """How often or how much; once when nothing is said."""
     if charge is None or charge.quantity is None:
         return None if findings.broken_at(below(path, "quantity")) else Decimal(1)
+    if charge.quantity.comparator is not None:
+        findings.add(Reason.VALUE_NOT_EXACT, below(path, "quantity.comparator"))
     where = below(path, "quantity.value")
     quantity = findings.decimal(charge.quantity.value, where, places=QUANTITY_PLACES)
     if quantity is not None and quantity <= 0:

@@ -16,6 +16,7 @@ from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.fhir_r4.claim_care import care_type_of, emergency_of
 from services.his_bridge.dialects.fhir_r4.claim_lines import read_diagnoses, read_lines
 from services.his_bridge.dialects.fhir_r4.claim_money import read_social_insurance
+from services.his_bridge.dialects.fhir_r4.decoding import FhirDecoder
 from services.his_bridge.dialects.fhir_r4.findings import Findings
 from services.his_bridge.dialects.fhir_r4.structs import (
     Claim,
@@ -32,14 +33,15 @@ from services.his_bridge.dialects.fhir_r4.support import (
     contained_in,
     insured,
     is_deletion,
+    number_of,
     provider_of,
     resolve,
     resolve_person,
+    stands,
 )
-from services.his_bridge.dialects.strict_json import StrictDecoder
 
 MONEY_PLACES = 6
-_DECODER = StrictDecoder(Claim, NAMES)
+_DECODER = FhirDecoder(Claim, NAMES)
 _STATUSES = {"active", "cancelled", "draft", "entered-in-error"}
 
 
@@ -128,11 +130,11 @@ def read_claim(
     person = resolve_person(findings, references.patient, "patient", support)
     person = insured(findings, person, references.patient, references.coverages, support, own)
     provider_id, tier = provider_of(findings, references.provider, "provider", support, terms)
-    encounters = [
-        found
+    stays = {
+        path: resolve(findings, key, path, Encounter, support)
         for path, key in references.encounters.items()
-        if (found := resolve(findings, key, path, Encounter, support)) is not None
-    ]
+    }
+    encounters = [found for found in stays.values() if found is not None]
     start, end = _times(claim, encounters, findings, zone)
     conditions = {
         path: resolve(findings, key, path, Condition, support)
@@ -142,9 +144,16 @@ def read_claim(
         findings, references.prescription, "prescription", MedicationRequest, support
     )
     diagnoses = read_diagnoses(claim, conditions, findings, terms)
+    patient = references.patient if references.patient in support else None
+    for path, found in (
+        *stays.items(),
+        *conditions.items(),
+        ("prescription", prescription),
+    ):
+        stands(findings, path, found, patient, terms.base_url)
     total = findings.money(claim.total, "total", terms.currency, places=MONEY_PLACES)
     return ParsedBill(
-        bill_number=_bill_number(claim, fallback_number, findings),
+        bill_number=number_of(claim.identifier, "identifier", fallback_number, findings),
         provider_id=provider_id,
         tier=tier,
         care_type=care_type_of(claim, encounters, findings, terms),
@@ -209,12 +218,6 @@ class _References:
             *self.coverages.values(),
         )
         return {key for key in every if key is not None}
-
-
-def _bill_number(claim: Claim, fallback: str, findings: Findings) -> str | None:
-    if claim.identifier and claim.identifier[0].value:
-        return findings.text(claim.identifier[0].value, "identifier[0].value", ascii_only=True)
-    return fallback
 
 
 def _times(

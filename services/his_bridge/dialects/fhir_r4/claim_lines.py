@@ -121,6 +121,8 @@ def _quantity(item: ClaimItem, path: str, findings: Findings) -> Decimal | None:
     if item.quantity is None:
         # FHIR: the number of repetitions of the service; a line without it happened once.
         return None if findings.broken_at(f"{path}.quantity") else Decimal(1)
+    if item.quantity.comparator is not None:
+        findings.add(Reason.VALUE_NOT_EXACT, f"{path}.quantity.comparator")
     where = f"{path}.quantity.value"
     quantity = findings.decimal(item.quantity.value, where, places=QUANTITY_PLACES)
     if quantity is not None and quantity <= 0:

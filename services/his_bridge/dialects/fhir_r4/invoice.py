@@ -22,6 +22,7 @@ from services.his_bridge.dialects.fhir_r4.charges import (
 from services.his_bridge.dialects.fhir_r4.claim import Nature
 from services.his_bridge.dialects.fhir_r4.claim_care import emergency_of
 from services.his_bridge.dialects.fhir_r4.claim_money import read_fund_paid, read_social_insurance
+from services.his_bridge.dialects.fhir_r4.decoding import FhirDecoder
 from services.his_bridge.dialects.fhir_r4.findings import Findings
 from services.his_bridge.dialects.fhir_r4.stays import (
     Diagnoses,
@@ -39,14 +40,15 @@ from services.his_bridge.dialects.fhir_r4.support import (
     contained_in,
     insured,
     is_deletion,
+    number_of,
     onward,
     provider_of,
     resolve,
     resolve_person,
+    stands,
 )
-from services.his_bridge.dialects.strict_json import StrictDecoder
 
-_DECODER = StrictDecoder(Invoice, NAMES)
+_DECODER = FhirDecoder(Invoice, NAMES)
 _SENT = {"issued", "balanced"}
 
 
@@ -131,17 +133,23 @@ def read_invoice(
         ],
         support,
     )
+    patient = references.subject if references.subject in support else None
+    stands(findings, "account", account, patient, terms.base_url)
+    for path, charge in charges.items():
+        stands(findings, path, charge, patient, terms.base_url)
+    for visit in visits:
+        stands(findings, visit.path, visit.encounter, patient, terms.base_url)
     served = [occurrence_of(charge, f"{p}->", findings, zone) for p, charge in charges.items()]
     of_account = account.service_period if account else None
     rather = [period_of(of_account, "account->servicePeriod", findings, zone), *served]
     start, end = span_of(visits, rather, "lineItem", findings, zone)
     diagnoses = Diagnoses()
     for visit in visits:
-        diagnoses.add_of(visit, findings, support, terms.base_url)
+        diagnoses.add_of(visit, findings, support, patient, terms.base_url)
     lines, taxes = _lines(invoice, charges, diagnoses, findings, terms)
     total, total_path = _total(invoice, lines, taxes, findings, terms)
     return ParsedBill(
-        bill_number=_number(invoice, fallback_number, findings),
+        bill_number=number_of(invoice.identifier, "identifier", fallback_number, findings),
         provider_id=provider_id,
         tier=tier,
         care_type=care_type_of(visits, "lineItem", findings, terms),
@@ -187,12 +195,6 @@ class _References:
 
     def all(self) -> set[Key | None]:
         return {self.subject, self.issuer, self.account, *self.charges.values()}
-
-
-def _number(invoice: Invoice, fallback: str, findings: Findings) -> str | None:
-    if invoice.identifier and invoice.identifier[0].value:
-        return findings.text(invoice.identifier[0].value, "identifier[0].value", ascii_only=True)
-    return fallback
 
 
 def _lines(

@@ -13,6 +13,7 @@ from services.his_bridge.core.loinc import FASTING_CODES, LOINC, VALUE_PLACES
 from services.his_bridge.core.parsed import ParsedReading, ParsedReadings
 from services.his_bridge.core.source_time import CLOCK_SKEW
 from services.his_bridge.core.terms import ReadingRule, SourceTerms
+from services.his_bridge.dialects.fhir_r4.decoding import FhirDecoder
 from services.his_bridge.dialects.fhir_r4.findings import Findings
 from services.his_bridge.dialects.fhir_r4.structs import (
     CodeableConcept,
@@ -27,9 +28,8 @@ from services.his_bridge.dialects.fhir_r4.support import (
     is_deletion,
     resolve_person,
 )
-from services.his_bridge.dialects.strict_json import StrictDecoder
 
-_DECODER = StrictDecoder(Observation, NAMES)
+_DECODER = FhirDecoder(Observation, NAMES)
 _RELEASED = {"final", "amended", "corrected"}
 _NOT_YET = {"registered", "preliminary"}
 _WITHDRAWN = {"cancelled", "entered-in-error"}

@@ -58,10 +58,8 @@ class ClaimReader:
     def judge(self, record_id: str, glance: Glance, support: Mapping[Key, Supported]) -> Outcome:
         """The bill, its withdrawal, or its faults."""
         decoded: claims.DecodedClaim = glance.decoded
-        nature = claims.nature_of(decoded)
-        if nature is claims.Nature.NO_BILL:
-            return KeptOut()
-        if nature is claims.Nature.WITHDRAWN:
+        if claims.nature_of(decoded) is not claims.Nature.BILL:
+            # Also one that is a draft again: kept out is only what was never a bill here.
             return BillWithdrawn()
         parsed = claims.read_claim(decoded, record_id, support, self._terms, self._own)
         if isinstance(parsed, tuple):

@@ -15,7 +15,13 @@ from services.his_bridge.core.terms import Principal, SourceTerms
 from services.his_bridge.dialects.fhir_r4.claim_care import heaviest
 from services.his_bridge.dialects.fhir_r4.findings import Findings, below
 from services.his_bridge.dialects.fhir_r4.structs import ChargeItem, Condition, Encounter, Period
-from services.his_bridge.dialects.fhir_r4.support import Key, Support, onward, resolve
+from services.his_bridge.dialects.fhir_r4.support import (
+    Key,
+    Support,
+    onward,
+    resolve,
+    stands,
+)
 
 _FIRST_RANK = b"1"
 
@@ -126,7 +132,14 @@ class Diagnoses:
         self._found[key] = msgspec.structs.replace(known, principal=known.principal or principal)
         return known.number
 
-    def add_of(self, visit: Visit, findings: Findings, support: Support, base_url: str) -> None:
+    def add_of(
+        self,
+        visit: Visit,
+        findings: Findings,
+        support: Support,
+        patient: Key | None,
+        base_url: str,
+    ) -> None:
         """The diseases that a visit was for, by reference."""
         for index, entry in enumerate(visit.encounter.diagnosis):
             inner = f"diagnosis[{index}].condition"
@@ -134,6 +147,7 @@ class Diagnoses:
             path = f"{visit.path}->{inner}"
             condition = resolve(findings, key, path, Condition, support)
             if condition is not None:
+                stands(findings, path, condition, patient, base_url)
                 concept = findings.concept(condition.code, f"{path}->code")
                 self.add(concept, principal=bytes(entry.rank) == _FIRST_RANK)
 

@@ -15,6 +15,18 @@ class _Element(msgspec.Struct, rename="camel"):
     """A FHIR element."""
 
 
+class _Part(_Element):
+    """An element whose meaning an extension may change; such a one is a fault (decoding)."""
+
+    modifier_extension: list[msgspec.Raw] = []
+
+
+class _Resource(_Part):
+    """A resource, which may be written by rules of its own."""
+
+    implicit_rules: str | None = None
+
+
 class Meta(_Element):
     """Version and time of the last change, as the server says."""
 
@@ -91,13 +103,13 @@ class Request(_Element):
     method: str | None = None
 
 
-class ClaimInsurance(_Element):
+class ClaimInsurance(_Part):
     """A contract under which a claim is made."""
 
     coverage: Reference | None = None
 
 
-class ClaimDiagnosis(_Element):
+class ClaimDiagnosis(_Part):
     """A diagnosis of a claim."""
 
     sequence: msgspec.Raw = NO_NUMBER
@@ -106,7 +118,7 @@ class ClaimDiagnosis(_Element):
     type: list[CodeableConcept] = []
 
 
-class ClaimItem(_Element):
+class ClaimItem(_Part):
     """A line of a claim."""
 
     sequence: msgspec.Raw = NO_NUMBER
@@ -122,7 +134,7 @@ class ClaimItem(_Element):
     extension: list[Extension] = []
 
 
-class Claim(_Element):
+class Claim(_Resource):
     """A bill."""
 
     resource_type: str | None = None
@@ -146,7 +158,7 @@ class Claim(_Element):
     request: Request | None = None
 
 
-class PriceComponent(_Element):
+class PriceComponent(_Part):
     """A part of a price: base, surcharge, deduction, discount, tax, informational."""
 
     type: str | None = None
@@ -154,7 +166,7 @@ class PriceComponent(_Element):
     amount: Money | None = None
 
 
-class InvoiceLine(_Element):
+class InvoiceLine(_Part):
     """A line of an invoice."""
 
     sequence: msgspec.Raw = NO_NUMBER
@@ -164,7 +176,7 @@ class InvoiceLine(_Element):
     extension: list[Extension] = []
 
 
-class Invoice(_Element):
+class Invoice(_Resource):
     """A bill that was sent."""
 
     resource_type: str | None = None
@@ -184,7 +196,7 @@ class Invoice(_Element):
     request: Request | None = None
 
 
-class ChargeItem(_Element):
+class ChargeItem(_Resource):
     """One charge."""
 
     resource_type: str | None = None
@@ -207,13 +219,13 @@ class ChargeItem(_Element):
     request: Request | None = None
 
 
-class AccountCoverage(_Element):
+class AccountCoverage(_Part):
     """A contract that pays for an account."""
 
     coverage: Reference | None = None
 
 
-class Account(_Element):
+class Account(_Resource):
     """What holds the charges of a stay together."""
 
     resource_type: str | None = None
@@ -221,12 +233,13 @@ class Account(_Element):
     meta: Meta | None = None
     identifier: list[Identifier] = []
     status: str | None = None
+    subject: list[Reference] = []
     service_period: Period | None = None
     coverage: list[AccountCoverage] = []
     request: Request | None = None
 
 
-class Coverage(_Element):
+class Coverage(_Resource):
     """An insurance contract of a patient."""
 
     resource_type: str | None = None
@@ -259,7 +272,7 @@ class Address(_Element):
     line: list[str] = []
 
 
-class Patient(_Element):
+class Patient(_Resource):
     """The person treated."""
 
     resource_type: str | None = None
@@ -270,20 +283,20 @@ class Patient(_Element):
     address: list[Address] = []
 
 
-class EncounterDiagnosis(_Element):
+class EncounterDiagnosis(_Part):
     """A disease that a visit was for; rank 1 is the first."""
 
     condition: Reference | None = None
     rank: msgspec.Raw = NO_NUMBER
 
 
-class Hospitalization(_Element):
+class Hospitalization(_Part):
     """How a stay began."""
 
     admit_source: CodeableConcept | None = None
 
 
-class Encounter(_Element):
+class Encounter(_Resource):
     """A visit or stay."""
 
     resource_type: str | None = None
@@ -291,6 +304,7 @@ class Encounter(_Element):
     meta: Meta | None = None
     identifier: list[Identifier] = []
     status: str | None = None
+    subject: Reference | None = None
     diagnosis: list[EncounterDiagnosis] = []
     request: Request | None = None
     class_: Coding | None = msgspec.field(default=None, name="class")
@@ -299,15 +313,17 @@ class Encounter(_Element):
     hospitalization: Hospitalization | None = None
 
 
-class Condition(_Element):
+class Condition(_Resource):
     """A disease of a patient."""
 
     resource_type: str | None = None
     id: str | None = None
+    verification_status: CodeableConcept | None = None
+    subject: Reference | None = None
     code: CodeableConcept | None = None
 
 
-class Organization(_Element):
+class Organization(_Resource):
     """A provider."""
 
     resource_type: str | None = None
@@ -316,22 +332,24 @@ class Organization(_Element):
     extension: list[Extension] = []
 
 
-class MedicationRequest(_Element):
+class MedicationRequest(_Resource):
     """A prescription."""
 
     resource_type: str | None = None
     id: str | None = None
+    status: str | None = None
+    subject: Reference | None = None
     medication_codeable_concept: CodeableConcept | None = None
 
 
-class ObservationComponent(_Element):
+class ObservationComponent(_Part):
     """One of several values measured together."""
 
     code: CodeableConcept | None = None
     value_quantity: Quantity | None = None
 
 
-class Observation(_Element):
+class Observation(_Resource):
     """A measurement."""
 
     resource_type: str | None = None

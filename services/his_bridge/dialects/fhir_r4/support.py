@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar, cast
 
 import msgspec
@@ -19,25 +19,37 @@ from services.his_bridge.core.telling import (
 )
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.fhir_r4 import structs
+from services.his_bridge.dialects.fhir_r4.decoding import FhirDecoder
 from services.his_bridge.dialects.fhir_r4.findings import Findings
 from services.his_bridge.dialects.fhir_r4.structs import (
     SUPPORTING,
     Account,
     ChargeItem,
+    Condition,
     Coverage,
     Encounter,
     HumanName,
+    Identifier,
+    MedicationRequest,
     Organization,
     Patient,
     Reference,
     Request,
     Supporting,
 )
-from services.his_bridge.dialects.strict_json import StrictDecoder, names_of
+from services.his_bridge.dialects.strict_json import names_of
 
 R = TypeVar("R", bound=Supporting)
 TIER_EXTENSION = "urn:lipei:fhir:hospital-tier"
 USUAL_TERMS = FhirTerms()
+# Statuses of what is not so, or came to nothing; charge items of what is not to be paid.
+_TAKEN_BACK: Mapping[type[Supporting], frozenset[str]] = {
+    Encounter: frozenset({"entered-in-error", "cancelled"}),
+    ChargeItem: frozenset({"entered-in-error", "not-billable", "aborted"}),
+    Account: frozenset({"entered-in-error"}),
+    MedicationRequest: frozenset({"entered-in-error"}),
+}
+_REFUTED = {"entered-in-error", "refuted"}
 _SELF = "self"  # HL7's code of a subscriber who is the patient
 Key = tuple[str, str]
 
@@ -48,7 +60,7 @@ NAMES = names_of(
         if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
     )
 )
-_DECODERS = {name: StrictDecoder(kind, NAMES) for name, kind in SUPPORTING.items()}
+_DECODERS = {name: FhirDecoder(kind, NAMES) for name, kind in SUPPORTING.items()}
 
 
 class Supported(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +94,10 @@ def contained_in(raw: list[msgspec.Raw], terms: SourceTerms) -> dict[Key, Suppor
             continue  # whoever points at it gets a fault
         if header.resource_type in SUPPORTING and header.id:
             key = (header.resource_type, f"#{header.id}")
+            if key in found:  # of two of one id nobody can say which is meant
+                twice = Fault(reason=Reason.DUPLICATE_KEY, path="id")
+                found[key] = Supported(resource=None, faults=(twice,))
+                continue
             found[key] = read_supporting(header.resource_type, bytes(each), terms)
     return found
 
@@ -99,6 +115,57 @@ def resolve(
     for fault in found.faults:
         findings.add(fault.reason, f"{path}->{fault.path}")
     return cast(R, found.resource) if isinstance(found.resource, kind) else None
+
+
+def stands(
+    findings: Findings,
+    path: str,
+    found: Encounter | Condition | MedicationRequest | ChargeItem | Account | None,
+    patient: Key | None,
+    base_url: str,
+) -> None:
+    """Name it when what a bill points at was taken back, or is another patient's."""
+    if found is None:
+        return
+    if isinstance(found, Condition):
+        said = found.verification_status.coding if found.verification_status else []
+        taken_back = any(coding.code in _REFUTED for coding in said)
+    else:
+        taken_back = found.status in _TAKEN_BACK[type(found)]
+    if taken_back:
+        findings.add(Reason.REFERENCE_TAKEN_BACK, path)
+    subjects = found.subject if isinstance(found, Account) else [found.subject]
+    names_patient(findings, path, subjects, patient, base_url)
+
+
+def names_patient(
+    findings: Findings,
+    path: str,
+    subjects: Sequence[Reference | None],
+    patient: Key | None,
+    base_url: str,
+) -> None:
+    """Name it when what a bill points at says whose it is, and that is not the bill's patient.
+
+    A contained patient is known in its own record only, and is compared with nobody.
+    """
+    unheard = Findings(())
+    texts = [subject.reference for subject in subjects if subject is not None]
+    keys = {unheard.reference(text, "", "Patient", base_url) for text in texts}
+    told = {key for key in keys if key is not None and not key[1].startswith("#")}
+    if told and patient is not None and patient not in told and not patient[1].startswith("#"):
+        findings.add(Reason.ANOTHER_PATIENT, f"{path}->subject")
+
+
+def number_of(
+    identifiers: Sequence[Identifier], path: str, fallback: str | None, findings: Findings
+) -> str | None:
+    """The first number that a record goes by now, else the fallback."""
+    for index, entry in enumerate(identifiers):
+        if entry.value and entry.use != "old":
+            where = f"{path}[{index}].value"
+            return findings.text(entry.value, where, ascii_only=True)
+    return fallback
 
 
 def resolve_person(

@@ -97,7 +97,12 @@ def test_a_charge_that_is_none_any_more_takes_itself_back(status: str) -> None:
 def test_what_is_only_planned_is_none_of_ours() -> None:
     resources = everything()
     resources["ChargeItem"]["status"] = "planned"
-    assert isinstance(judge(resources, "ChargeItem", BY_ACCOUNT), KeptOut)
+    reader = ChargeItemReader(TERMS, tokens, BY_ACCOUNT)
+    assert reader.glance(as_bytes(resources["ChargeItem"])).keep_out
+    # Of one that was a charge it takes that back.
+    assert happened(resources) == BillHappened(
+        bill_id="Account/a1", kind=EventKind.REVERSAL, bill=None, reverses="i1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -159,6 +164,14 @@ def item(r: Resources) -> Any:
             (Reason.REFERENCE_MISSING, "performingOrganization"),
         ),
         spoil(lambda r: r.pop("Account"), (Reason.REFERENCE_NOT_FOUND, "account[0]")),
+        spoil(
+            lambda r: r["Encounter"]["subject"].update(reference="Patient/p2"),
+            (Reason.ANOTHER_PATIENT, "context->subject"),
+        ),
+        spoil(
+            lambda r: item(r).update(modifierExtension=[{"url": "urn:x"}]),
+            (Reason.MODIFIER_UNKNOWN, "modifierExtension"),
+        ),
         spoil(
             lambda r: r.pop("Encounter"),
             (Reason.REFERENCE_NOT_FOUND, "context"),

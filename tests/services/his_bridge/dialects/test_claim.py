@@ -15,7 +15,7 @@ from lipei.type.v1 import bill_pb2
 from services.his_bridge import messages
 from services.his_bridge.core.bill import Bill, CareType, Coding, Licence, SocialInsurance, Tier
 from services.his_bridge.core.faults import Reason
-from services.his_bridge.core.outcomes import BillStated, BillWithdrawn, KeptOut, SetAside
+from services.his_bridge.core.outcomes import BillStated, BillWithdrawn, SetAside
 from services.his_bridge.core.terms import (
     LineAmount,
     LineWithoutNet,
@@ -348,11 +348,11 @@ def test_a_cancelled_claim_is_a_withdrawal(status: str) -> None:
     ("key", "value"),
     [("status", "draft"), ("use", "preauthorization"), ("use", "predetermination")],
 )
-def test_what_is_no_bill_is_kept_out(key: str, value: str) -> None:
+def test_what_is_no_bill_is_kept_out_and_takes_back_what_was_one(key: str, value: str) -> None:
     resources = everything()
     resources["Claim"][key] = value
     assert ClaimReader(TERMS, tokens).glance(as_bytes(resources["Claim"])).keep_out
-    assert judge_claim(resources) == KeptOut()
+    assert judge_claim(resources) == BillWithdrawn()
 
 
 @pytest.mark.parametrize(
@@ -400,3 +400,16 @@ def test_a_bill_that_ends_after_the_calendar_is_set_aside() -> None:
     assert [(f.reason, f.path) for f in outcome.faults] == [
         (Reason.TIME_IMPOSSIBLE, "billablePeriod.end")
     ]
+
+
+def test_a_number_that_was_replaced_is_not_the_bills() -> None:
+    resources = everything()
+    old = {"system": "urn:test:bill", "value": "NO-OLD", "use": "old"}
+    resources["Claim"]["identifier"].insert(0, old)
+    outcome = judge_claim(resources)
+    assert isinstance(outcome, BillStated)
+    assert outcome.bill.bill_number == "NO-b1"
+    resources["Claim"]["identifier"] = [old]
+    outcome = judge_claim(resources)
+    assert isinstance(outcome, BillStated)
+    assert outcome.bill.bill_number == "b1"

@@ -22,7 +22,15 @@ from tests.services.his_bridge.dialects.charged import (
     everything,
     judge,
 )
-from tests.services.his_bridge.records import NAME, TERMS, TOKEN, as_bytes, money, tokens
+from tests.services.his_bridge.records import (
+    NAME,
+    TERMS,
+    TOKEN,
+    as_bytes,
+    concept,
+    money,
+    tokens,
+)
 
 
 def bill_of(resources: Resources, terms: SourceTerms = TERMS) -> Bill:
@@ -72,7 +80,7 @@ def test_balanced_is_the_same_bill_and_a_draft_is_none() -> None:
     resources["Invoice"]["status"] = "balanced"
     assert bill_of(resources) == issued
     resources["Invoice"]["status"] = "draft"
-    assert isinstance(judge(resources, "Invoice", INVOICES), KeptOut)
+    assert judge(resources, "Invoice", INVOICES) == BillWithdrawn()  # of one that was a bill
     assert InvoiceReader(TERMS, tokens, INVOICES).glance(as_bytes(resources["Invoice"])).keep_out
 
 
@@ -176,6 +184,42 @@ BEHIND = f"{FIRST}.chargeItemReference"
             (Reason.REFERENCE_NOT_FOUND, f"{BEHIND}->context->diagnosis[0].condition"),
         ),
         spoil(lambda r: r.pop("Account"), (Reason.REFERENCE_NOT_FOUND, "account")),
+        spoil(
+            lambda r: r["ChargeItem"].update(status="not-billable"),
+            (Reason.REFERENCE_TAKEN_BACK, BEHIND),
+        ),
+        spoil(
+            lambda r: r["Account"].update(status="entered-in-error"),
+            (Reason.REFERENCE_TAKEN_BACK, "account"),
+        ),
+        spoil(
+            lambda r: r["Encounter"].update(status="cancelled"),
+            (Reason.REFERENCE_TAKEN_BACK, f"{BEHIND}->context"),
+        ),
+        spoil(
+            lambda r: r["Condition"].update(verificationStatus=concept("x", "refuted")),
+            (Reason.REFERENCE_TAKEN_BACK, f"{BEHIND}->context->diagnosis[0].condition"),
+        ),
+        spoil(
+            lambda r: r["ChargeItem"]["subject"].update(reference="Patient/p2"),
+            (Reason.ANOTHER_PATIENT, f"{BEHIND}->subject"),
+        ),
+        spoil(
+            lambda r: r["Encounter"]["subject"].update(reference="Patient/p2"),
+            (Reason.ANOTHER_PATIENT, f"{BEHIND}->context->subject"),
+        ),
+        spoil(
+            lambda r: r["Account"].update(subject=[{"reference": "Patient/p2"}]),
+            (Reason.ANOTHER_PATIENT, "account->subject"),
+        ),
+        spoil(
+            lambda r: line(r).update(modifierExtension=[{"url": "urn:not-given"}]),
+            (Reason.MODIFIER_UNKNOWN, f"{FIRST}.modifierExtension"),
+        ),
+        spoil(
+            lambda r: line(r)["priceComponent"][1].update(modifierExtension=[{"url": "urn:x"}]),
+            (Reason.MODIFIER_UNKNOWN, f"{FIRST}.priceComponent[1].modifierExtension"),
+        ),
         spoil(
             lambda r: r["Patient"].update(identifier=[]),
             (Reason.IDENTITY_MISSING, "subject->identifier"),

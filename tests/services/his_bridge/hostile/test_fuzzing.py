@@ -162,7 +162,7 @@ def cut_bundle(content: bytes, size: int) -> None:
 
 
 def read_pages(content: bytes, size: int) -> None:
-    found = read_manifest(content)
+    found = read_manifest(content, "https://his.example/status/1")
     assert found is None or isinstance(next_page(found), str)
 
 

@@ -31,8 +31,10 @@ def database(sqlite_database: str) -> Iterator[Database]:
     found.close()
 
 
-def mint(folder: Path, name: str) -> TlsFiles:
-    """A certificate that vouches for itself, for 127.0.0.1."""
+def mint(
+    folder: Path, name: str, *, address: str = "127.0.0.1", ends_in: timedelta = timedelta(hours=1)
+) -> TlsFiles:
+    """A certificate that vouches for itself, for 127.0.0.1 and an hour unless told otherwise."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -43,9 +45,9 @@ def mint(folder: Path, name: str) -> TlsFiles:
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
+        .not_valid_after(now + ends_in)
         .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False
         )
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

@@ -368,6 +368,96 @@ def test_every_broken_promise_has_its_reason(
         assert reason_of(server)[0] == reason
 
 
+def _files(change: Callable[[dict[str, Any]], Any]) -> Callable[[str, Reply], Reply]:
+    """Every file of the manifest changed."""
+
+    def twist(path: str, reply: Reply) -> Reply:
+        status, headers, body = reply
+        if not path.startswith("status/") or status != 200:
+            return reply
+        manifest = json.loads(body)
+        for file in manifest["output"]:
+            change(file)
+        return status, headers, json.dumps(manifest).encode()
+
+    return twist
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda file: file.pop("type"),
+        lambda file: file.update(type=""),
+        lambda file: file.update(type="claim"),
+        lambda file: file.update(type="CLAIM"),
+        lambda file: file.update(url="http://[his/a"),
+        lambda file: file.update(url="http://127.0.0.1:99999/a"),
+        lambda file: file.update(url="http://127.0.0.1:x/a"),
+        lambda file: file.update(url=file["url"] + "\x01"),
+    ],
+    ids=["untyped", "empty", "small", "capitals", "brackets", "port", "letters", "control"],
+)
+def test_a_file_that_does_not_say_what_it_holds_or_where_it_is_ends_no_export(
+    change: Callable[[dict[str, Any]], Any],
+) -> None:
+    """Passed over, its records were lost unseen: the next export begins behind this one."""
+    with bulk_server(twist=_files(change)) as server:
+        server.put("a", claims(3))
+        assert reason_of(server) == ("SOURCE_EXPORT_MALFORMED", [])
+    with bulk_server(twist=_files(lambda file: file.update(type="ClaimResponse"))) as server:
+        server.put("a", claims(3))
+        assert with_source(server.base_url, to_the_end)[1] == []  # the control: another type
+
+
+def test_a_file_may_be_named_beside_the_manifest() -> None:
+    def beside(file: dict[str, Any]) -> None:
+        file["url"] = "/fhir/files/" + file["url"].rpartition("/")[2]
+
+    with bulk_server(twist=_files(beside)) as server:
+        server.put("a", claims(3))
+        assert with_source(server.base_url, to_the_end)[1] == ids(3)
+
+
+@pytest.mark.parametrize("url", ["http://[his/x", "http://127.0.0.1:99999/x", "http://a:b/x"])
+def test_a_status_that_is_no_address_is_refused(url: str) -> None:
+    named = twisted("$export", lambda _: (202, {"Content-Location": url}, b""))
+    with bulk_server(twist=named) as server:
+        assert reason_of(server)[0] == "SOURCE_EXPORT_ELSEWHERE"
+
+
+@pytest.mark.parametrize("answer", [400, 401, 403])
+def test_urls_whose_signature_ran_out_are_asked_for_anew(answer: int) -> None:
+    """Signed for minutes: a later pull would be refused until the export is a day old."""
+    signed = [1]
+
+    def twist(path: str, reply: Reply) -> Reply:
+        if path.startswith("status/"):
+            query = f"?signed={signed[0]}"
+            return _files(lambda file: file.update(url=file["url"] + query))(path, reply)
+        asked = server.requests[-1][2].get("signed")
+        if path.startswith("files/") and asked != str(signed[0]):
+            return answer, {}, b""
+        return reply
+
+    async def run(source: FhirBulk) -> list[str]:
+        seen: list[str] = []
+        cursor = None
+        for _ in range(STEPS):
+            page = await source.fetch("Claim", cursor)
+            cursor = page.cursor
+            seen += [record.record_id for record in page.records]
+            if len(page.records) == 3:
+                signed[0] += 1  # between two files
+            if page.swept:
+                return seen
+        raise AssertionError("the export does not end")
+
+    with bulk_server(twist=twist) as server:
+        server.put("a", claims(3))
+        server.put("b", claims(3, "z"))
+        assert with_source(server.base_url, run) == [*ids(3), *ids(3, "z")]
+
+
 def test_records_of_another_type_than_the_manifest_says_are_not_taken() -> None:
     with bulk_server() as server:
         server.put("a", [*claims(3), {"resourceType": "Patient", "id": "p"}])
@@ -489,6 +579,36 @@ def test_what_the_server_deleted_comes_as_a_record_that_takes_back() -> None:
         kept = ", deleted_withdraws: false"
         _, seen = with_source(server.base_url, to_the_end, source=kept)
         assert seen == ["b0000", "b0001"]
+
+
+@pytest.mark.parametrize(
+    "url", ["{base}/Claim/b0009", "/Claim/b0009", "Claim/b0009/_history/3", "Claim/b0009"]
+)
+def test_a_deletion_counts_however_its_url_is_written(url: str) -> None:
+    with bulk_server(deleted=("gone",)) as server:
+        server.put("gone", [_deletion(url.format(base=server.base_url))])
+        assert with_source(server.base_url, to_the_end)[1] == ["b0009"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        claim("b0009"),
+        _deletion("http://10.0.0.1/fhir/Claim/b0009"),
+        _deletion("Claim?identifier=9"),
+        _deletion("b0009"),
+        _deletion(""),
+        {"resourceType": "Bundle", "entry": [{"resource": claim("b0009")}]},
+        {"resourceType": "Bundle", "entry": [{"request": {"method": "PUT", "url": "Claim/b9"}}]},
+    ],
+    ids=["record", "elsewhere", "search", "bare-id", "empty", "no-request", "put"],
+)
+def test_a_list_of_deletions_that_says_something_else_is_not_passed_over(
+    line: dict[str, Any],
+) -> None:
+    with bulk_server(deleted=("gone",)) as server:
+        server.put("gone", [line])
+        assert reason_of(server) == ("SOURCE_DELETED_MALFORMED", [])
 
 
 @pytest.mark.parametrize(

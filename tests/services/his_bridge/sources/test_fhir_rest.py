@@ -496,3 +496,33 @@ def test_reconciliation_counts_what_the_source_holds_per_day() -> None:
 
 def test_a_profiles_limits_are_its_own() -> None:
     assert msgspec.structs.replace(profile().limits, page_size=1) != profile().limits
+
+
+@pytest.mark.parametrize("mode", ["outcome", "match", None])
+@pytest.mark.parametrize("severity", ["fatal", "error", "warning", "information"])
+def test_an_answer_that_reports_errors_ends_no_sweep(mode: str | None, severity: str) -> None:
+    """Without records it looks like the end, and what it leaves out would be behind the cursor."""
+    outcome = {"resourceType": "OperationOutcome", "issue": [{"severity": severity}]}
+    entry = {"resource": outcome, **({"search": {"mode": mode}} if mode else {})}
+    body = msgspec.json.encode({"resourceType": "Bundle", "type": "searchset", "entry": [entry]})
+    newest = msgspec.json.encode({"resourceType": "Bundle", "type": "searchset"})
+
+    def answer(server: OddServer) -> Any:
+        server.script = [(200, {}, newest), (200, {}, body)]
+        return with_source(server, 20, lambda source: sweep(source, None))
+
+    with odd_server() as server:
+        if severity in ("fatal", "error"):
+            with pytest.raises(SourceFault) as caught:
+                answer(server)
+            assert caught.value.reason == "SOURCE_SEARCH_INCOMPLETE"
+        else:
+            assert answer(server)[1] == []
+
+
+@pytest.mark.parametrize("kind", ["document", "batch-response", "history"])
+def test_a_bundle_that_answers_no_search_is_none(kind: str) -> None:
+    body = msgspec.json.encode({"resourceType": "Bundle", "type": kind})
+    with odd_server(script=[(200, {}, body)]) as server, pytest.raises(SourceFault) as caught:
+        with_source(server, 20, lambda source: sweep(source, None))
+    assert caught.value.reason == "SOURCE_NOT_FHIR"

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from services.his_bridge.profiles.loader import PullLimits
+from services.his_bridge.profiles.source_kinds.mllp import TlsFiles
+from services.his_bridge.sources import wire
 from services.his_bridge.sources.http import HospitalHttp, Missing, Refused, TooLarge
 from services.his_bridge.sources.port import SourceFault
+from tests.services.his_bridge.receiving.test_mllp_tls import mint
 from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
 
 LIMITS = PullLimits(attempts=3, max_wait_s=5, max_body_mib=1, timeout_s=60, requests_per_s=1000)
@@ -58,6 +66,12 @@ def test_a_wait_until_a_date_is_taken_by_the_servers_own_clock() -> None:
         assert 3.0 in waits
 
 
+def test_a_wait_until_a_date_of_a_server_that_tells_no_time_is_taken_by_our_clock() -> None:
+    asked = httpx.Headers({"Retry-After": "Wed, 01 Jan 2020 00:00:03 GMT"})
+    assert wire.retry_after_s(asked, lambda: 1_577_836_800.0) == 3.0
+    assert wire.retry_after_s(asked, lambda: 1_577_836_900.0) == 0.0
+
+
 def test_a_wait_beyond_the_limit_is_handed_to_the_caller() -> None:
     with odd_server(script=[(429, {"Retry-After": "60"}, b""), GOOD]) as server:
         with pytest.raises(SourceFault) as caught:
@@ -93,6 +107,73 @@ def test_a_server_that_is_not_there_is_away() -> None:
         with pytest.raises(SourceFault) as caught:
             asyncio.run(get(url, Waits()))
     assert caught.value.reason == "SOURCE_AWAY"
+
+
+@contextmanager
+def over_tls(files: TlsFiles) -> Iterator[tuple[str, list[bytes]]]:
+    """A server behind a certificate, and what it was sent: everything that it could decrypt."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate, files.key)
+    sent: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            while True:
+                try:
+                    plain, _ = listener.accept()
+                except OSError:
+                    return  # the test is over
+                try:
+                    with plain, context.wrap_socket(plain, server_side=True) as line:
+                        sent.append(line.recv(65_536))
+                        line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+                except (ssl.SSLError, OSError):
+                    continue  # the other side does not trust us
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"https://127.0.0.1:{listener.getsockname()[1]}/fhir", sent
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("trusted", "change", "said"),
+    [
+        (True, {}, ""),
+        (False, {}, "no authority"),
+        (True, {"ends_in": timedelta(minutes=-1)}, "ran out"),
+        (True, {"address": "127.0.0.2"}, "another address"),
+    ],
+    ids=["good", "unknown", "ran-out", "anothers"],
+)
+def test_a_certificate_that_is_not_believed_is_no_server_that_is_away(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trusted: bool,
+    change: dict[str, Any],
+    said: str,
+) -> None:
+    """Waiting does not mend it, and it says what would; once, for it is no stumble."""
+    files = mint(tmp_path, "his", **change)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", files.certificate)
+    wire._trust.cache_clear()
+    try:
+        with over_tls(files) as (url, sent):
+            waits = Waits()
+            if not said:
+                assert asyncio.run(get(url, waits)) == b"{}"
+                assert len(sent) == 1
+                return
+            with pytest.raises(SourceFault, match=said) as caught:
+                asyncio.run(get(url, waits))
+            assert (caught.value.reason, sent) == ("SOURCE_CERTIFICATE_REFUSED", [])
+            assert caught.value.retry_after_s is None
+    finally:
+        wire._trust.cache_clear()
 
 
 @pytest.mark.parametrize(

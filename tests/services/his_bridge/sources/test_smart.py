@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -207,6 +208,42 @@ def test_a_refused_token_is_renewed_once_and_never_twice(client: SmartClient) ->
         odd.script = [configuration(odd), token(), said(401), token("t2"), said(401), said(200)]
         assert reason_of(odd.base_url, client) == "SOURCE_REFUSES"
         assert len(odd.tokens) == 5
+
+
+def test_a_statement_is_never_made_twice(client: SmartClient) -> None:
+    """A server that stumbled may have noted its `jti` already, and would refuse it as a replay."""
+    patient_limits = PullLimits(attempts=3, max_wait_s=1, timeout_s=60, requests_per_s=1000)
+    with odd_server() as odd:
+        seen: list[str] = []
+        plain = odd.answer
+
+        def answer(path: str, query: dict[str, str]) -> Answer:
+            if path == "token":
+                claims = query["client_assertion"].split(".")[1]
+                seen.append(json.loads(base64.urlsafe_b64decode(claims + "=="))["jti"])
+            return plain(path, query)
+
+        odd.answer = answer  # type: ignore[method-assign]  # looks at what is sent, and goes on
+        odd.script = [configuration(odd), (500, {}, b""), (503, {}, b""), token(), said(200)]
+
+        async def run() -> bytes:
+            http = HospitalHttp(odd.base_url, patient_limits, client)
+            try:
+                return await http.get("Patient")
+            finally:
+                await http.close()
+
+        assert asyncio.run(run()) == b"{}"
+        assert len(seen) == len(set(seen)) == 3
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://[his/token", "http://127.0.0.1:99999/token", "http://127.0.0.1:x/token"]
+)
+def test_a_token_endpoint_that_is_no_address_is_none(client: SmartClient, endpoint: str) -> None:
+    with odd_server() as odd:
+        odd.script = [said(200, token_endpoint=endpoint)]
+        assert reason_of(odd.base_url, client) == "SOURCE_NO_SMART"
 
 
 @pytest.mark.parametrize(
