@@ -652,6 +652,26 @@ def test_what_a_correction_left_of_a_recovered_claim_comes_back_with_its_bill(
     assert "claims:incurred" not in books(service)
 
 
+@pytest.mark.parametrize("billed", ["20000.00", "25000.00"])  # the same twice, and not
+def test_what_is_given_up_twice_under_one_decision_is_booked_twice(
+    service: Served, billed: str
+) -> None:
+    claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
+    smaller = bill("B1", line(1, DRUG, billed))
+    smaller.kind = bill_pb2.BILL_KIND_CORRECTION
+    service.claims.SubmitClaim(submission(smaller, wait_s=0))
+    service.settlement.ApplyCorrection(
+        settlement_pb2.ApplyCorrectionRequest(name=claim.name, number=1)
+    )
+    part = asked(review_pb2.WriteOffRecoveryRequest, got(service, claim.name))
+    service.review.WriteOffRecovery(part)
+    (ended,) = taken_back(service, smaller)
+    rest = asked(review_pb2.WriteOffRecoveryRequest, ended)
+    assert service.review.WriteOffRecovery(rest).claim.state == pb.CLAIM_STATE_WRITTEN_OFF
+    assert books(service)["claims:written-off"] == 2_000_000
+    assert not {"claims:recoverable", "claims:incurred"} & set(books(service))
+
+
 def test_after_an_appeal_nobody_gets_less_and_only_the_difference_is_owed(
     service: Served, desk: Desk
 ) -> None:
