@@ -14,7 +14,7 @@ from services.claims.serving import ClaimsParts, Context, alone, find_all
 from services.claims.settling import ENGINE, is_waiting, release, settle, settle_all
 from services.claims.storage import claims as store
 from services.claims.storage import coordination, corrections, decisions, sealed
-from services.common.grpc_edge import Refused, Violation, invalid
+from services.common.grpc_edge import Violation, invalid
 from services.common.log import logger
 
 MOST_IN_BATCH = 200
