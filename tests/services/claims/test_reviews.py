@@ -240,6 +240,23 @@ def test_papers_say_how_care_was_given_only_where_the_bill_does_not() -> None:
     assert [one.reason for one in fact_faults(stated, told)] == ["STATED_ALREADY"]
 
 
+def test_papers_say_all_of_a_line_in_one_place() -> None:
+    silent = bill_pb2.Bill(lines=[bill_pb2.BillLine(number=1), bill_pb2.BillLine(number=2)])
+    told = bill_pb2.Bill(
+        lines=[
+            bill_pb2.BillLine(number=1, days_supply=7),
+            bill_pb2.BillLine(number=2, days_supply=7),
+            bill_pb2.BillLine(number=1, repeat_reason="emergency-surgery"),
+        ]
+    )
+    assert [(one.field, one.reason) for one in fact_faults(silent, told)] == [
+        ("facts.lines[0].number", "DUPLICATE_NUMBER"),
+        ("facts.lines[2].number", "DUPLICATE_NUMBER"),
+    ]
+    del told.lines[2]
+    assert list(fact_faults(silent, told)) == []
+
+
 def _at(moment: str) -> Timestamp:
     made = Timestamp()
     made.FromDatetime(datetime.fromisoformat(f"{moment}+08:00"))
