@@ -938,6 +938,36 @@ def test_above_the_threshold_two_people_reverse_and_write_off(
     assert books(strict)["claims:written-off"] == 19_000_000
 
 
+def test_what_two_people_must_reverse_one_does_not_adjust_away(strict: Served, desk: Desk) -> None:
+    claim = reviewed(strict, decided(strict, "B1", BIG))
+    desk.who = another()
+    yes = asked(review_pb2.ConfirmReviewRequest, claim)
+    claim = paid(strict, strict.review.ConfirmReview(yes).claim)
+    assert claim.paid == yuan("190000")
+    less = review_pb2.LineReview(number=1, clause="1.1", unit_price="49999.00")
+    asks = asked(review_pb2.AdjustClaimRequest, claim, lines=[less], note=NOTE)
+    proposed = strict.review.AdjustClaim(asks).claim
+    assert (proposed.state, proposed.awaits_confirmation) == (pb.CLAIM_STATE_PAID, True)
+    assert books(strict)["claims:incurred"] == 19_000_000
+    alone = asked(review_pb2.ConfirmReviewRequest, proposed)
+    assert refused(strict.review.ConfirmReview, alone).reason == "SAME_PERSON"
+    desk.who = of_insurer()
+    after = strict.review.ConfirmReview(alone).claim
+    assert (after.state, after.recoverable) == (pb.CLAIM_STATE_RECOVERY_OPEN, yuan("150001"))
+
+
+def test_at_the_threshold_one_person_adjusts(strict: Served, desk: Desk) -> None:
+    claim = reviewed(strict, decided(strict, "B1", BIG))
+    desk.who = another()
+    yes = asked(review_pb2.ConfirmReviewRequest, claim)
+    claim = paid(strict, strict.review.ConfirmReview(yes).claim)
+    less = review_pb2.LineReview(number=1, clause="1.1", unit_price="50000.00")
+    after = strict.review.AdjustClaim(
+        asked(review_pb2.AdjustClaimRequest, claim, lines=[less])
+    ).claim
+    assert (after.state, after.recoverable) == (pb.CLAIM_STATE_RECOVERY_OPEN, yuan("150000"))
+
+
 def test_at_the_threshold_one_person_reverses_and_writes_off(strict: Served) -> None:
     claim = reviewed(strict, decided(strict, "B1", line(1, DRUG, "160000.00")))
     assert claim.decision.benefit == yuan("150000")
