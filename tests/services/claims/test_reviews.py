@@ -175,6 +175,7 @@ def test_a_review_names_what_it_looked_at_and_says_all_its_faults(service: Serve
             review_pb2.LineReview(number=1, clause="1.1", units="2"),
             review_pb2.LineReview(number=7, clause="1.1", unit_price="1"),
             review_pb2.LineReview(number=1, clause="none", unit_price="1"),
+            review_pb2.LineReview(number=1, clause="1.1", deny_reason=reason_pb2.REASON_DEDUCTIBLE),
         ],
     )
     fault = refused(service.review.ReviewClaim, request)
@@ -184,6 +185,8 @@ def test_a_review_names_what_it_looked_at_and_says_all_its_faults(service: Serve
         ("lines[1]", "UNKNOWN_LINE"),
         ("lines[2]", "DUPLICATE_NUMBER"),
         ("lines[2]", "UNKNOWN_CLAUSE"),
+        ("lines[3]", "DUPLICATE_NUMBER"),
+        ("lines[3].deny_reason", "NOT_A_DENIAL"),
     ]
     request = asked(review_pb2.ReviewClaimRequest, claim, lines=[review_pb2.LineReview(number=1)])
     fault = refused(service.review.ReviewClaim, request)
