@@ -148,7 +148,13 @@ class Code(msgspec.Struct, frozen=True):
     units: Mapping[str, Conversion]
 
 
-_GLUCOSE_UNITS: Mapping[str, Conversion] = {"mmol/L": _same, "mg/dL": _from_mg_dl}
+# UCUM spells the litre L and l; laboratories write both.
+_GLUCOSE_UNITS: Mapping[str, Conversion] = {
+    "mmol/L": _same,
+    "mmol/l": _same,
+    "mg/dL": _from_mg_dl,
+    "mg/dl": _from_mg_dl,
+}
 CODES: Mapping[str, Code] = {
     "4548-4": Code(Quantity.HBA1C, False, {"%": _same}),
     "59261-8": Code(Quantity.HBA1C, False, {"mmol/mol": _from_ifcc}),

@@ -17,7 +17,7 @@ from services.pricing.core.balance import (
     off_balance,
 )
 from services.pricing.core.renewal import offered_e4
-from services.pricing.core.tariff import E4, MILLION
+from services.pricing.core.tariff import MILLION
 
 Column: TypeAlias = NDArray[np.int64]
 
@@ -34,8 +34,8 @@ class Shard:
     """Columns of one shard: technical premium, bounds and credit of each policy."""
 
     technical_e4: Column
-    least_minor: Column
-    most_minor: Column
+    least_e4: Column
+    most_e4: Column
     credit: Column
 
     def total_e4(self, k_billionths: int) -> int:
@@ -44,15 +44,15 @@ class Shard:
 
     def terms_e4(self, k_billionths: int) -> Column:
         """Each policy's term of that sum."""
-        offered = offered_e4(self.technical_e4, k_billionths, self.least_minor, self.most_minor)
+        offered = offered_e4(self.technical_e4, k_billionths, self.least_e4, self.most_e4)
         return less_credit(offered, self.credit)
 
     def some(self, rows: NDArray[np.bool_] | slice) -> Shard:
         """Some of the policies."""
         return Shard(
             technical_e4=self.technical_e4[rows],
-            least_minor=self.least_minor[rows],
-            most_minor=self.most_minor[rows],
+            least_e4=self.least_e4[rows],
+            most_e4=self.most_e4[rows],
             credit=self.credit[rows],
         )
 
@@ -86,8 +86,8 @@ def balance(shards: Sequence[Shard], target_e4: int) -> int:
 
 def reach_of(shards: Sequence[Shard]) -> Reach:
     """The least and most that the collar lets the book come to."""
-    least = sum(int(less_credit(s.least_minor * E4, s.credit).sum()) for s in shards)
-    most = sum(int(less_credit(s.most_minor * E4, s.credit).sum()) for s in shards)
+    least = sum(int(less_credit(s.least_e4, s.credit).sum()) for s in shards)
+    most = sum(int(less_credit(s.most_e4, s.credit).sum()) for s in shards)
     return Reach(least, most)
 
 
@@ -99,7 +99,7 @@ def _near(shards: Sequence[Shard], target_e4: float, k: float) -> float:
         for shard in shards:
             kept = 1 - shard.credit / MILLION
             straight = shard.technical_e4 * k
-            offered = np.clip(straight, shard.least_minor * E4, shard.most_minor * E4)
+            offered = np.clip(straight, shard.least_e4, shard.most_e4)
             total += float((offered * kept).sum())
             slope += float((straight * kept)[offered == straight].sum()) / k
         if total < target_e4:

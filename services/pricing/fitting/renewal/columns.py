@@ -10,6 +10,8 @@ AMOUNTS = (UNCREDITED, CHARGED)
 TIER = "outcome_tier"
 # What dealing and pricing add: the row of the book, counted from 1, the cells, the gross premium.
 ROW, CODE, TECHNICAL = "row", "code", "technical_e4"
+# Bounds before and after they are drawn into whole minor units.
+LEAST_E4, MOST_E4 = "least_e4", "most_e4"
 LEAST, MOST = "least_minor", "most_minor"
 # Columns to show dislocation by stand under this and their name.
 GROUP = "group_"

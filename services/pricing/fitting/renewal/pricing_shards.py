@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from services.pricing.core.renewal import MOST_EXPIRING_MINOR, bounds_minor
+from services.pricing.core.renewal import MOST_EXPIRING_MINOR, bounds_e4
 from services.pricing.core.tariff import CreditCap
 from services.pricing.fitting.renewal.columns import (
     AMOUNTS,
@@ -21,8 +21,8 @@ from services.pricing.fitting.renewal.columns import (
     CODE,
     CREDIT,
     GROUP,
-    LEAST,
-    MOST,
+    LEAST_E4,
+    MOST_E4,
     POLICY,
     ROW,
     TECHNICAL,
@@ -109,14 +109,14 @@ def price_shard(path: Path, grid: Grid, terms: Terms, groups: tuple[str, ...]) -
     codes, inverse = np.unique(judged.codes[keep], return_inverse=True)
     gross = np.array([grid.waterfall(int(code)).steps[-2].premium_e4 for code in codes], np.int64)
     table = dealt.filter(pa.array(keep))
-    least, most = bounds_minor(_whole(table, UNCREDITED), terms.collar)
+    least, most = bounds_e4(_whole(table, UNCREDITED), terms.collar)
     technical = gross[inverse] if codes.size else np.zeros(0, np.int64)
     made = {
         POLICY: table[POLICY],
         CODE: pa.array(judged.codes[keep]),
         TECHNICAL: pa.array(technical),
-        LEAST: pa.array(least),
-        MOST: pa.array(most),
+        LEAST_E4: pa.array(least),
+        MOST_E4: pa.array(most),
         CREDIT: table[CREDIT],
         UNCREDITED: table[UNCREDITED],
         CHARGED: table[CHARGED],

@@ -17,7 +17,7 @@ from services.pricing.core.balance import target_of
 from services.pricing.core.features import outcome_features
 from services.pricing.fitting.renewal import dealing
 from services.pricing.fitting.renewal.balancing import Shard, balance, reach_of
-from services.pricing.fitting.renewal.columns import CHARGED, CREDIT, LEAST, MOST, TECHNICAL
+from services.pricing.fitting.renewal.columns import CHARGED, CREDIT, LEAST_E4, MOST_E4, TECHNICAL
 from services.pricing.fitting.renewal.dealing import Wanted
 from services.pricing.fitting.renewal.grid import Grid
 from services.pricing.fitting.renewal.pricing_shards import Tally, price_shard
@@ -134,9 +134,9 @@ def balance_book(work: Work) -> Balanced:
 def _columns(work: Work, number: int) -> Shard:
     path = work.priced(number)
     if path.exists():
-        return columns_of(pq.read_table(path, columns=[TECHNICAL, LEAST, MOST, CREDIT]))
+        return columns_of(pq.read_table(path, columns=[TECHNICAL, LEAST_E4, MOST_E4, CREDIT]))
     none = np.zeros(0, np.int64)
-    return Shard(technical_e4=none, least_minor=none, most_minor=none, credit=none)
+    return Shard(technical_e4=none, least_e4=none, most_e4=none, credit=none)
 
 
 def _expiring(work: Work) -> Iterator[int]:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from services.pricing.core.arithmetic import less_credit, to_multiple
 from services.pricing.core.balance import Reach
-from services.pricing.core.renewal import offered_e4, uncredited_e4
+from services.pricing.core.renewal import offered_e4, to_minor_inside, uncredited_e4
 from services.pricing.core.tariff import E4, Collar, CreditCap
 from services.pricing.fitting.renewal.balancing import Shard
 from services.pricing.fitting.renewal.columns import (
@@ -28,7 +28,9 @@ from services.pricing.fitting.renewal.columns import (
     CREDIT,
     GROUP,
     LEAST,
+    LEAST_E4,
     MOST,
+    MOST_E4,
     POLICY,
     TECHNICAL,
     TIER,
@@ -152,15 +154,16 @@ def _clear(work: Work) -> None:
 def columns_of(table: pa.Table) -> Shard:
     """The columns of a priced shard that its balance and its premiums are made of."""
     technical, least, most, credit = (
-        table[name].to_numpy() for name in (TECHNICAL, LEAST, MOST, CREDIT)
+        table[name].to_numpy() for name in (TECHNICAL, LEAST_E4, MOST_E4, CREDIT)
     )
-    return Shard(technical_e4=technical, least_minor=least, most_minor=most, credit=credit)
+    return Shard(technical_e4=technical, least_e4=least, most_e4=most, credit=credit)
 
 
 def _renewed(work: Work, table: pa.Table, k: int) -> tuple[pa.Table, Sums]:
     shard = columns_of(table)
     unit = work.rates.tariff.rounding.to_minor_units
-    least, most = shard.least_minor, shard.most_minor
+    least, most = shard.least_e4, shard.most_e4
+    least_minor, most_minor = to_minor_inside(least, most)
     offered = offered_e4(shard.technical_e4, k, least, most)
     uncredited = uncredited_e4(offered, least, most, unit)
     charged = to_multiple(less_credit(uncredited, shard.credit), unit)
@@ -169,8 +172,8 @@ def _renewed(work: Work, table: pa.Table, k: int) -> tuple[pa.Table, Sums]:
         POLICY: table[POLICY],
         CODE: table[CODE],
         "technical_minor": pa.array(technical),
-        LEAST: table[LEAST],
-        MOST: table[MOST],
+        LEAST: pa.array(least_minor),
+        MOST: pa.array(most_minor),
         "uncredited_minor": pa.array(uncredited // E4),
         CREDIT: table[CREDIT],
         "charged_minor": pa.array(charged // E4),
@@ -185,8 +188,8 @@ def _renewed(work: Work, table: pa.Table, k: int) -> tuple[pa.Table, Sums]:
         technical_minor=int(technical.sum()),
         uncredited_minor=int(uncredited.sum()) // E4,
         charged_minor=int(charged.sum()) // E4,
-        held_up=int((offered == least * E4).sum()),
-        held_down=int((offered == most * E4).sum()),
+        held_up=int((offered == least).sum()),
+        held_down=int((offered == most).sum()),
     )
     return pa.table(made), sums
 

@@ -25,7 +25,7 @@ from services.pricing.fitting.renewal.terms import Terms
 T = TypeVar("T")
 
 # Changes whenever the same inputs would give other files: unfinished work of before is not used.
-FORMAT = 2
+FORMAT = 3
 _THREADS = 8
 BUILDING = ".building"  # how the names of files end that are not whole
 GONE = ".gone"  # and of folders of work that is over
