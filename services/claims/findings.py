@@ -15,6 +15,7 @@ from services.claims.adjusting import redecide
 from services.claims.core.canonical import Inputs
 from services.claims.core.decision import Decision, Disposition
 from services.claims.core.facts import Review, ReviewedLine
+from services.claims.core.flow import two_must_agree
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.core.reasons import Reason
 from services.claims.deciding import decide, take_effect
@@ -119,16 +120,26 @@ def confirmed(doing: Doing, act: ActRow, note: str) -> None:
 def adjust(doing: Doing, request: pb.AdjustClaimRequest) -> None:
     """Decide a decided claim anew by what is known now; above the plan's threshold only propose it.
 
+    So also where more than that would come back: what two must reverse, one does not adjust away.
+
     Raises: as `review`.
     """
     found = Review(lines=tuple(map(_reviewed, request.lines)))
     inputs, decided = decide(doing.desk, doing.row, review=found)
     _check(doing.row, decided)
     act_id = doing.write(ActKind.ADJUST, Told(note=request.note, review=found))
-    if decided.four_eyes:
+    if decided.four_eyes or _two_must_take_back(doing, inputs, decided):
         propose(doing.desk.connection, doing.row, act_id)
         return
     redecide(doing.desk, doing.row, inputs, decided, doing.actor)
+
+
+def _two_must_take_back(doing: Doing, inputs: Inputs, decided: Decision) -> bool:
+    back = doing.row.owed - decided.benefit
+    if not doing.row.paid or back <= 0:
+        return False
+    plan = doing.desk.plans.plan(doing.desk.connection, inputs.plan_version)
+    return two_must_agree(plan, inputs.policy, inputs.bill, back)
 
 
 def clear(doing: Doing, request: pb.ClearSuspicionRequest) -> None:

@@ -99,8 +99,7 @@ def recovered(
 ) -> None:
     """So much of what was to come back has come; each time of it is booked by itself."""
     bank = ledger.bank_account(paying_account)
-    what = f"recover/{row.revision}"
-    _book(connection, row, what, bank, RECOVERABLE, amount, at_us)
+    _book(connection, row, "recover", bank, RECOVERABLE, amount, at_us)
 
 
 def given_up(connection: Connection, row: ClaimRow, at_us: int) -> None:
@@ -117,8 +116,10 @@ def _book(
     amount: int,
     at_us: int,
 ) -> None:
+    # One decision may be given up, or come back, more than once: a correction's part, and the rest
+    # with the bill. Whatever is booked moves the claim's revision on, so a key is never used twice.
     made = ledger.posted(
-        f"{what}/{row.decision_id}",
+        f"{what}/{row.revision}/{row.decision_id}",
         debit=debit,
         credit=credit,
         transfer_id=uuid.uuid4().hex,

@@ -5,6 +5,7 @@ They come as a bill that says nothing else. Only the hospital corrects what its 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import time
 from zoneinfo import ZoneInfo
@@ -33,6 +34,7 @@ _THE_BILLS_OWN = frozenset(
 _TIMES = frozenset(["start_time", "end_time"])
 # Of these the bill may state a part.
 _IN_PARTS = frozenset(["lines", "papers", "social_insurance"])
+_ONE_PLACE = "a line stands here twice; say all that papers say of it in one"
 _OF_LINES = frozenset(
     [
         "diagnosis_numbers",
@@ -57,7 +59,10 @@ def fact_faults(bill: bill_pb2.Bill, facts: bill_pb2.Bill) -> Iterator[Violation
         elif field.name == "social_insurance":
             yield from _social_insurance(bill, facts)
         elif field.name == "lines":
+            times = Counter(line.number for line in value)
             for index, line in enumerate(value):
+                if times[line.number] > 1:
+                    yield Violation(f"{where}[{index}].number", "DUPLICATE_NUMBER", _ONE_PLACE)
                 yield from _line(bill, line, f"{where}[{index}]")
         elif field.name != "papers" and _states(bill, field.name):
             yield _stated(where)

@@ -266,8 +266,14 @@ def _page(
     request: pb.ListProvidersRequest | pb.ListProviderAccountsRequest, kind: str
 ) -> tuple[int, int]:
     """The row before which a page begins, and how many rows it has."""
+    faults = []
+    if request.provider_id and not PROVIDER_ID.fullmatch(request.provider_id):
+        text = "must be 1 to 128 visible ASCII characters, or empty for all"
+        faults.append(Violation("provider_id", "MALFORMED", text))
     if request.page_size < 0:
-        raise invalid([Violation("page_size", "NEGATIVE", "must not be negative")])
+        faults.append(Violation("page_size", "NEGATIVE", "must not be negative"))
+    if faults:
+        raise invalid(faults)
     most = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
     return number_in(request.page_token, kind, first=_NEWEST), most
 

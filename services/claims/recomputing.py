@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import TimeoutError as NotYet
-from datetime import date
 
 import grpc
 
@@ -20,6 +18,8 @@ from lipei.claims.v1 import recompute_pb2_grpc
 from services.claims import what_if_messages as messages
 from services.claims.households import Period
 from services.claims.plans.loader import load_plan
+from services.claims.plans.reader import ID
+from services.claims.policy_intake import POSSIBLE_DAYS, possible_day
 from services.claims.replaying import replay_page
 from services.claims.serving import ClaimsParts, Context, note_reads
 from services.claims.what_if import Step, Wanted, compare
@@ -32,7 +32,6 @@ from services.common.grpc_edge import (
 from services.common.page_tokens import number_in, page_token
 from services.common.strict_yaml import StrictYamlError
 
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 _RETRY_S = 30.0
 # So few claims are decided before a process has started.
 FEW = 400
@@ -174,25 +173,25 @@ def _wanted(request: pb.DecideWhatIfRequest) -> Wanted:
     Raises: Refused (INVALID_ARGUMENT) with every fault of the plan file and of the days.
     """
     faults: list[Violation] = []
-    days = {}
-    for field in ("first_date", "last_date"):
-        text = getattr(request, field)
-        try:
-            days[field] = date.fromisoformat(text if _DATE.fullmatch(text) else "")
-        except ValueError:
-            faults.append(Violation(field, "MALFORMED", "must be a day, YYYY-MM-DD"))
-    if not faults and days["last_date"] < days["first_date"]:
+    if request.instead_of and not ID.fullmatch(request.instead_of):
+        faults.append(Violation("instead_of", "MALFORMED", "must be a plan's id, or empty"))
+    days = {field: possible_day(getattr(request, field)) for field in ("first_date", "last_date")}
+    for field, day in days.items():
+        if day is None:
+            faults.append(Violation(field, "MALFORMED", POSSIBLE_DAYS))
+    first, last = days.values()
+    if first is not None and last is not None and last < first:
         faults.append(Violation("last_date", "BEFORE_FIRST", "must not be before first_date"))
     plan = None
     try:
         plan = load_plan(request.yaml, "yaml")
     except StrictYamlError as error:
         faults += [Violation(f"yaml:{f.line} {f.path}", f.reason, f.text) for f in error.faults]
-    if faults or plan is None:
+    if faults or plan is None or first is None or last is None:
         raise invalid(faults)
     return Wanted(
         plan=plan,
         instead_of=request.instead_of or plan.id,
-        period=Period(days["first_date"], days["last_date"]),
+        period=Period(first, last),
         insurer=current_tenant().required_insurer(),
     )

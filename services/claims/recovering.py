@@ -44,6 +44,7 @@ def reversed_(doing: Doing) -> None:
         Event.OPEN_RECOVERY,
         released_us=desk.at_us,
         owed=0,
+        owed_provider=0,
         recoverable=row.recoverable + row.owed,
     )
 

@@ -28,7 +28,8 @@ T = TypeVar("T")
 
 OUTPUT, INPUTS, PLAN, COMMITMENT = "output", "inputs", "plan version", "commitment"
 ENGINE, AMOUNTS = "engine version", "amounts"
-# The decision is whole in itself, but today's engine decides otherwise than the earlier one did.
+# The decision is whole in itself, but today's engine decides otherwise than the earlier one did, or
+# refuses what that one took.
 BY_TODAYS_ENGINE = "output by today's engine"
 
 
@@ -54,9 +55,11 @@ def replay(connection: Connection, sealer: Sealer, plans: PlanShelf, stored: Rep
     plan = _plan(connection, plans, stored.plan_version)
     again = None if plan is None or inputs is None else _again(plan, inputs)
     earlier = is_earlier_engine(stored.engine_version)
+    # Today's engine may refuse a bill that an earlier one took; what it took is whole by its hash.
+    refused_today = earlier and plan is not None and again is None and _whole(inputs, output)
     differs = {
         OUTPUT: output is None or output.output_hash != canonical.output_hash(output),
-        INPUTS: inputs is None or (plan is not None and again is None),
+        INPUTS: inputs is None or (plan is not None and again is None and not refused_today),
         PLAN: plan is None or (again is not None and again.plan_version != stored.plan_version),
         ENGINE: not earlier and stored.engine_version != ENGINE_VERSION,
         COMMITMENT: salt is None,
@@ -71,6 +74,8 @@ def replay(connection: Connection, sealer: Sealer, plans: PlanShelf, stored: Rep
         differs[INPUTS] |= again.input_hash != output.input_hash
         if again.output_hash != output.output_hash:
             differs[BY_TODAYS_ENGINE if earlier and not differs[OUTPUT] else OUTPUT] = True
+    if refused_today and not differs[OUTPUT]:
+        differs[BY_TODAYS_ENGINE] = True
     return Replay(
         again=again,
         differs=tuple(what for what, it_does in differs.items() if it_does),
@@ -103,6 +108,13 @@ def _again(plan: Plan, inputs: canonical.Inputs) -> Decision | None:
         return decide_again(plan, inputs)
     except (UnacceptableBill, NoTermsInForce, ArithmeticError, LookupError, ValueError):
         return None
+
+
+def _whole(inputs: canonical.Inputs | None, output: Decision | None) -> bool:
+    """Whether the inputs are those of which the decision says that it was made."""
+    if inputs is None or output is None or inputs.plan_version != output.plan_version:
+        return False
+    return canonical.input_hash(inputs) == output.input_hash
 
 
 def _amounts(of: Any, lines: int) -> tuple[object, ...]:

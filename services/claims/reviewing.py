@@ -42,6 +42,7 @@ from services.common.sealing import Erased
 
 MOST_NOTE = 2_000
 _REVIEW = "review."  # where the engine names a fault of a review
+_CALLED = {"quantity": "units", "reason": "deny_reason"}  # the engine's word -> the request's
 
 
 class Request(Write, Protocol):
@@ -227,10 +228,13 @@ def _unacceptable(fault: UnacceptableBill) -> Refused:
     if len(ours) < len(fault.faults):
         text = "the engine cannot decide it: have the bill or the policy mended first"
         return _precondition("UNDECIDABLE", text)
-    fields = (one.field.removeprefix(_REVIEW).replace("quantity", "units") for one in ours)
-    return invalid(
-        [Violation(field, one.reason, one.text) for field, one in zip(fields, ours, strict=True)]
-    )
+    return invalid([Violation(_field(one.field), one.reason, one.text) for one in ours])
+
+
+def _field(fault: str) -> str:
+    """A review's field as its request calls it."""
+    line, dot, field = fault.removeprefix(_REVIEW).rpartition(".")
+    return line + dot + _CALLED.get(field, field)
 
 
 def _precondition(reason: str, text: str) -> Refused:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from lipei.claims.v1 import settlement_pb2 as pb
 from lipei.claims.v1 import settlement_pb2_grpc
@@ -11,10 +11,11 @@ from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.messages import STATES, money, timestamp
 from services.claims.paying import Payments
 from services.claims.serving import ClaimsParts, Context, alone, find_all
-from services.claims.settling import ENGINE, release, settle, settle_all
+from services.claims.settling import ENGINE, is_waiting, release, settle, settle_all
 from services.claims.storage import claims as store
 from services.claims.storage import coordination, corrections, decisions, sealed
-from services.common.grpc_edge import Refused, Violation, invalid
+from services.common.grpc_edge import Violation, invalid
+from services.common.log import logger
 
 MOST_IN_BATCH = 200
 
@@ -133,16 +134,22 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
 
         Whose policies these are does not matter: the wait is between claims, and whoever ends it
         learns nothing of the other. Each claim in a transaction of its own; one that has to wait
-        on is left to its workflow, which asks again by itself. Blocks.
+        on is left to its workflow, which asks again by itself, and so is one that cannot be
+        settled: whoever ended the wait has done their work, and the others go on. Blocks.
         """
         since_us = self._parts.now_us() - int(older_than_s * 1e6)
         with self._database.reading() as connection:
             rows = coordination.freed(connection, since_us=since_us, most=MOST_IN_BATCH)
         for waiting in rows:
-            with contextlib.suppress(Refused), self._parts.writing() as desk:
-                store.lock(desk.connection, [waiting.policy_id], [waiting.person_id])
-                row = store.by_id(desk.connection, waiting.id)
-                settle(desk, row)
+            try:
+                with self._parts.writing() as desk:
+                    store.lock(desk.connection, [waiting.policy_id], [waiting.person_id])
+                    settle(desk, store.by_id(desk.connection, waiting.id))
+            except (InterfaceError, OperationalError):
+                raise
+            except Exception as fault:  # noqa: BLE001 - of this claim, and the others are settled
+                if not is_waiting(fault):
+                    logger().error("unsettled", claim=waiting.id, fault=type(fault).__name__)
         return len(rows)
 
     async def ApplyCorrection(

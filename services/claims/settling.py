@@ -101,13 +101,18 @@ def _each(
         except (InterfaceError, OperationalError):
             raise
         except Exception as fault:  # noqa: BLE001 - of this claim, and the others are settled
-            if isinstance(fault, Refused) and fault.code is grpc.StatusCode.ABORTED:
-                continue  # it waits
+            if is_waiting(fault):
+                continue
             logger().error("unsettled", claim=row.id, fault=type(fault).__name__)
             faults.append(fault)
     if faults and len(faults) == len(rows):
         raise faults[0]
     return found
+
+
+def is_waiting(fault: Exception) -> bool:
+    """Whether a claim was not settled because it has to wait for another; nothing is amiss then."""
+    return isinstance(fault, Refused) and fault.code is grpc.StatusCode.ABORTED
 
 
 class _Turn:

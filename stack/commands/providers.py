@@ -31,6 +31,10 @@ app = typer.Typer(
     no_args_is_help=True, help="Providers: who is known, prices, and accounts that two people set."
 )
 _PAGE = 500
+_NOT_REGISTERED = (
+    "{} is not on the register: it is known only by a price list that holds, a confirmed account, "
+    "or where a policy names it"
+)
 
 Account = Annotated[str, typer.Argument(metavar="NAME", help='"providerAccounts/{account}"')]
 
@@ -80,19 +84,25 @@ def known(
     """List the register of providers, what was said last first. Changes nothing."""
     request = pb.ListProvidersRequest(provider_id=provider, page_size=_PAGE)
     found: list[pb.KnownProvider] = []
+    nothing = "no register: every provider is known"
     with calling(state, "claims", "insurer_intake") as channel:
+        stub = ProviderServiceStub(channel)
         while True:
-            page = ProviderServiceStub(channel).ListProviders(request, timeout=CALL_S)
+            page = stub.ListProviders(request, timeout=CALL_S)
             found += page.providers
             request.page_token = page.next_page_token
             if not page.next_page_token:
                 break
+        if provider and not found:
+            anybody = stub.ListProviders(pb.ListProvidersRequest(page_size=1), timeout=CALL_S)
+            if anybody.providers:
+                nothing = _NOT_REGISTERED.format(provider)
     if as_json:
         print_json(pb.ListProvidersResponse(providers=found))
         return
     made = table("provider", "first day", "last day")
     lines = ((one.provider_id, one.first_day, one.last_day) for one in found)
-    print_list(rows(made, lines), "no register: every provider is known")
+    print_list(rows(made, lines), nothing)
 
 
 @app.command()

@@ -495,6 +495,10 @@ def test_bills_of_providers_that_are_not_registered_are_refused(
     assert (done.code, "refused from then on" in done.out) == (0, True), done.err
     listed = stack.lipei("providers", "known").out
     assert all(one in listed for one in known)
+    assert known[0] in stack.lipei("providers", "known", known[0]).out
+    elsewhere = stack.lipei("providers", "known", "H99000199999").out
+    assert "H99000199999 is not on the register" in elsewhere
+    assert "every provider is known" not in elsewhere
     ended = ("--first-day", "2026-01-02", "--last-day", "2026-01-01")
     assert "must not lie before first_day" in stack.lipei("providers", "register", "X", *ended).err
     file = tmp_path / "bill.json"

@@ -25,7 +25,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 # What {2026-01-01: 80,000} leaves behind its comma: a key of its own.
 _THOUSANDS = re.compile(r"[0-9]{3}", re.ASCII)
 _CLOCK = re.compile(r"[0-9]{2}:[0-9]{2}", re.ASCII)
-_ID = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
+ID = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 # Control characters and line separators: no database and no form prints them. What overrides or
 # embeds a direction of writing shows another text than is read; the marks U+200E and U+200F, which
 # texts in Uyghur or Arabic need, show no other letters.
@@ -113,7 +113,7 @@ class Value:
 
     def ident(self) -> str:
         """An id: lower-case letters, digits, hyphens and underscores, beginning with a letter."""
-        if isinstance(self.value, str) and _ID.fullmatch(self.value):
+        if isinstance(self.value, str) and ID.fullmatch(self.value):
             return self.value
         self.fault("NOT_AN_ID", "an id is a-z, 0-9, - and _, and begins with a letter")
         return "?"

@@ -19,6 +19,7 @@ from bench.statements import counted
 from lipei.claims.v1 import claims_pb2
 from lipei.claims.v1 import recompute_pb2 as recompute
 from lipei.claims.v1 import settlement_pb2 as pb
+from lipei.claims.v1.review_pb2 import ReviewClaimRequest
 from lipei.type.v1 import bill_pb2
 from services.claims.core import canonical
 from services.claims.storage import sealed, sweeping
@@ -47,9 +48,11 @@ from tests.services.claims.given import (
 from tests.services.claims.serving import Served, Stuck, served
 from tests.services.claims.stock import Stock
 from tests.services.claims.test_erasure import is_sound
+from tests.services.claims.test_reviews import asked
 
 PEOPLE = 24
 REGISTERED = claims_pb2.CLAIM_STATE_REGISTERED
+PENDED_REVIEW = claims_pb2.CLAIM_STATE_PENDED_REVIEW
 PAYABLE = claims_pb2.CLAIM_STATE_PAYABLE
 
 
@@ -299,6 +302,37 @@ def test_a_poisoned_claim_is_left_and_costs_only_its_members_later_ones(
         )
     # Whoever was left gets a workflow of their own.
     assert {f"policies/{one}/claims/{of}" for one, of in left} == {names[2], later}
+    assert is_sound(service)
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("poison", [_database_refuses, _bill_is_no_bill])
+def test_a_poisoned_follower_costs_neither_the_reviewer_nor_the_next_one(
+    service: Served, poison: Callable[[Served, str], None]
+) -> None:
+    """Claims that wait for an earlier policy's, which a person decides."""
+    opened = []
+    for number in (1, 2):
+        second = policy(number + 40)
+        second.members[0].document.number = id_number(number * 100)
+        imported(service, second)
+        given = bill(f"B{number}", line(1, DRUG, "200000.00"), person=number * 100)
+        answer = service.claims.SubmitClaim(submission(given, wait_s=0))
+        opened.append([one.name for one in answer.claims])
+    firsts, (at_fault, follows) = zip(*opened, strict=True)
+    assert [one.state for one in settled(service, firsts)] == [PENDED_REVIEW] * 2
+    poison(service, at_fault.split("/")[3])
+    for name in firsts:
+        found = service.claims.GetClaim(claims_pb2.GetClaimRequest(name=name)).claim
+        with capture_logs() as log:
+            assert (
+                service.review.ReviewClaim(asked(ReviewClaimRequest, found)).claim.state == PAYABLE
+            )
+        assert [one["claim"] for one in log if one["event"] == "unsettled"] == [
+            at_fault.split("/")[3]
+        ]
+    found = service.claims.GetClaim(claims_pb2.GetClaimRequest(name=follows)).claim
+    assert found.decision.lines
     assert is_sound(service)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import grpc
 import pytest
@@ -255,6 +256,20 @@ def test_every_fault_of_a_register_is_named_and_nothing_is_stored(service: Serve
     fault = refused(service.providers.RegisterProviders, asked())
     assert [one.reason for one in fault.violations] == ["BAD_COUNT"]
     assert register_of(service) == []
+
+
+@pytest.mark.both_databases
+def test_a_list_of_no_provider_is_refused_with_every_fault(service: Served) -> None:
+    told: dict[str, Any] = {"provider_id": "H\0", "page_size": -1}
+    for call, request in (
+        (service.providers.ListProviders, providers.ListProvidersRequest(**told)),
+        (service.providers.ListProviderAccounts, providers.ListProviderAccountsRequest(**told)),
+    ):
+        fault = refused(call, request)
+        assert [(one.field, one.reason) for one in fault.violations] == [
+            ("provider_id", "MALFORMED"),
+            ("page_size", "NEGATIVE"),
+        ]
 
 
 def test_the_same_request_registers_once_and_pages_hold_everybody_once(service: Served) -> None:

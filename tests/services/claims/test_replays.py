@@ -13,7 +13,13 @@ from sqlalchemy import select, text, update
 
 from lipei.claims.v1 import claims_pb2, review_pb2
 from lipei.claims.v1 import recompute_pb2 as pb
-from services.claims.core.canonical import decision_bytes, decision_from, output_hash
+from services.claims.core.canonical import (
+    decision_bytes,
+    decision_from,
+    input_hash,
+    inputs_from,
+    output_hash,
+)
 from services.claims.core.decision import ENGINE_VERSION
 from services.claims.storage import sealed
 from services.claims.storage.tables import decision
@@ -90,6 +96,17 @@ def in_clear(service: Served, name: str, **columns: object) -> None:
     with service.database.writing() as connection:
         mine = decision.c.claim_id == claim_id
         connection.execute(update(decision).where(mine).values(**columns))
+
+
+def committed(service: Served, name: str) -> None:
+    """The claim's decision as engine 1 would have committed to it."""
+    with service.database.writing() as connection:
+        mine = decision.c.claim_id == name.rpartition("/")[2]
+        stored = connection.execute(select(decision).where(mine)).one()
+        sealer = service.keys.sealer(connection)
+        salt, output = sealed.open_salt(sealer, stored), sealed.open_output(sealer, stored)
+    said = salt + output.input_hash.encode() + output.output_hash.encode()
+    in_clear(service, name, engine_version="1", commitment=hashlib.sha256(said).hexdigest())
 
 
 def replace(old: bytes, new: bytes) -> Content:
@@ -217,14 +234,7 @@ def test_what_an_earlier_engine_decided_otherwise_is_said_as_such(both: Served) 
         return decision_bytes(msgspec.structs.replace(made, output_hash=output_hash(made)))
 
     rewritten(both, name, "output", of_engine_1)
-    with both.database.writing() as connection:
-        stored = connection.execute(select(decision)).one()
-        sealer = both.keys.sealer(connection)
-        salt, output = sealed.open_salt(sealer, stored), sealed.open_output(sealer, stored)
-    commitment = hashlib.sha256(
-        salt + output.input_hash.encode() + output.output_hash.encode()
-    ).hexdigest()
-    in_clear(both, name, engine_version="1", commitment=commitment)
+    committed(both, name)
     (difference,) = replayed(both).differences
     assert list(difference.differs) == ["output by today's engine"]
     assert difference.decided_by == "1"
@@ -243,6 +253,33 @@ def test_what_an_earlier_engine_decided_otherwise_is_said_as_such(both: Served) 
         both.claims.ReplayClaim(alone)
     fault = error_of(altered.value)
     assert (fault.code, fault.reason) == (grpc.StatusCode.DATA_LOSS, "DECISION_ALTERED")
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_bill_that_only_todays_engine_refuses_is_no_alarm(both: Served, *, whole: bool) -> None:
+    name = decided(both, "B1")
+    unlocked(both)
+    told: dict[str, str] = {}
+
+    def taken(content: bytes) -> bytes:
+        """The price is not what was billed, which no engine minded once."""
+        made = content.replace(b'"unit_price":"30000', b'"unit_price":"30001')
+        told["input_hash"] = input_hash(inputs_from(made))
+        return made
+
+    def of_engine_1(content: bytes) -> bytes:
+        made = msgspec.structs.replace(decision_from(content), engine_version="1")
+        return decision_bytes(msgspec.structs.replace(made, **(told if whole else {})))
+
+    rewritten(both, name, "inputs", taken)
+    rewritten(both, name, "output", of_engine_1)
+    committed(both, name)
+    (difference,) = replayed(both).differences
+    assert list(difference.differs) == ["output by today's engine" if whole else "inputs"]
+    with pytest.raises(grpc.RpcError) as caught:
+        both.claims.ReplayClaim(claims_pb2.ReplayClaimRequest(name=name))
+    reason = "DECIDED_OTHERWISE_TODAY" if whole else "DECISION_ALTERED"
+    assert error_of(caught.value).reason == reason
 
 
 def test_what_was_erased_is_counted_and_no_alarm(both: Served) -> None:

@@ -175,6 +175,7 @@ def test_a_review_names_what_it_looked_at_and_says_all_its_faults(service: Serve
             review_pb2.LineReview(number=1, clause="1.1", units="2"),
             review_pb2.LineReview(number=7, clause="1.1", unit_price="1"),
             review_pb2.LineReview(number=1, clause="none", unit_price="1"),
+            review_pb2.LineReview(number=1, clause="1.1", deny_reason=reason_pb2.REASON_DEDUCTIBLE),
         ],
     )
     fault = refused(service.review.ReviewClaim, request)
@@ -184,6 +185,8 @@ def test_a_review_names_what_it_looked_at_and_says_all_its_faults(service: Serve
         ("lines[1]", "UNKNOWN_LINE"),
         ("lines[2]", "DUPLICATE_NUMBER"),
         ("lines[2]", "UNKNOWN_CLAUSE"),
+        ("lines[3]", "DUPLICATE_NUMBER"),
+        ("lines[3].deny_reason", "NOT_A_DENIAL"),
     ]
     request = asked(review_pb2.ReviewClaimRequest, claim, lines=[review_pb2.LineReview(number=1)])
     fault = refused(service.review.ReviewClaim, request)
@@ -238,6 +241,23 @@ def test_papers_say_how_care_was_given_only_where_the_bill_does_not() -> None:
     assert with_facts(silent, told).care_type == bill_pb2.CARE_TYPE_INPATIENT
     stated = bill_pb2.Bill(care_type=bill_pb2.CARE_TYPE_OUTPATIENT)
     assert [one.reason for one in fact_faults(stated, told)] == ["STATED_ALREADY"]
+
+
+def test_papers_say_all_of_a_line_in_one_place() -> None:
+    silent = bill_pb2.Bill(lines=[bill_pb2.BillLine(number=1), bill_pb2.BillLine(number=2)])
+    told = bill_pb2.Bill(
+        lines=[
+            bill_pb2.BillLine(number=1, days_supply=7),
+            bill_pb2.BillLine(number=2, days_supply=7),
+            bill_pb2.BillLine(number=1, repeat_reason="emergency-surgery"),
+        ]
+    )
+    assert [(one.field, one.reason) for one in fact_faults(silent, told)] == [
+        ("facts.lines[0].number", "DUPLICATE_NUMBER"),
+        ("facts.lines[2].number", "DUPLICATE_NUMBER"),
+    ]
+    del told.lines[2]
+    assert list(fact_faults(silent, told)) == []
 
 
 def _at(moment: str) -> Timestamp:
@@ -652,6 +672,26 @@ def test_what_a_correction_left_of_a_recovered_claim_comes_back_with_its_bill(
     assert "claims:incurred" not in books(service)
 
 
+@pytest.mark.parametrize("billed", ["20000.00", "25000.00"])  # the same twice, and not
+def test_what_is_given_up_twice_under_one_decision_is_booked_twice(
+    service: Served, billed: str
+) -> None:
+    claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
+    smaller = bill("B1", line(1, DRUG, billed))
+    smaller.kind = bill_pb2.BILL_KIND_CORRECTION
+    service.claims.SubmitClaim(submission(smaller, wait_s=0))
+    service.settlement.ApplyCorrection(
+        settlement_pb2.ApplyCorrectionRequest(name=claim.name, number=1)
+    )
+    part = asked(review_pb2.WriteOffRecoveryRequest, got(service, claim.name))
+    service.review.WriteOffRecovery(part)
+    (ended,) = taken_back(service, smaller)
+    rest = asked(review_pb2.WriteOffRecoveryRequest, ended)
+    assert service.review.WriteOffRecovery(rest).claim.state == pb.CLAIM_STATE_WRITTEN_OFF
+    assert books(service)["claims:written-off"] == 2_000_000
+    assert not {"claims:recoverable", "claims:incurred"} & set(books(service))
+
+
 def test_after_an_appeal_nobody_gets_less_and_only_the_difference_is_owed(
     service: Served, desk: Desk
 ) -> None:
@@ -899,6 +939,36 @@ def test_above_the_threshold_two_people_reverse_and_write_off(
     done = strict.review.ConfirmReview(asked(review_pb2.ConfirmReviewRequest, proposed)).claim
     assert done.state == pb.CLAIM_STATE_WRITTEN_OFF
     assert books(strict)["claims:written-off"] == 19_000_000
+
+
+def test_what_two_people_must_reverse_one_does_not_adjust_away(strict: Served, desk: Desk) -> None:
+    claim = reviewed(strict, decided(strict, "B1", BIG))
+    desk.who = another()
+    yes = asked(review_pb2.ConfirmReviewRequest, claim)
+    claim = paid(strict, strict.review.ConfirmReview(yes).claim)
+    assert claim.paid == yuan("190000")
+    less = review_pb2.LineReview(number=1, clause="1.1", unit_price="49999.00")
+    asks = asked(review_pb2.AdjustClaimRequest, claim, lines=[less], note=NOTE)
+    proposed = strict.review.AdjustClaim(asks).claim
+    assert (proposed.state, proposed.awaits_confirmation) == (pb.CLAIM_STATE_PAID, True)
+    assert books(strict)["claims:incurred"] == 19_000_000
+    alone = asked(review_pb2.ConfirmReviewRequest, proposed)
+    assert refused(strict.review.ConfirmReview, alone).reason == "SAME_PERSON"
+    desk.who = of_insurer()
+    after = strict.review.ConfirmReview(alone).claim
+    assert (after.state, after.recoverable) == (pb.CLAIM_STATE_RECOVERY_OPEN, yuan("150001"))
+
+
+def test_at_the_threshold_one_person_adjusts(strict: Served, desk: Desk) -> None:
+    claim = reviewed(strict, decided(strict, "B1", BIG))
+    desk.who = another()
+    yes = asked(review_pb2.ConfirmReviewRequest, claim)
+    claim = paid(strict, strict.review.ConfirmReview(yes).claim)
+    less = review_pb2.LineReview(number=1, clause="1.1", unit_price="50000.00")
+    after = strict.review.AdjustClaim(
+        asked(review_pb2.AdjustClaimRequest, claim, lines=[less])
+    ).claim
+    assert (after.state, after.recoverable) == (pb.CLAIM_STATE_RECOVERY_OPEN, yuan("150000"))
 
 
 def test_at_the_threshold_one_person_reverses_and_writes_off(strict: Served) -> None:

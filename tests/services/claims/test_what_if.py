@@ -450,10 +450,11 @@ def test_a_bills_second_policy_sees_what_the_first_would_pay(both: Served) -> No
 
 def test_every_fault_of_plan_and_days_is_named_at_once(both: Served) -> None:
     broken = TEXT.replace("currency: CNY", "currency: XXX").replace("format: 1", "format: 9")
-    fault = refused(both, broken.encode(), "2026-13-01", "yesterday")
+    days = ("2026-13-01", "9999-12-31")  # no day, and one after which there is none
+    fault = refused(both, broken.encode(), *days, instead_of="a\0b")
     assert fault.code is grpc.StatusCode.INVALID_ARGUMENT
     fields = {one.field for one in fault.violations}
-    assert {"first_date", "last_date"} < fields
+    assert {"first_date", "last_date", "instead_of"} < fields
     assert sum(field.startswith("yaml:") for field in fields) >= 2
     backwards = refused(both, TEXT.encode(), "2026-02-01", "2026-01-01")
     assert [one.reason for one in backwards.violations] == ["BEFORE_FIRST"]

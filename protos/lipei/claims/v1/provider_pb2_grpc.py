@@ -97,6 +97,8 @@ class ProviderServiceServicer:
 
     def ListProviders(self, request, context):
         """The insurer's register as it stands, what was said last first; of one provider, or of all.
+
+        INVALID_ARGUMENT: no provider is called so, a negative page_size, or a page_token that this list did not give.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,6 +134,8 @@ class ProviderServiceServicer:
 
     def ListProviderAccounts(self, request, context):
         """The insurer's accounts of a provider, or of all, newest first; without what identifies an account.
+
+        INVALID_ARGUMENT: as for ListProviders.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

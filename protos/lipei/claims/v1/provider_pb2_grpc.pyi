@@ -49,7 +49,10 @@ class ProviderServiceStub:
     INVALID_ARGUMENT: names every provider and day at fault; nothing is stored.
     """
     ListProviders: _grpc.UnaryUnaryMultiCallable[_provider_pb2.ListProvidersRequest, _provider_pb2.ListProvidersResponse]
-    """The insurer's register as it stands, what was said last first; of one provider, or of all."""
+    """The insurer's register as it stands, what was said last first; of one provider, or of all.
+
+    INVALID_ARGUMENT: no provider is called so, a negative page_size, or a page_token that this list did not give.
+    """
     ImportPriceList: _grpc.UnaryUnaryMultiCallable[_provider_pb2.ImportPriceListRequest, _provider_pb2.ImportPriceListResponse]
     """Takes a provider's price list in (docs/plans.md), whole and dated: it takes the place of the insurer's list before for
     that provider and currency. Claims that are decided from then on read it as of their day of discharge; decided ones
@@ -66,7 +69,10 @@ class ProviderServiceStub:
     rejected before.
     """
     ListProviderAccounts: _grpc.UnaryUnaryMultiCallable[_provider_pb2.ListProviderAccountsRequest, _provider_pb2.ListProviderAccountsResponse]
-    """The insurer's accounts of a provider, or of all, newest first; without what identifies an account."""
+    """The insurer's accounts of a provider, or of all, newest first; without what identifies an account.
+
+    INVALID_ARGUMENT: as for ListProviders.
+    """
 
 @_typing.type_check_only
 class ProviderServiceAsyncStub(ProviderServiceStub):
@@ -89,7 +95,10 @@ class ProviderServiceAsyncStub(ProviderServiceStub):
     INVALID_ARGUMENT: names every provider and day at fault; nothing is stored.
     """
     ListProviders: _aio.UnaryUnaryMultiCallable[_provider_pb2.ListProvidersRequest, _provider_pb2.ListProvidersResponse]  # type: ignore[assignment]
-    """The insurer's register as it stands, what was said last first; of one provider, or of all."""
+    """The insurer's register as it stands, what was said last first; of one provider, or of all.
+
+    INVALID_ARGUMENT: no provider is called so, a negative page_size, or a page_token that this list did not give.
+    """
     ImportPriceList: _aio.UnaryUnaryMultiCallable[_provider_pb2.ImportPriceListRequest, _provider_pb2.ImportPriceListResponse]  # type: ignore[assignment]
     """Takes a provider's price list in (docs/plans.md), whole and dated: it takes the place of the insurer's list before for
     that provider and currency. Claims that are decided from then on read it as of their day of discharge; decided ones
@@ -106,7 +115,10 @@ class ProviderServiceAsyncStub(ProviderServiceStub):
     rejected before.
     """
     ListProviderAccounts: _aio.UnaryUnaryMultiCallable[_provider_pb2.ListProviderAccountsRequest, _provider_pb2.ListProviderAccountsResponse]  # type: ignore[assignment]
-    """The insurer's accounts of a provider, or of all, newest first; without what identifies an account."""
+    """The insurer's accounts of a provider, or of all, newest first; without what identifies an account.
+
+    INVALID_ARGUMENT: as for ListProviders.
+    """
 
 class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
     """Which providers of care an insurer knows, and what it has agreed with them: prices, and the accounts that direct billing
@@ -138,7 +150,10 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provider_pb2.ListProvidersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_provider_pb2.ListProvidersResponse, _abc.Awaitable[_provider_pb2.ListProvidersResponse]]:
-        """The insurer's register as it stands, what was said last first; of one provider, or of all."""
+        """The insurer's register as it stands, what was said last first; of one provider, or of all.
+
+        INVALID_ARGUMENT: no provider is called so, a negative page_size, or a page_token that this list did not give.
+        """
 
     @_abc_1.abstractmethod
     def ImportPriceList(
@@ -179,6 +194,9 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provider_pb2.ListProviderAccountsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_provider_pb2.ListProviderAccountsResponse, _abc.Awaitable[_provider_pb2.ListProviderAccountsResponse]]:
-        """The insurer's accounts of a provider, or of all, newest first; without what identifies an account."""
+        """The insurer's accounts of a provider, or of all, newest first; without what identifies an account.
+
+        INVALID_ARGUMENT: as for ListProviders.
+        """
 
 def add_ProviderServiceServicer_to_server(servicer: ProviderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -166,7 +166,7 @@ class ReviewServiceServicer:
         """Decides a paid, denied or closed claim anew by what is known now: the corrected bill, policies and price lists that were
         imported since, and what a person has found on its lines. More is owed, or what was paid too much is to be recovered;
         the same amount changes the decision only. No other claim is decided anew. A person has looked: nothing of it waits for
-        one any more. Above the plan's threshold it is a proposal, as ReviewClaim's.
+        one any more. Above the plan's threshold it is a proposal, as ReviewClaim's; also where more than that would come back.
 
         FAILED_PRECONDITION FACTS_MISSING, UNDECIDABLE: as ReviewClaim. BELOW_PAID: an appeal has closed the claim, and
         after one nobody gets less than before. PAYEE_CHANGED: it would owe another payee what this one was paid; reverse the
