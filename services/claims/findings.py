@@ -22,6 +22,7 @@ from services.claims.deciding import decide, take_effect
 from services.claims.desk import Desk
 from services.claims.owing import takes_from_one_for_another
 from services.claims.storage import claims as store
+from services.claims.storage import decisions, sealed
 from services.claims.storage.acts import (
     ActKind,
     Told,
@@ -128,18 +129,24 @@ def adjust(doing: Doing, request: pb.AdjustClaimRequest) -> None:
     inputs, decided = decide(doing.desk, doing.row, review=found)
     _check(doing.row, decided)
     act_id = doing.write(ActKind.ADJUST, Told(note=request.note, review=found))
-    if decided.four_eyes or _two_must_take_back(doing, inputs, decided):
+    back = doing.row.owed - decided.benefit if doing.row.paid else 0
+    if decided.four_eyes or (back > 0 and two_must_agree_on(doing, back)):
         propose(doing.desk.connection, doing.row, act_id)
         return
     redecide(doing.desk, doing.row, inputs, decided, doing.actor)
 
 
-def _two_must_take_back(doing: Doing, inputs: Inputs, decided: Decision) -> bool:
-    back = doing.row.owed - decided.benefit
-    if not doing.row.paid or back <= 0:
-        return False
-    plan = doing.desk.plans.plan(doing.desk.connection, inputs.plan_version)
-    return two_must_agree(plan, inputs.policy, inputs.bill, back)
+def two_must_agree_on(doing: Doing, amount: int) -> bool:
+    """Whether so much is asked back or given up by two people only.
+
+    Asks the plan that the decision in force was made by: terms that came since, or a bill that was
+    corrected since, let nobody do alone what two had to agree on.
+    """
+    desk = doing.desk
+    stored = decisions.in_force(desk.connection, doing.row)
+    inputs = sealed.open_inputs(desk.sealer, stored)
+    plan = desk.plans.plan(desk.connection, inputs.plan_version)
+    return two_must_agree(plan, inputs.policy, inputs.bill, amount)
 
 
 def clear(doing: Doing, request: pb.ClearSuspicionRequest) -> None:

@@ -6,11 +6,10 @@ import grpc
 
 from lipei.claims.v1 import review_pb2 as pb
 from services.claims import owing
-from services.claims.core.flow import two_must_agree
 from services.claims.core.life_cycle import ClaimState, Event
-from services.claims.findings import Doing
+from services.claims.findings import Doing, two_must_agree_on
 from services.claims.storage import claims as store
-from services.claims.storage import decisions, sealed
+from services.claims.storage import decisions
 from services.claims.storage.acts import ActKind, Told, propose
 from services.claims.storage.payouts import accounts_paid_from
 from services.common.refusals import Refused, Violation, invalid
@@ -28,7 +27,7 @@ def reverse(doing: Doing, request: pb.ReverseClaimRequest) -> None:
         text = "nothing of the claim was paid, so there is nothing to take back"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NOTHING_PAID", text)
     act_id = doing.write(ActKind.REVERSE, Told(note=request.note))
-    if _two_must_agree(doing, doing.row.owed):
+    if two_must_agree_on(doing, doing.row.owed):
         propose(doing.desk.connection, doing.row, act_id)
         return
     reversed_(doing)
@@ -79,7 +78,7 @@ def record(doing: Doing, request: pb.RecordRecoveryRequest, *, account: str) -> 
 def write_off(doing: Doing, request: pb.WriteOffRecoveryRequest) -> None:
     """To be recovered -> written off; above the plan's threshold only propose it."""
     act_id = doing.write(ActKind.WRITE_OFF, Told(note=request.note))
-    if _two_must_agree(doing, doing.row.recoverable):
+    if two_must_agree_on(doing, doing.row.recoverable):
         propose(doing.desk.connection, doing.row, act_id)
         return
     given_up(doing)
@@ -89,12 +88,3 @@ def given_up(doing: Doing) -> None:
     """What is to be recovered is given up; whoever had to has agreed."""
     owing.given_up(doing.desk.connection, doing.row, doing.desk.at_us)
     doing.move(Event.WRITE_OFF, recoverable=0)
-
-
-def _two_must_agree(doing: Doing, amount: int) -> bool:
-    """Ask the plan by which the claim was decided."""
-    desk = doing.desk
-    stored = decisions.in_force(desk.connection, doing.row)
-    inputs = sealed.open_inputs(desk.sealer, stored)
-    plan = desk.plans.plan(desk.connection, inputs.plan_version)
-    return two_must_agree(plan, inputs.policy, inputs.bill, amount)

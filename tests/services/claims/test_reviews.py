@@ -959,6 +959,24 @@ def test_what_two_people_must_reverse_one_does_not_adjust_away(strict: Served, d
     assert (after.state, after.recoverable) == (pb.CLAIM_STATE_RECOVERY_OPEN, yuan("150001"))
 
 
+def test_terms_that_came_since_do_not_let_one_person_adjust_away(
+    strict: Served, desk: Desk
+) -> None:
+    claim = reviewed(strict, decided(strict, "B1", BIG))
+    desk.who = another()
+    yes = asked(review_pb2.ConfirmReviewRequest, claim)
+    claim = paid(strict, strict.review.ConfirmReview(yes).claim)
+    # An endorsement brings terms that know no four eyes; a reversal goes by those of the decision.
+    without = (PLANS / f"{PLAN}.yaml").read_bytes()
+    published = strict.claims.PublishPlan(pb.PublishPlanRequest(request_id="p2", yaml=without))
+    assert published.plan_version != claim.decision.plan_version
+    imported(strict, policy(1, revision=2, effective_date="2026-01-01"))
+    less = review_pb2.LineReview(number=1, clause="1.1", unit_price="49999.00")
+    asks = asked(review_pb2.AdjustClaimRequest, claim, lines=[less])
+    proposed = strict.review.AdjustClaim(asks).claim
+    assert (proposed.state, proposed.awaits_confirmation) == (pb.CLAIM_STATE_PAID, True)
+
+
 def test_at_the_threshold_one_person_adjusts(strict: Served, desk: Desk) -> None:
     claim = reviewed(strict, decided(strict, "B1", BIG))
     desk.who = another()
