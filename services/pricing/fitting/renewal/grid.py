@@ -75,6 +75,7 @@ class Grid:
         if stride > _MOST_CODES:
             raise TooManyCells("the tariff has more combinations of cells than can be numbered")
         self.columns = tuple(a.feature.name for a in self.axes if a.starts)
+        self._gross_e4: dict[int, int] = {}
 
     def judge(self, columns: Mapping[str, pa.Array], rows: int) -> Judged:
         """Each row's code; `columns` are dictionary arrays by the feature's name, or missing."""
@@ -88,23 +89,34 @@ class Grid:
             column = columns.get(axis.feature.name)
             if column is None:
                 column = pa.nulls(rows, pa.dictionary(pa.int32(), pa.string()))
-            texts = column.dictionary.to_pylist()
-            # A missing value is the last text, so that it is read as nothing given.
-            of_text, found = self._read(axis, [*texts, None])
-            indices = pc.fill_null(column.indices, len(texts)).to_numpy(zero_copy_only=False)
-            own = of_text[indices]
+            texts, indices = column.dictionary.to_pylist(), column.indices
+            if column.null_count:
+                # A missing value is the last text, so that it is read as nothing given.
+                indices = pc.fill_null(indices, len(texts))
+                texts.append(None)
+            of_text, found = self._read(axis, texts)
+            places = indices.to_numpy(zero_copy_only=False)
+            own = of_text[places]
             for index, fault in found:
-                at = np.flatnonzero(indices == index)
+                at = np.flatnonzero(places == index)
                 if at.size:
                     faults.append((fault, at))
-            unpriced |= own == _UNPRICED
-            wrong |= own == _WRONG
+            if found:
+                unpriced |= own == _UNPRICED
+                wrong |= own == _WRONG
             codes += own * axis.stride
         return Judged(codes, ~(unpriced | wrong), wrong, tuple(faults))
 
     def waterfall(self, code: int) -> Waterfall:
         """The waterfall of a code whose row was priced."""
         return price(self.rates, at_stratum_means(self.rates, self.values(code)))
+
+    def gross_e4(self, code: int) -> int:
+        """The technical gross premium of a code, before it is rounded; worked out once."""
+        found = self._gross_e4.get(code)
+        if found is None:
+            found = self._gross_e4[code] = self.waterfall(code).steps[-2].premium_e4
+        return found
 
     def values(self, code: int) -> tuple[int | None, ...]:
         """One value of each feature that stands for its cell, in the tariff's order."""
