@@ -102,9 +102,14 @@ def balance(shards: Sequence[Shard], target_e4: int, reach: Reach) -> int:
 
 def reach_of(shards: Sequence[Shard]) -> Reach:
     """The least and most that the collar lets the book come to."""
-    least = sum(int(less_credit(s.least_minor * E4, s.credit()).sum()) for s in shards)
-    most = sum(int(less_credit(s.most_minor * E4, s.credit()).sum()) for s in shards)
-    return Reach(least, most)
+    ends = list(each(lambda number: _ends_e4(shards[number]), len(shards)))
+    return Reach(sum(least for least, _ in ends), sum(most for _, most in ends))
+
+
+def _ends_e4(shard: Shard) -> tuple[int, int]:
+    credit = shard.credit()
+    least = less_credit(shard.least_minor * E4, credit)
+    return int(least.sum()), int(less_credit(shard.most_minor * E4, credit).sum())
 
 
 def _bracketed(

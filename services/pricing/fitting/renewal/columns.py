@@ -11,7 +11,7 @@ TIER = "outcome_tier"
 # What dealing and pricing add: the row of the book, counted from 1, the cells, the gross premium.
 ROW, CODE, TECHNICAL = "row", "code", "technical_e4"
 TECHNICAL_MINOR = "technical_minor"
-# The first 64 bits of the SHA-256 of the policy's name, of which its shard is made.
+# The first 32 bits of the SHA-256 of the policy's name, of which its shard is made.
 DIGEST = "digest"
 LEAST, MOST = "least_minor", "most_minor"
 # Columns to show dislocation by stand under this and their name.

@@ -1,7 +1,8 @@
 """An expiring book, Parquet or CSV → shards by a hash of the policy, in the columns we use.
 
-Columns of features become text, as a caller of a quote would write them; amounts become whole
-numbers, or null where they are none, which the next step counts as faults. Changes no source.
+Columns of features become text, as a caller of a quote would write them, or stay whole numbers;
+amounts become whole numbers, or -1 where they are none, which the next step counts as faults.
+Changes no source.
 """
 
 from __future__ import annotations
@@ -113,9 +114,11 @@ def _dealt(source: pa.RecordBatchReader, shards: int, folder: Path) -> int:
 
 def _deal(batch: pa.RecordBatch, shards: int, folder: Path) -> None:
     """Append each row to its shard's file: a stream of Arrow that ends where the file does."""
-    digests = batch.column(DIGEST).to_numpy()
-    shard = ((digests >> np.uint64(32)) % np.uint64(shards)).astype(np.uint16)
-    sorted_rows = batch.take(pa.array(np.argsort(shard, kind="stable")))
+    shard = (batch.column(DIGEST).to_numpy() % np.uint32(shards)).astype(np.uint16)
+    order = pa.array(np.argsort(shard, kind="stable"))
+    # Column by column: PyArrow takes rows of a batch in half as much time again.
+    columns = [column.take(order) for column in batch.columns]
+    sorted_rows = pa.RecordBatch.from_arrays(columns, schema=batch.schema)
     begin = 0
     for number, count in enumerate(np.bincount(shard, minlength=shards).tolist()):
         if not count:
@@ -201,7 +204,7 @@ def _digest(policy: str) -> str:
     """What a policy's shard is made of. DuckDB's own hash() is another in another version."""
     # A policy without a name is a fault, which the shard that it falls into reports.
     name = f"coalesce(CAST({_named(policy)} AS VARCHAR), '')"
-    return f"CAST('0x' || substr(sha256({name}), 1, 16) AS UBIGINT)"
+    return f"CAST('0x' || substr(sha256({name}), 1, 8) AS UINTEGER)"
 
 
 def _whole(wanted: Wanted, name: str, present: Mapping[str, str], absent: str) -> str:
