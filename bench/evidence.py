@@ -29,7 +29,7 @@ from services.common.evidence.merkle import (
 )
 from services.common.evidence.note import Kind, SignerKey
 from services.common.evidence.proofs import Proofs
-from services.pricing.main import now_us
+from services.common.process import now_us
 from services.pricing.storage.tables import evidence
 
 _SIGNER = SignerKey("bench.local/evidence/pricing", Kind.LOG, bytes(32))

@@ -21,9 +21,9 @@ from services.common.evidence.access_read import AccessRead
 from services.common.evidence.evidence_log import EvidenceLog
 from services.common.evidence.note import Kind, SignerKey
 from services.common.grpc_edge import ErrorInterceptor, channel
+from services.common.process import now_us
 from services.common.transport.certificates import load_identity
 from services.common.transport.credentials import server_credentials
-from services.pricing.main import now_us
 from services.pricing.storage.tables import evidence, metadata
 
 _QUOTE = "policies/bench/quotes/q"

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from bench.mllp_sender import identity_of
 from services.common.database import Database, migrate
 from services.common.identity import member_token
+from services.common.process import now_us
 from services.common.sealing import KeySet, SubjectKeys
 from services.his_bridge.core.consent import (
     Channel,
@@ -27,7 +28,6 @@ from services.his_bridge.core.hl7v2_terms import Hl7v2Terms
 from services.his_bridge.dialects.hl7v2 import Hl7Reading, MessageReader
 from services.his_bridge.dialects.hl7v2.admission import BILLS
 from services.his_bridge.intake import Intake
-from services.his_bridge.main import now_us
 from services.his_bridge.profiles.loader import parse_profile
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
 from services.his_bridge.receiving.memory import leave_out_what_stays

@@ -23,9 +23,9 @@ from services.common.access.caller import Caller
 from services.common.access.guard import Guard
 from services.common.evidence.access_read import AccessRead
 from services.common.grpc_edge import ErrorInterceptor, channel
+from services.common.process import now_us
 from services.common.transport.certificates import Identity, load_identity
 from services.common.transport.credentials import server_credentials
-from services.pricing.main import now_us
 
 _SERVICE = "lipei.claims.v1.ClaimsService"
 _CLAIM = "policies/bench/claims/c"

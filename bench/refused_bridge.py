@@ -15,8 +15,8 @@ from pathlib import Path
 
 from bench.hl7v2_bridge import INSURER, MASTER, PROFILE, token
 from services.common.database import Database, migrate
+from services.common.process import now_us
 from services.common.sealing import SubjectKeys
-from services.his_bridge.main import now_us
 from services.his_bridge.profiles.loader import parse_profile
 from services.his_bridge.pulling import Puller
 from services.his_bridge.receiving.memory import give_back_large_blocks

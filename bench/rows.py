@@ -56,7 +56,7 @@ class Sizes:
     renewals: int = 10_000_000
     turns: int = 3  # of ours and a floor, one after the other; the median of each counts
     fitted: int = 1_000_000
-    varying: int = 214_000  # people's years; 175,000 rows are left before first events
+    varying: int = 230_000  # people's years; 188,000 rows are left before first events
 
     @property
     def claims(self) -> int:

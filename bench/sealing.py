@@ -13,12 +13,12 @@ from sqlalchemy import Connection, insert
 
 from bench.bills import LINES, bill
 from bench.rows import Report, Sizes, percentile
-from services.claims.main import now_us
 from services.claims.storage import claims as store
 from services.claims.storage import sealed
 from services.claims.storage.tables import person, policy
 from services.common.access.tenant import Kind, Tenant
 from services.common.database import Database, migrate
+from services.common.process import now_us
 from services.common.sealing import KeySet, Sealer, SubjectKeys
 
 _KEY, _NONCE_BYTES = bytes(32), 12

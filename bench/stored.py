@@ -42,7 +42,6 @@ from lipei.claims.v1 import (
     settlement_pb2_grpc,
 )
 from services.claims.in_flight import InFlight
-from services.claims.main import now_us
 from services.claims.paying import Payments
 from services.claims.payout_steps import PayingAccount
 from services.claims.payouts.bank import Bank
@@ -59,6 +58,7 @@ from services.common.database import Database, migrate
 from services.common.evidence.access_read import AccessRead
 from services.common.grpc_edge import ErrorInterceptor, channel
 from services.common.identity import member_token
+from services.common.process import now_us
 from services.common.sealing import KeySet, SubjectKeys
 from services.common.transport.certificates import load_identity
 from services.common.transport.credentials import server_credentials

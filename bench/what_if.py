@@ -23,8 +23,8 @@ from lipei.claims.v1 import recompute_pb2 as pb
 from services.claims.bill_intake import bill_facts
 from services.claims.core.adjudicate import adjudicate
 from services.claims.core.facts import UsageSnapshot
-from services.claims.main import now_us
 from services.claims.plans.loader import load_plan
+from services.common.process import now_us
 from services.common.settings import insurer
 
 _FLOOR = "each claim decided once by the engine alone, in one process, from facts at hand"

@@ -12,8 +12,8 @@ from temporalio.common import RetryPolicy
 Q = TypeVar("Q")
 A = TypeVar("A")
 
-# A killed worker's step is repeated after this long, so it is short (EVIDENCE: recovery after
-# kill -9 takes as long as start_to_close_timeout); one call to a service takes milliseconds.
+# A killed worker's step is repeated after this long, so it is short: recovery after kill -9 takes
+# as long as start_to_close_timeout. One call to a service takes milliseconds.
 STEP_TIMEOUT = timedelta(seconds=5)
 # Banks take files slowly; a call that outlasts this has an unknown outcome and is asked about.
 BANK_TIMEOUT = timedelta(seconds=20)

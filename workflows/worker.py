@@ -45,7 +45,7 @@ from workflows.renewal_steps import RenewalSteps
 from workflows.run_payouts import RunPayouts
 from workflows.settle_claim import SettleClaim
 
-# More at once only adds latency: the Temporal server is the limit (EVIDENCE: beyond about 10).
+# More at once only adds latency: the Temporal server is the limit, from about 10 on.
 AT_ONCE = 16
 GRACE = timedelta(seconds=5)
 # What a history says of whoever took a task. Left to itself the SDK reads and hashes every module

@@ -1,8 +1,8 @@
 """What the insurer owes for the lines that it accepts, to the fen: the truth's own arithmetic.
 
-The order of the steps is that of CONVENTIONS A: units, fixed limit, social insurance's payment,
-deductible, copay, share, section ceiling, sum insured. Everything is integer fen; a line's allowed
-amount rounds once, its benefit once, half up.
+The order of the steps is that of docs/conventions.md A: units, fixed limit, social insurance's
+payment, deductible, copay, share, section ceiling, sum insured. Everything is integer fen; a line's
+allowed amount rounds once, its benefit once, half up.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which months were on target, and what the longest run earns: the truth's own arithmetic.
 
-Definitions are those of CONVENTIONS B. Numbers of the programmes were copied by hand. Imports
-nothing of services.pricing.
+Definitions are those of docs/conventions.md B. Numbers of the programmes were copied by hand.
+Imports nothing of services.pricing.
 """
 
 from __future__ import annotations

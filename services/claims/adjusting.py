@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Row
-
 from services.claims import owing
 from services.claims.core.canonical import Inputs
 from services.claims.core.decision import Decision, Disposition
@@ -19,6 +17,7 @@ from services.claims.deciding import decide, take_effect
 from services.claims.desk import Desk
 from services.claims.storage import claims as store
 from services.claims.storage import corrections, decisions, sealed
+from services.claims.storage.rows import ClaimRow
 from services.common.dated import NoTermsInForce
 from services.common.log import logger
 from services.common.sealing import Erased
@@ -29,7 +28,7 @@ _S, _E = ClaimState, Event
 _OPENED_AGAIN = (_E.APPEAL, _E.OVERTURN, _E.DECIDE_ANEW)
 
 
-def adjust(desk: Desk, row: Row[Any]) -> None:
+def adjust(desk: Desk, row: ClaimRow) -> None:
     """Let the newest version of a claim's bill take effect; or leave it to a person.
 
     A person is asked where money that was paid hangs on a decision that waits for facts or for a
@@ -68,7 +67,7 @@ def adjust(desk: Desk, row: Row[Any]) -> None:
         redecide(desk, row, inputs, decided, ACTOR)
 
 
-def _not_sent(desk: Desk, row: Row[Any], *then: Event) -> Row[Any]:
+def _not_sent(desk: Desk, row: ClaimRow, *then: Event) -> ClaimRow:
     """What was about to be paid is owed no more, and the claim is decided anew; as it stands then.
 
     Nothing of it has reached a payment file: what the new decision owes is paid instead, once.
@@ -81,7 +80,7 @@ def _not_sent(desk: Desk, row: Row[Any], *then: Event) -> Row[Any]:
 
 
 def redecide(
-    desk: Desk, row: Row[Any], inputs: Inputs, decided: Decision, actor: str
+    desk: Desk, row: ClaimRow, inputs: Inputs, decided: Decision, actor: str
 ) -> ClaimState:
     """Put a decision in the place of the one in force, wherever its claim stands; the state after.
 
@@ -104,16 +103,16 @@ def redecide(
     return state
 
 
-def _rests_on_a_finding(desk: Desk, row: Row[Any]) -> bool:
+def _rests_on_a_finding(desk: Desk, row: ClaimRow) -> bool:
     """Whether a person's word on lines is in force; one who has a claim before them decides."""
     if row.decision_id is None or ClaimState(row.state) in store.PENDED:
         return False
-    stored = decisions.decision_of(desk.connection, row.decision_id)
+    stored = decisions.in_force(desk.connection, row)
     review = sealed.open_inputs(desk.sealer, stored).review
     return review is not None and bool(review.lines)
 
 
-def _payable_from(row: Row[Any], decided: Decision) -> bool:
+def _payable_from(row: ClaimRow, decided: Decision) -> bool:
     """Whether the table of moves leads from here to the decision's money.
 
     A claim that an appeal has closed owes more, and nothing back.
@@ -122,7 +121,7 @@ def _payable_from(row: Row[Any], decided: Decision) -> bool:
 
 
 def _difference(
-    desk: Desk, row: Row[Any], inputs: Inputs, decided: Decision, actor: str
+    desk: Desk, row: ClaimRow, inputs: Inputs, decided: Decision, actor: str
 ) -> ClaimState:
     connection, at_us = desk.connection, desk.at_us
     decision_id = decisions.store_decision(connection, desk.sealer, row, inputs, decided, at_us)
@@ -149,7 +148,7 @@ def _difference(
     )
 
 
-def _in_place(desk: Desk, row: Row[Any], inputs: Inputs, decided: Decision) -> None:
+def _in_place(desk: Desk, row: ClaimRow, inputs: Inputs, decided: Decision) -> None:
     connection = desk.connection
     decision_id = decisions.store_decision(
         connection, desk.sealer, row, inputs, decided, desk.at_us
@@ -157,7 +156,7 @@ def _in_place(desk: Desk, row: Row[Any], inputs: Inputs, decided: Decision) -> N
     store.stay(connection, row.id, **_of_decision(desk, row, decision_id, decided))
 
 
-def _of_decision(desk: Desk, row: Row[Any], decision_id: str, decided: Decision) -> dict[str, Any]:
+def _of_decision(desk: Desk, row: ClaimRow, decision_id: str, decided: Decision) -> dict[str, Any]:
     return {
         "decision_id": decision_id,
         "benefit": decided.benefit,

@@ -41,7 +41,7 @@ def appeal(doing: Doing, request: pb.AppealClaimRequest) -> None:
 def _in_time(doing: Doing) -> None:
     """Ask the plan, through the engine; a decision for every line's lateness is kept by nobody."""
     desk, row = doing.desk, doing.row
-    if row.decision_id is None:
+    if row.decided_us is None:
         return
     zone = ZoneInfo(row.time_zone)
     told, filed = store.day_of(row.decided_us, zone), store.day_of(desk.at_us, zone)

@@ -13,7 +13,6 @@ from typing import Any
 
 import grpc
 import msgspec
-from sqlalchemy import Row
 
 from lipei.type.v1 import bill_pb2
 from services.claims.bill_intake import bill_facts, day_received, end_day, start_day
@@ -41,6 +40,7 @@ from services.claims.storage import acts, corrections, decisions, periods, seale
 from services.claims.storage import claims as store
 from services.claims.storage.coordination import Around, Standing
 from services.claims.storage.policies import Terms
+from services.claims.storage.rows import ClaimRow
 from services.claims.storage.usage import EarlierServices, Used
 from services.claims.terms import PolicyTerms
 from services.common.refusals import Refused
@@ -55,7 +55,7 @@ TURN_RETRY_S = 0.05
 class Question:
     """A claim to decide; `bill` takes the place of its own."""
 
-    row: Row[Any]
+    row: ClaimRow
     bill: bill_pb2.Bill | None = None
     review: Review | None = None
     appeal: AppealFacts | None = None
@@ -72,7 +72,7 @@ class _Known:
     reach: Reach
 
 
-def bill_of(desk: Desk, row: Row[Any]) -> bill_pb2.Bill:
+def bill_of(desk: Desk, row: ClaimRow) -> bill_pb2.Bill:
     """The newest version of the claim's bill, with what papers have brought.
 
     Raises: Erased, CannotOpen.
@@ -116,7 +116,7 @@ class AtHand:
         if any(reads_family_size(one.plan) for one in known):
             self._sizes = periods.family_sizes(connection, {row.policy_id for row in rows})
 
-    def decide(self, row: Row[Any]) -> tuple[canonical.Inputs, Decision]:
+    def decide(self, row: ClaimRow) -> tuple[canonical.Inputs, Decision]:
         """What the plan pays for the claim by what is known now, its own earlier decision left out.
 
         Raises: Refused while an earlier policy's claim pends; UnacceptableBill, NoTermsInForce,
@@ -128,7 +128,7 @@ class AtHand:
         inputs = self._inputs(row, known)
         return inputs, decide_again(known.plan, inputs)
 
-    def own_use(self, row: Row[Any]) -> tuple[UsageChange, ...]:
+    def own_use(self, row: ClaimRow) -> tuple[UsageChange, ...]:
         """What the claim's decision in force has used up; nothing once it was given back.
 
         Raises: Erased, CannotOpen.
@@ -139,7 +139,7 @@ class AtHand:
 
     def took_effect(
         self,
-        row: Row[Any],
+        row: ClaimRow,
         state: ClaimState,
         inputs: canonical.Inputs,
         decided: Decision,
@@ -188,7 +188,7 @@ class AtHand:
             last_year=max(days).year,
         )
 
-    def _to_open(self, rows: Sequence[Row[Any]]) -> list[str]:
+    def _to_open(self, rows: Sequence[ClaimRow]) -> list[str]:
         """Decisions that these rest on: their own in force, and those of earlier policies."""
         earlier = (one for row in rows for one in self.around.earlier_policies(row))
         ids = {one.decision_id for one in earlier if _has_paid(one)}
@@ -199,7 +199,7 @@ class AtHand:
         made = self._made.get(decision_id)
         return made or sealed.open_output(self._desk.sealer, self._stored[decision_id])
 
-    def _inputs(self, row: Row[Any], known: _Known) -> canonical.Inputs:
+    def _inputs(self, row: ClaimRow, known: _Known) -> canonical.Inputs:
         services = self._services.of(row, known.reach) if self._services is not None else []
         usage = usage_snapshot(self.used.balances(row.policy_id, row.member_id), services)
         snapshot = known.terms.snapshot(known.member)
@@ -217,7 +217,7 @@ class AtHand:
             claim_id=row.id if known.plan.sampling is not None else "",
         )
 
-    def _priced(self, row: Row[Any], facts: BillFacts) -> BillFacts:
+    def _priced(self, row: ClaimRow, facts: BillFacts) -> BillFacts:
         """The facts with what the insurer has agreed with the provider, as of the discharge.
 
         Only what a hospital hands in itself is billed directly: a member has paid the hospital.
@@ -229,7 +229,7 @@ class AtHand:
         prices = listed.for_codes(tuple(line.code for line in facts.lines))
         return msgspec.structs.replace(facts, price_list=prices, direct_billing=direct)
 
-    def _prior(self, row: Row[Any]) -> PriorPayments:
+    def _prior(self, row: ClaimRow) -> PriorPayments:
         payments = []
         for earlier in self.around.earlier_policies(row):
             _check_final(earlier)
@@ -246,7 +246,7 @@ class AtHand:
         return PriorPayments(payments=tuple(payments))
 
 
-def _price_key(row: Row[Any], facts: BillFacts) -> tuple[str, str, str]:
+def _price_key(row: ClaimRow, facts: BillFacts) -> tuple[str, str, str]:
     return row.insurer, facts.provider_id, facts.currency
 
 

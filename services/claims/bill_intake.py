@@ -48,7 +48,7 @@ CONSENT = re.compile(r"(hospitals/[a-z][a-z0-9-]{0,62})/consents/[a-z0-9][a-z0-9
 AUTHORISATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,47}", re.ASCII)
 _NUMBER = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = 1990, 2199
-# So far may a hospital's clock be ahead of ours: its bridge does not send a refused bill again.
+# So far may a hospital's clock be ahead of ours: what is refused comes again a day later only.
 _CLOCK_AHEAD_US = 3_600_000_000
 
 CARE_TYPES = {

@@ -8,7 +8,7 @@ from lipei.claims.v1 import review_pb2 as pb
 from services.claims import findings, recovering
 from services.claims.core.life_cycle import ClaimState
 from services.claims.findings import Doing
-from services.claims.storage.acts import ActKind, Told, act_of, propose
+from services.claims.storage.acts import ActKind, Told, proposal_of, propose
 from services.common.refusals import Refused
 
 # Where a claim stands of which anything can be proposed.
@@ -27,7 +27,7 @@ def confirm(doing: Doing, request: pb.ConfirmReviewRequest) -> None:
     desk, row = doing.desk, doing.row
     if row.proposal is None:
         raise _refused("NOTHING_TO_CONFIRM", "nothing waits for a second person")
-    proposed = act_of(desk.connection, row.proposal)
+    proposed = proposal_of(desk.connection, row)
     if proposed.actor == doing.person:
         raise _refused("SAME_PERSON", "somebody else must confirm it")
     kind = ActKind(proposed.kind)

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from typing import Any
 
 import grpc
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from lipei.type.v1 import bill_pb2
 from services.claims.bill_intake import code_faults, end_day, start_day
@@ -18,6 +17,7 @@ from services.claims.core.facts import MemberFacts
 from services.claims.core.plan import Place
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import policies
+from services.claims.storage.rows import ClaimRow
 from services.claims.terms import PolicyTerms
 from services.common.grpc_edge import Refused, invalid
 from services.common.sealing import Sealer
@@ -58,7 +58,7 @@ class Answering:
 
 
 def newly_answering(
-    answering: Sequence[Answering], bill: bill_pb2.Bill, rows: Sequence[Row[Any]]
+    answering: Sequence[Answering], bill: bill_pb2.Bill, rows: Sequence[ClaimRow]
 ) -> Sequence[Answering]:
     """Policies that a corrected bill falls under and that have no claim of it yet."""
     have_claims = {row.policy_id for row in rows}

@@ -6,8 +6,6 @@ from datetime import UTC, datetime, time
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Row
-
 from lipei.type.v1 import bill_pb2
 from services.claims.at_hand import AtHand, Question
 from services.claims.core import canonical, clocks
@@ -20,6 +18,7 @@ from services.claims.owing import debt, to_provider
 from services.claims.storage import claims as store
 from services.claims.storage import decisions
 from services.claims.storage.ledger import post_transfers
+from services.claims.storage.rows import ClaimRow
 from services.claims.storage.usage import Used
 
 EVENTS = {
@@ -35,7 +34,7 @@ _RELEASED = (Disposition.AUTO_APPROVED, Disposition.APPROVED)
 
 def decide(
     desk: Desk,
-    row: Row[Any],
+    row: ClaimRow,
     *,
     bill: bill_pb2.Bill | None = None,
     review: Review | None = None,
@@ -53,7 +52,7 @@ def decide(
 
 def take_effect(
     desk: Desk,
-    row: Row[Any],
+    row: ClaimRow,
     inputs: canonical.Inputs,
     decided: Decision,
     before: tuple[Event, ...],
@@ -72,7 +71,7 @@ def take_effect(
 class Effects:
     """What decisions change: gathered claim by claim, then written at once, table by table."""
 
-    def __init__(self, desk: Desk, used: Used, rows: list[Row[Any]]) -> None:
+    def __init__(self, desk: Desk, used: Used, rows: list[ClaimRow]) -> None:
         """For these claims, whose accumulators `used` holds."""
         self._desk = desk
         self._decisions = decisions.Decisions(desk.connection, desk.sealer, used, rows)
@@ -81,7 +80,7 @@ class Effects:
 
     def add(
         self,
-        row: Row[Any],
+        row: ClaimRow,
         inputs: canonical.Inputs,
         decided: Decision,
         before: tuple[Event, ...],
@@ -128,7 +127,7 @@ class Effects:
             self._debts.append(owed)
         return state, stored
 
-    def move(self, row: Row[Any], moves: list[Event], actor: str) -> ClaimState:
+    def move(self, row: ClaimRow, moves: list[Event], actor: str) -> ClaimState:
         """Move a claim without a decision; the state after."""
         return self._moving.add(row.id, ClaimState(row.state), moves, actor)
 
@@ -143,7 +142,7 @@ class Effects:
         self._moving.write(self._desk.connection)
 
 
-def _papers_due_us(row: Row[Any], inputs: canonical.Inputs, at_us: int) -> int:
+def _papers_due_us(row: ClaimRow, inputs: canonical.Inputs, at_us: int) -> int:
     zone = ZoneInfo(row.time_zone)
     due = clocks.papers_due(inputs.bill.end_date, store.day_of(at_us, zone))
     return int(datetime.combine(due, time(), zone).astimezone(UTC).timestamp()) * 1_000_000

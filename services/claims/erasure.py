@@ -13,6 +13,7 @@ from services.common.access.tenant import Tenant
 from services.common.database import Database
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.identity import is_member_token
+from services.common.refusals import request_id_reused
 from services.common.request_id import request_id_faults
 from services.common.sealing import SubjectKeys
 from services.common.sealing.erasures import OtherErasure, done_by
@@ -83,8 +84,7 @@ def erase_member(
                 now_us=now_us,
             )
     except OtherErasure:
-        text = "this request_id was used with other content; make a new one"
-        raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+        raise request_id_reused() from None
     except store.UnknownMember:
         raise not_found("member", "members/-") from None
     except store.ClaimsOpen as still:

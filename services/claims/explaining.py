@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import grpc
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from lipei.type.v1 import bill_pb2
 from services.claims.core.canonical import Inputs
@@ -23,6 +22,7 @@ from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import coordination, corrections, sealed
 from services.claims.storage.claims import notice_due
 from services.claims.storage.ledger import recovered_of
+from services.claims.storage.rows import ClaimRow, DecisionRow
 from services.common.grpc_edge import Refused
 from services.common.sealing import Sealer
 
@@ -31,8 +31,8 @@ def told_claim(
     connection: Connection,
     sealer: Sealer,
     plans: PlanShelf,
-    row: Row[Any],
-    stored: Row[Any],
+    row: ClaimRow,
+    stored: DecisionRow,
 ) -> ToldClaim:
     """The claim of a row with its stored decision explained. Reads nothing of another person.
 
@@ -63,7 +63,7 @@ def told_claim(
         provider_id=row.provider_id,
         bill_number=bill.bill_number,
         state=state,
-        decided_us=row.decided_us,
+        decided_us=stored.at_us,
         paid=row.paid,
         recovered=recovered_of(connection, [row.id]).get(row.id, 0),
         paid_us=row.paid_us,
@@ -103,7 +103,7 @@ def _name(line: bill_pb2.BillLine) -> str:
 
 
 def _claims_of(
-    connection: Connection, sealer: Sealer, row: Row[Any], told: Explained
+    connection: Connection, sealer: Sealer, row: ClaimRow, told: Explained
 ) -> dict[tuple[str, str], tuple[str, ...]]:
     bills = {
         (line.earlier.provider_id, line.earlier.bill_number): None
@@ -120,7 +120,7 @@ def _claims_of(
 
 
 def _coordinated(
-    connection: Connection, sealer: Sealer, row: Row[Any], inputs: Inputs, bill_number: str
+    connection: Connection, sealer: Sealer, row: ClaimRow, inputs: Inputs, bill_number: str
 ) -> Iterable[CoordinatedClaim]:
     """What came first for the same bill; which policy it was only when it is this insurer's."""
     if not inputs.prior.payments:

@@ -8,7 +8,6 @@ from decimal import Decimal
 from typing import Any
 
 import grpc
-from sqlalchemy import Row
 
 from lipei.claims.v1 import reason_pb2
 from lipei.claims.v1 import review_pb2 as pb
@@ -29,6 +28,7 @@ from services.claims.storage.acts import (
     told_in,
     write_act,
 )
+from services.claims.storage.rows import ActRow, ClaimRow
 from services.common.money import parse_decimal
 from services.common.refusals import Refused, Violation
 
@@ -43,7 +43,7 @@ class Doing:
     """One thing that a person does with one claim; nobody else moves it meanwhile."""
 
     desk: Desk
-    row: Row[Any]
+    row: ClaimRow
     person: str  # who, to tell two persons apart
     actor: str  # who, as the claim's history says it
 
@@ -107,7 +107,7 @@ def _effect(doing: Doing, inputs: Inputs, decided: Decision) -> None:
         take_effect(doing.desk, doing.row, inputs, decided, (), doing.actor)
 
 
-def confirmed(doing: Doing, act: Row[Any], note: str) -> None:
+def confirmed(doing: Doing, act: ActRow, note: str) -> None:
     """Somebody else's review takes effect, by what is known now."""
     desk, row = doing.desk, doing.row
     inputs, decided = decide(desk, row, review=told_in(desk.sealer, act).review)
@@ -137,7 +137,7 @@ def clear(doing: Doing, request: pb.ClearSuspicionRequest) -> None:
     doing.move(Event.CLEAR_SUSPICION)
 
 
-def _check(row: Row[Any], decided: Decision) -> None:
+def _check(row: ClaimRow, decided: Decision) -> None:
     """Whether a reviewed decision may take effect.
 
     Raises: Refused.

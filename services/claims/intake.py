@@ -6,10 +6,8 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import grpc
-from sqlalchemy import Row
 
 from lipei.claims.v1 import claims_pb2
 from lipei.type.v1 import bill_pb2
@@ -29,6 +27,7 @@ from services.claims.serving import answered, remember
 from services.claims.storage import claims as store
 from services.claims.storage import coordination, corrections, policies, withdrawals
 from services.claims.storage.request_log import RequestKey
+from services.claims.storage.rows import ClaimRow
 from services.claims.taking_back import take_back
 from services.common.access.tenant import Tenant
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
@@ -226,7 +225,7 @@ def _answering(handed: _HandedIn, insured: Sequence[policies.Insured]) -> Sequen
 
 
 def _of_known_provider(
-    handed: _HandedIn, answering: Sequence[Answering], known: Sequence[Row[Any]]
+    handed: _HandedIn, answering: Sequence[Answering], known: Sequence[ClaimRow]
 ) -> Sequence[Answering]:
     """The policies whose insurer knows the bill's provider, or has a claim of the bill already.
 
@@ -278,7 +277,7 @@ def _named(name: str) -> tuple[str, str]:
     return policy_id, claim_id
 
 
-def _same_bill(handed: _HandedIn) -> tuple[Sequence[Row[Any]], Sequence[Row[Any]]]:
+def _same_bill(handed: _HandedIn) -> tuple[Sequence[ClaimRow], Sequence[ClaimRow]]:
     """The claims that rest on the bill; and those of an earlier statement, which it takes over.
 
     Raises: Refused when it is another hospital's, or another bill than the one that stands.
@@ -312,7 +311,7 @@ def _same_bill(handed: _HandedIn) -> tuple[Sequence[Row[Any]], Sequence[Row[Any]
     return rows, ended
 
 
-def _refuse_early(handed: _HandedIn, rows: Sequence[Row[Any]], early: Sequence[Violation]) -> None:
+def _refuse_early(handed: _HandedIn, rows: Sequence[ClaimRow], early: Sequence[Violation]) -> None:
     """A day that has not begun refuses what would open a claim or change one, and no known bill.
 
     Raises: Refused with these faults of the bill's days, unless the claims rest on it as it is.
@@ -324,7 +323,7 @@ def _refuse_early(handed: _HandedIn, rows: Sequence[Row[Any]], early: Sequence[V
         raise invalid(early)
 
 
-def _with_news(handed: _HandedIn, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
+def _with_news(handed: _HandedIn, rows: Sequence[ClaimRow]) -> list[ClaimRow]:
     """The claims whose newest bill says something else than what is handed in."""
     connection, sealer = handed.desk.connection, handed.desk.sealer
     return [
@@ -334,7 +333,7 @@ def _with_news(handed: _HandedIn, rows: Sequence[Row[Any]]) -> list[Row[Any]]:
     ]
 
 
-def _refuse_anothers(rows: Sequence[Row[Any]], person_id: str | None, bill: bill_pb2.Bill) -> None:
+def _refuse_anothers(rows: Sequence[ClaimRow], person_id: str | None, bill: bill_pb2.Bill) -> None:
     """A correction keeps person and currency of the bill that stands.
 
     Raises: Refused when it does not.
@@ -344,7 +343,7 @@ def _refuse_anothers(rows: Sequence[Row[Any]], person_id: str | None, bill: bill
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "BILL_OF_ANOTHER", text)
 
 
-def _correct(handed: _HandedIn, rows: Sequence[Row[Any]], person_id: str) -> None:
+def _correct(handed: _HandedIn, rows: Sequence[ClaimRow], person_id: str) -> None:
     """Keep a corrected bill for every claim of it; each is decided anew as soon as it can be.
 
     Raises: Refused when the bill is another person's or in another currency now, or when a claim

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from sqlalchemy import select
@@ -39,7 +38,7 @@ from services.common.database import DATABASE_FAULTS, Database, UnknownSchema, m
 from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
-from services.common.process import start
+from services.common.process import now_us, start
 from services.common.process_settings import LipeiSettings
 from services.common.sealing import SubjectKeys
 from services.common.sealing.known_keys import token_key
@@ -64,18 +63,13 @@ class ClaimsSettings(LipeiSettings):
 
     claims_address: str = "127.0.0.1:0"
     claims_database_url: str = ""
-    # Beyond about ten decisions at once the local Temporal server only adds latency (EVIDENCE).
+    # Beyond about ten decisions at once the local Temporal server only adds latency.
     claims_max_in_flight: int = 8
     claims_paying_account: str = "main"
     claims_debtor_name: str = "lipei example insurer"
     claims_debtor_account: str = "6222000000000001"
     claims_debtor_bank: str = "104100000004"
     bank_url: str = ""
-
-
-def now_us() -> int:
-    """Microseconds since 1970 in UTC."""
-    return time.time_ns() // 1_000
 
 
 async def run(settings: ClaimsSettings, *, payments: type[Payments] = Payments) -> None:

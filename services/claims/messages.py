@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy import Row
 
 from lipei.claims.v1 import claims_pb2, decision_pb2, policy_pb2, reason_pb2
 from lipei.type.v1 import coding_pb2, money_pb2
@@ -17,6 +14,7 @@ from services.claims.core.reasons import RANK, WORDS
 from services.claims.storage import corrections
 from services.claims.storage.acts import Told
 from services.claims.storage.books import Books
+from services.claims.storage.rows import ActRow, DecidedRow, MoveRow
 from services.claims.storage.sealed import OpenedClaim
 
 STATES = {state: claims_pb2.ClaimState.Value(f"CLAIM_STATE_{state.name}") for state in ClaimState}
@@ -121,7 +119,7 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
     return seen
 
 
-def proposal_message(act: Row[Any], told: Told) -> claims_pb2.Proposal:
+def proposal_message(act: ActRow, told: Told) -> claims_pb2.Proposal:
     """What somebody has proposed, as whoever confirms it must see it."""
     found = told.review.lines if told.review is not None else ()
     return claims_pb2.Proposal(
@@ -145,7 +143,7 @@ def _proposed_line(line: ReviewedLine) -> claims_pb2.ProposedLine:
     )
 
 
-def move_message(move: Row[Any]) -> claims_pb2.ClaimMove:
+def move_message(move: MoveRow) -> claims_pb2.ClaimMove:
     """One move of a claim's history."""
     before = claims_pb2.CLAIM_STATE_UNSPECIFIED
     return claims_pb2.ClaimMove(
@@ -194,7 +192,7 @@ def decision_message(decided: Decision) -> decision_pb2.Decision:
     )
 
 
-def _what_is_left(stored: Row[Any]) -> decision_pb2.Decision:
+def _what_is_left(stored: DecidedRow) -> decision_pb2.Decision:
     return decision_pb2.Decision(
         plan_version=stored.plan_version,
         engine_version=stored.engine_version,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from services.claims.core import ledger
 from services.claims.core.decision import Decision, Payee
 from services.claims.core.ledger import INCURRED, PAYABLE, RECOVERABLE, WRITTEN_OFF
 from services.claims.core.life_cycle import Event
 from services.claims.storage.ledger import post_transfers
+from services.claims.storage.rows import ClaimRow
 
 
 def to_provider(decided: Decision) -> int:
@@ -37,12 +37,12 @@ def to_provider(decided: Decision) -> int:
     return sum(line.benefit for line in decided.lines if line.payee is Payee.PROVIDER)
 
 
-def dues(row: Row[Any]) -> dict[Payee, int]:
+def dues(row: ClaimRow) -> dict[Payee, int]:
     """What each of a claim's payees has still to get; below 0 what they have too much."""
     return _dues(row, row.owed, row.owed_provider)
 
 
-def takes_from_one_for_another(row: Row[Any], decided: Decision) -> bool:
+def takes_from_one_for_another(row: ClaimRow, decided: Decision) -> bool:
     """Whether a decision leaves one payee with too much of what was paid and owes another more.
 
     One account's money does not pay another's debt, and no move leads both ways.
@@ -51,14 +51,14 @@ def takes_from_one_for_another(row: Row[Any], decided: Decision) -> bool:
     return min(found) < 0 < max(found)
 
 
-def _dues(row: Row[Any], owed: int, owed_provider: int) -> dict[Payee, int]:
+def _dues(row: ClaimRow, owed: int, owed_provider: int) -> dict[Payee, int]:
     return {
         Payee.MEMBER: owed - owed_provider - (row.paid - row.paid_provider),
         Payee.PROVIDER: owed_provider - row.paid_provider,
     }
 
 
-def owe(connection: Connection, row: Row[Any], decision_id: str, benefit: int, at_us: int) -> Event:
+def owe(connection: Connection, row: ClaimRow, decision_id: str, benefit: int, at_us: int) -> Event:
     """Book what a decision owes above what is booked already; the move that follows from it."""
     event, owed = debt(row, decision_id, benefit)
     if owed is not None:
@@ -66,7 +66,7 @@ def owe(connection: Connection, row: Row[Any], decision_id: str, benefit: int, a
     return event
 
 
-def debt(row: Row[Any], decision_id: str, benefit: int) -> tuple[Event, ledger.Transfer | None]:
+def debt(row: ClaimRow, decision_id: str, benefit: int) -> tuple[Event, ledger.Transfer | None]:
     """The move that follows from what a decision owes, and what is to be booked of it."""
     if benefit <= row.paid:
         return Event.CLOSE_WITHOUT_PAYMENT, None
@@ -83,19 +83,19 @@ def debt(row: Row[Any], decision_id: str, benefit: int) -> tuple[Event, ledger.T
     return Event.RELEASE_PAYMENT, owed
 
 
-def take_debt_back(connection: Connection, row: Row[Any], at_us: int) -> None:
+def take_debt_back(connection: Connection, row: ClaimRow, at_us: int) -> None:
     """What is owed and not paid is owed no more."""
     if row.owed > row.paid:
         _book(connection, row, "cancel", PAYABLE, INCURRED, row.owed - row.paid, at_us)
 
 
-def claim_back(connection: Connection, row: Row[Any], amount: int, at_us: int) -> None:
+def claim_back(connection: Connection, row: ClaimRow, amount: int, at_us: int) -> None:
     """So much of what was paid under the decision in force is no cost any more, and comes back."""
     _book(connection, row, "reverse", RECOVERABLE, INCURRED, amount, at_us)
 
 
 def recovered(
-    connection: Connection, row: Row[Any], paying_account: str, amount: int, at_us: int
+    connection: Connection, row: ClaimRow, paying_account: str, amount: int, at_us: int
 ) -> None:
     """So much of what was to come back has come; each time of it is booked by itself."""
     bank = ledger.bank_account(paying_account)
@@ -103,14 +103,14 @@ def recovered(
     _book(connection, row, what, bank, RECOVERABLE, amount, at_us)
 
 
-def given_up(connection: Connection, row: Row[Any], at_us: int) -> None:
+def given_up(connection: Connection, row: ClaimRow, at_us: int) -> None:
     """What has not come back never will."""
     _book(connection, row, "write-off", WRITTEN_OFF, RECOVERABLE, row.recoverable, at_us)
 
 
 def _book(
     connection: Connection,
-    row: Row[Any],
+    row: ClaimRow,
     what: str,
     debit: str,
     credit: str,

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import grpc
 import msgspec
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from lipei.claims.v1 import settlement_pb2 as pb
 from services.claims import bank_answers, payout_steps
@@ -25,6 +25,7 @@ from services.claims.storage import claims as store
 from services.claims.storage import payouts, policies, providers, sweeping
 from services.claims.storage.payout_tables import PayoutState
 from services.claims.storage.payouts import Payout
+from services.claims.storage.rows import ClaimRow
 from services.claims.storage.tables import claim
 from services.common.database import Database
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
@@ -197,7 +198,7 @@ def _whole(found: Sequence[Payable], most: int) -> int:
 
 
 def _party(
-    connection: Connection, sealer: Sealer, row: Row[Any], recipient: Payee, day: date
+    connection: Connection, sealer: Sealer, row: ClaimRow, recipient: Payee, day: date
 ) -> Party | None:
     if recipient is Payee.PROVIDER:
         plain = providers.account_on(connection, sealer, row.insurer, row.provider_id, day)

@@ -93,7 +93,7 @@ def given_up(doing: Doing) -> None:
 def _two_must_agree(doing: Doing, amount: int) -> bool:
     """Ask the plan by which the claim was decided."""
     desk = doing.desk
-    stored = decisions.decision_of(desk.connection, doing.row.decision_id)
+    stored = decisions.in_force(desk.connection, doing.row)
     inputs = sealed.open_inputs(desk.sealer, stored)
     plan = desk.plans.plan(desk.connection, inputs.plan_version)
     return two_must_agree(plan, inputs.policy, inputs.bill, amount)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from lipei.claims.v1 import recompute_pb2 as pb
 from services.claims.core import canonical
@@ -19,6 +19,7 @@ from services.claims.desk import Desk
 from services.claims.messages import claim_name
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import replays, sealed
+from services.claims.storage.rows import ClaimRow, ReplayRow
 from services.common.access.tenant import Tenant
 from services.common.dated import NoTermsInForce
 from services.common.sealing import CannotOpen, Erased, KeyUnknown, Sealer
@@ -40,7 +41,7 @@ class Replay:
     by_earlier_engine: bool
 
 
-def replay(connection: Connection, sealer: Sealer, plans: PlanShelf, stored: Row[Any]) -> Replay:
+def replay(connection: Connection, sealer: Sealer, plans: PlanShelf, stored: ReplayRow) -> Replay:
     """Decide again from the stored inputs, and compare all that is stored of the decision.
 
     What does not open or cannot be read is not what was stored there, and so differs.
@@ -77,7 +78,7 @@ def replay(connection: Connection, sealer: Sealer, plans: PlanShelf, stored: Row
     )
 
 
-def _opened(opens: Callable[[Sealer, Row[Any]], T], sealer: Sealer, stored: Row[Any]) -> T | None:
+def _opened(opens: Callable[[Sealer, ReplayRow], T], sealer: Sealer, stored: ReplayRow) -> T | None:
     try:
         return opens(sealer, stored)
     except (CannotOpen, msgspec.DecodeError, ValueError):
@@ -131,9 +132,9 @@ def replay_page(
 
 def _add(
     answer: pb.ReplayClaimsResponse,
-    row: Row[Any],
-    stored: Row[Any],
-    made_again: Callable[[Row[Any]], Replay],
+    row: ClaimRow,
+    stored: ReplayRow,
+    made_again: Callable[[ReplayRow], Replay],
 ) -> None:
     try:
         found = made_again(stored)

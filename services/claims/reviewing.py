@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import grpc
-from sqlalchemy import Row
 
 from lipei.claims.v1 import claims_pb2, review_pb2_grpc
 from lipei.claims.v1 import review_pb2 as pb
@@ -33,6 +32,7 @@ from services.claims.serving import (
     messages_of,
     remember,
 )
+from services.claims.storage.rows import ClaimRow
 from services.common.access.caller import current_caller
 from services.common.access.tenant import Kind, current_tenant
 from services.common.dated import NoTermsInForce
@@ -198,7 +198,7 @@ def _act(desk: Desk, step: _Step, request: Request) -> None:
     remember(desk, key, claim_name(row.policy_id, row.id).encode())
 
 
-def _check(row: Row[Any], step: _Step, revision: int) -> None:
+def _check(row: ClaimRow, step: _Step, revision: int) -> None:
     """Whether the caller has seen the claim as it stands, and whether that can be done with it.
 
     Raises: Refused.

@@ -6,10 +6,8 @@ import asyncio
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import grpc
-from sqlalchemy import Row
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import claims_pb2_grpc
@@ -50,10 +48,11 @@ from services.claims.serving import (
 )
 from services.claims.storage import claims as store
 from services.claims.storage import coordination, decisions, policies, sealed
-from services.claims.storage.acts import act_of, told_in
+from services.claims.storage.acts import proposal_of, told_in
 from services.claims.storage.books import read_books
 from services.claims.storage.listing import Wanted, list_claims
 from services.claims.storage.request_log import RequestKey
+from services.claims.storage.rows import ClaimRow, DecisionRow
 from services.claims.storage.withdrawals import withdraw
 from services.claims.unpayable import unpayable_terms
 from services.common.access.tenant import Kind, current_tenant
@@ -169,7 +168,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             (claim,) = messages_of(desk, [row])
             claim.moves.extend(map(move_message, store.moves_of(desk.connection, row.id)))
             if claim.HasField("proposal") and not claim.erased:
-                act = act_of(desk.connection, row.proposal)
+                act = proposal_of(desk.connection, row)
                 claim.proposal.CopyFrom(proposal_message(act, told_in(desk.sealer, act)))
             if not claim.decision.lines:
                 return pb.GetClaimResponse(claim=claim)
@@ -409,19 +408,19 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         )
 
 
-def _mine_of(desk: Desk, claims: Sequence[tuple[str, str]]) -> list[Row[Any]]:
+def _mine_of(desk: Desk, claims: Sequence[tuple[str, str]]) -> list[ClaimRow]:
     """Those of some (policy, claim) that are the caller's tenant's."""
     tenant = current_tenant()
     rows = [store.find_claim(desk.connection, desk.sealer, tenant, *claim) for claim in claims]
     return [row for row in rows if row is not None]
 
 
-def _decided_row(desk: Desk, name: str) -> tuple[Row[Any], Row[Any]]:
+def _decided_row(desk: Desk, name: str) -> tuple[ClaimRow, DecisionRow]:
     row = find(desk, name)
     if row.decision_id is None:
         text = "the claim is not decided yet; wait"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NOT_DECIDED", text)
-    return row, decisions.decision_of(desk.connection, row.decision_id)
+    return row, decisions.in_force(desk.connection, row)
 
 
 def _patience_s(request: pb.SubmitClaimRequest, context: Context) -> float:

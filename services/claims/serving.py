@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import Message
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from lipei.claims.v1 import claims_pb2 as pb
 from services.claims.core.clocks import ClockMove, days_left, minimum_days_left
@@ -25,11 +25,13 @@ from services.claims.storage.acts import kinds_of
 from services.claims.storage.ledger import recovered_of
 from services.claims.storage.periods import PeriodClaim
 from services.claims.storage.request_log import RequestKey
+from services.claims.storage.rows import ClaimRow, DecidedRow
 from services.claims.storage.withdrawals import withdrawn_among
 from services.common.access.caller import note_consent, note_owner
 from services.common.access.tenant import Kind, Tenant, current_tenant
 from services.common.database import Database
-from services.common.grpc_edge import Refused, Violation, invalid, not_found
+from services.common.grpc_edge import Violation, invalid, not_found
+from services.common.refusals import request_id_reused
 from services.common.sealing import SubjectKeys
 
 Answer = TypeVar("Answer", bound=Message)
@@ -59,7 +61,7 @@ class Write(Protocol):
 
 @dataclass(frozen=True)
 class ClaimsParts:
-    """What main.py wires into both servicers."""
+    """What main.py wires into its servicers."""
 
     database: Database
     plans: PlanShelf
@@ -84,7 +86,7 @@ class ClaimsParts:
         return Desk(connection, self.keys.sealer(connection), self.plans, self.now_us)
 
 
-def find(desk: Desk, name: str) -> Row[Any]:
+def find(desk: Desk, name: str) -> ClaimRow:
     """The claim of a resource name.
 
     Raises: Refused when the name is malformed, or no claim of the caller's tenant has it.
@@ -96,7 +98,7 @@ def find(desk: Desk, name: str) -> Row[Any]:
     return row
 
 
-def find_all(desk: Desk, names: Sequence[str]) -> list[Row[Any]]:
+def find_all(desk: Desk, names: Sequence[str]) -> list[ClaimRow]:
     """The claims of several resource names, in their order.
 
     Raises: as `find`, for the first name that is none.
@@ -118,7 +120,7 @@ def _named(name: str) -> tuple[str, str]:
     return named["policy"], named["claim"]
 
 
-def alone(desk: Desk, name: str) -> Row[Any]:
+def alone(desk: Desk, name: str) -> ClaimRow:
     """The claim as it stands now that nobody else can move it.
 
     Raises: as `find`.
@@ -127,7 +129,7 @@ def alone(desk: Desk, name: str) -> Row[Any]:
     return find(desk, name)
 
 
-def messages_of(desk: Desk, rows: Sequence[Row[Any]]) -> list[pb.Claim]:
+def messages_of(desk: Desk, rows: Sequence[ClaimRow]) -> list[pb.Claim]:
     """Claims with their decisions in force, without history."""
     connection, sealer = desk.connection, desk.sealer
     ids = [row.decision_id for row in rows if row.decision_id]
@@ -138,23 +140,23 @@ def messages_of(desk: Desk, rows: Sequence[Row[Any]]) -> list[pb.Claim]:
     proposed = _proposed(connection, rows)
     claims = [
         claim_message(
-            sealed.opened(sealer, row, stored.get(row.decision_id)),
+            sealed.opened(sealer, row, stored.get(row.decision_id or "")),
             recovered=back.get(row.id, 0),
-            proposed=proposed.get(row.proposal),
+            proposed=proposed.get(row.proposal or ""),
         )
         for row in rows
     ]
     note_reads(connection, rows)
     for row, claim in zip(rows, claims, strict=True):
         if row.id in clocks:
-            terms = _clock_terms(desk, stored.get(row.decision_id))
+            terms = _clock_terms(desk, stored.get(row.decision_id or ""))
             _tell_clocks(claim, row, clocks[row.id], terms, desk.at_us)
     return claims
 
 
 def _tell_clocks(
     claim: pb.Claim,
-    row: Row[Any],
+    row: ClaimRow,
     moves: Sequence[ClockMove],
     terms: ClockTerms | None,
     at_us: int,
@@ -168,21 +170,21 @@ def _tell_clocks(
         claim.notice_due_day = due.isoformat()
 
 
-def _clock_terms(desk: Desk, decision: Row[Any] | None) -> ClockTerms | None:
+def _clock_terms(desk: Desk, decision: DecidedRow | None) -> ClockTerms | None:
     """What the plan of the decision in force gives; the law's days hold while there is none."""
     if decision is None:
         return None
     return desk.plans.plan(desk.connection, decision.plan_version).clocks
 
 
-def _proposed(connection: Connection, rows: Sequence[Row[Any]]) -> dict[str, str]:
+def _proposed(connection: Connection, rows: Sequence[ClaimRow]) -> dict[str, str]:
     """What waits for a second person: the insurer's business, not the member's."""
     if current_tenant().kind is Kind.MEMBER:
         return {}
     return kinds_of(connection, [row.proposal for row in rows if row.proposal])
 
 
-def note_reads(connection: Connection, rows: Sequence[Row[Any] | PeriodClaim]) -> None:
+def note_reads(connection: Connection, rows: Sequence[ClaimRow | PeriodClaim]) -> None:
     """Note for the evidence whose claim each is, and under which consent it is read.
 
     Its bill's, while it stands. What is read after the withdrawal rests on the duty to keep what
@@ -210,8 +212,7 @@ def answered(desk: Desk, key: RequestKey, other: str = "other content") -> bytes
     try:
         return request_log.answered(desk.connection, desk.sealer, current_tenant(), key)
     except request_log.OtherContent:
-        text = f"this request_id was used with {other}; make a new one"
-        raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+        raise request_id_reused(other) from None
 
 
 def remember(desk: Desk, key: RequestKey, answer: bytes) -> None:

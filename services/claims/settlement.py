@@ -72,8 +72,9 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         with self._parts.writing() as desk:
             row = alone(desk, name)
             state = ClaimState(row.state)
-            if state is not ClaimState.PENDED_INFO or row.papers_due_us > desk.at_us:
-                return state, row.papers_due_us
+            due_us = row.papers_due_us
+            if state is not ClaimState.PENDED_INFO or due_us is None or due_us > desk.at_us:
+                return state, due_us
             decisions.release(desk.connection, desk.sealer, row)
             state = store.move_on(
                 desk.connection,

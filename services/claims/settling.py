@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import grpc
-from sqlalchemy import Row
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from services.claims.at_hand import TURN_RETRY_S, AtHand, Question
@@ -23,6 +21,7 @@ from services.claims.desk import Desk
 from services.claims.owing import owe, to_provider
 from services.claims.storage import claims as store
 from services.claims.storage import decisions, sealed
+from services.claims.storage.rows import ClaimRow
 from services.common.dated import NoTermsInForce
 from services.common.log import logger
 from services.common.refusals import Refused
@@ -45,7 +44,7 @@ class Settled:
     benefit: int = 0
 
 
-def settle(desk: Desk, row: Row[Any]) -> Settled:
+def settle(desk: Desk, row: ClaimRow) -> Settled:
     """What was left to do is done: an undecided claim decided, an approved one released.
 
     Raises: Refused (ABORTED) while it has to wait for another claim.
@@ -56,7 +55,7 @@ def settle(desk: Desk, row: Row[Any]) -> Settled:
     return settled
 
 
-def settle_all(desk: Desk, rows: Sequence[Row[Any]]) -> dict[str, Settled]:
+def settle_all(desk: Desk, rows: Sequence[ClaimRow]) -> dict[str, Settled]:
     """The same for many, in the order received; where each stands, by its id.
 
     The fault of one costs the others nothing: whatever it breaks is undone, and the claims are
@@ -74,20 +73,20 @@ def settle_all(desk: Desk, rows: Sequence[Row[Any]]) -> dict[str, Settled]:
     return _each(in_order, lambda row: _apart(desk, row))
 
 
-def _together(desk: Desk, rows: Sequence[Row[Any]]) -> dict[str, Settled]:
+def _together(desk: Desk, rows: Sequence[ClaimRow]) -> dict[str, Settled]:
     turn = _Turn(desk, rows)
     settled = _each(rows, turn.settle)
     turn.write()
     return settled
 
 
-def _apart(desk: Desk, row: Row[Any]) -> Settled:
+def _apart(desk: Desk, row: ClaimRow) -> Settled:
     with desk.connection.begin_nested():
         return settle(desk, row)
 
 
 def _each(
-    rows: Sequence[Row[Any]], settle_one: Callable[[Row[Any]], Settled]
+    rows: Sequence[ClaimRow], settle_one: Callable[[ClaimRow], Settled]
 ) -> dict[str, Settled]:
     """Where each stands; what waits or cannot be settled is left.
 
@@ -114,13 +113,13 @@ def _each(
 class _Turn:
     """Claims that are settled one after the other, and written at the end."""
 
-    def __init__(self, desk: Desk, rows: Sequence[Row[Any]]) -> None:
+    def __init__(self, desk: Desk, rows: Sequence[ClaimRow]) -> None:
         undecided = [row for row in rows if ClaimState(row.state) in store.UNDECIDED]
         self._desk = desk
         self._at_hand = AtHand(desk, [Question(row=row) for row in undecided])
         self._effects = Effects(desk, self._at_hand.used, undecided)
 
-    def settle(self, row: Row[Any]) -> Settled:
+    def settle(self, row: ClaimRow) -> Settled:
         if ClaimState(row.state) in store.UNDECIDED:
             return self._decide(row)
         return Settled(release(self._desk, row), row.benefit or 0)
@@ -128,7 +127,7 @@ class _Turn:
     def write(self) -> None:
         self._effects.write()
 
-    def _decide(self, row: Row[Any]) -> Settled:
+    def _decide(self, row: ClaimRow) -> Settled:
         """Decide an undecided claim, all its moves at once."""
         at_hand = self._at_hand
         if at_hand.around.waits_for_earlier(row):
@@ -155,7 +154,7 @@ class _Turn:
         return Settled(state, decided.benefit)
 
 
-def release(desk: Desk, row: Row[Any]) -> ClaimState:
+def release(desk: Desk, row: ClaimRow) -> ClaimState:
     """A decided claim on to payable, with the debt in the ledger, or closed; the state after.
 
     Raises: Refused when it is not decided.
@@ -167,8 +166,8 @@ def release(desk: Desk, row: Row[Any]) -> ClaimState:
     if state not in (ClaimState.AUTO_APPROVED, ClaimState.APPROVED):
         return state
     benefit = row.benefit or 0
-    leads_to = owe(desk.connection, row, row.decision_id, benefit, desk.at_us)
-    stored = decisions.decision_of(desk.connection, row.decision_id)
+    stored = decisions.in_force(desk.connection, row)
+    leads_to = owe(desk.connection, row, stored.id, benefit, desk.at_us)
     decided = sealed.open_output(desk.sealer, stored)
     owed = {"owed": benefit, "owed_provider": to_provider(decided)}
     return store.move_on(desk.connection, row.id, state, [leads_to], ENGINE, desk.at_us, **owed)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any
-
-from sqlalchemy import Row
 
 from services.claims.messages import claim_name
 from services.claims.paying import Payments
 from services.claims.storage import corrections, sweeping
+from services.claims.storage.rows import ClaimRow
 from services.common import log
 from services.common.database import Database
 from services.common.temporal.settling import ClaimWorkflows
@@ -94,10 +92,12 @@ class Sweeper:
         """Start the timers of papers that were asked for since the last round."""
         for row in await self._database.run(self._untimed):
             name = claim_name(row.policy_id, row.id)
-            await self._workflows.await_papers(name, row.id, row.papers_asked, row.papers_due_us)
+            due_us = row.papers_due_us
+            assert due_us is not None  # noqa: S101 - whoever asks for papers says until when
+            await self._workflows.await_papers(name, row.id, row.papers_asked, due_us)
             await self._database.run(self._mark_timed, row.id, row.papers_asked)
 
-    def _untimed(self) -> Sequence[Row[Any]]:
+    def _untimed(self) -> Sequence[ClaimRow]:
         with self._database.reading() as connection:
             return sweeping.papers_untimed(connection, self._now_us(), SWEEP_AT_ONCE)
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import grpc
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from lipei.type.v1 import bill_pb2
 from services.claims import owing
@@ -14,6 +13,7 @@ from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.desk import Desk
 from services.claims.storage import claims as store
 from services.claims.storage import coordination, decisions
+from services.claims.storage.rows import ClaimRow
 from services.common.access.tenant import Tenant
 from services.common.refusals import Refused
 from services.common.sealing import Erased, Sealer
@@ -70,7 +70,7 @@ def take_back(desk: Desk, tenant: Tenant, bill: bill_pb2.Bill) -> Sequence[tuple
 
 def _claims(
     connection: Connection, sealer: Sealer, tenant: Tenant, bill: bill_pb2.Bill
-) -> Sequence[Row[Any]]:
+) -> Sequence[ClaimRow]:
     rows = coordination.claims_of_bill(
         connection, sealer, bill.provider_id, bill.bill_number, tenant.insurer
     )
@@ -79,7 +79,7 @@ def _claims(
     return rows
 
 
-def _undo(connection: Connection, sealer: Sealer, row: Row[Any], at_us: int) -> None:
+def _undo(connection: Connection, sealer: Sealer, row: ClaimRow, at_us: int) -> None:
     """End one claim; one that ended before, or was reversed by a person, has nothing to undo."""
     if row.reversed_us is not None:
         return

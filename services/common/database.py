@@ -1,7 +1,7 @@
 """One database per service, SQLite or PostgreSQL, behind one door. Knows no table.
 
 Every write transaction on SQLite opens with BEGIN IMMEDIATE, and here is the only place that says
-so: with a plain BEGIN three writers lost updates or were refused as locked (EVIDENCE, Databases).
+so: with a plain BEGIN three writers lost updates or were refused as locked.
 Any other transaction cannot write, on either database.
 """
 
@@ -249,7 +249,7 @@ def _sqlite(url: URL, threads: int, driver: type[sqlite3.Connection]) -> Engine:
     def on_connect(raw: Any, _record: Any) -> None:
         raw.isolation_level = None  # the driver must not open transactions of its own
         cursor = raw.cursor()
-        # FULL: an acknowledged payment survives a power cut, at 1.5 ms a commit (EVIDENCE).
+        # FULL: an acknowledged payment survives a power cut, at 1.5 ms a commit.
         # Without recursive triggers, INSERT OR REPLACE deletes past an append-only table's trigger.
         # Without secure_delete a destroyed key would stay readable in a freed page.
         for pragma in (

@@ -65,6 +65,12 @@ def invalid(violations: Sequence[Violation]) -> Refused:
     return Refused(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST", text, violations=violations)
 
 
+def request_id_reused(other: str = "other content") -> Refused:
+    """ALREADY_EXISTS for a request_id that was used before, with something else."""
+    text = f"this request_id was used with {other}; make a new one"
+    return Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text)
+
+
 def not_found(what: str, name: str) -> Refused:
     """NOT_FOUND for a resource name, which is opaque and so may be repeated."""
     return Refused(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from services.common.database import Database
 from services.common.grpc_edge import Refused, Violation, invalid, not_found
 from services.common.identity import is_member_token
 from services.common.page_tokens import number_in
+from services.common.refusals import request_id_reused
 from services.common.request_id import request_id_faults
 from services.common.sealing import Sealer, SubjectKeys
 from services.his_bridge import consent_messages as messages
@@ -56,7 +56,7 @@ class ConsentServicer(ConsentServiceServicer):
         database: Database,
         keys: SubjectKeys,
         hospitals: Collection[str],
-        now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        now_us: Callable[[], int],
     ) -> None:
         self._database = database
         self._keys = keys
@@ -272,8 +272,7 @@ class ConsentServicer(ConsentServiceServicer):
             sealer = self._keys.sealer(connection)
             known = store.answered(connection, sealer, hospital, method, request_id, body)
         except store.OtherContent:
-            text = "the request_id was used with other content; use a new one"
-            raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+            raise request_id_reused() from None
         if known is not None:
             return known
         answer = work(connection)

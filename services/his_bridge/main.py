@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import re
-import time
 from pathlib import Path
 
 from sqlalchemy import select
@@ -17,7 +16,7 @@ from services.common.database import DATABASE_FAULTS, Database, UnknownSchema, m
 from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.identity import member_token
-from services.common.process import start
+from services.common.process import now_us, start
 from services.common.process_settings import LipeiSettings
 from services.common.sealing import SubjectKeys
 from services.common.sealing.known_keys import token_key
@@ -59,11 +58,6 @@ class BridgeSettings(LipeiSettings):
     his_bridge_database_url: str = ""
     his_bridge_profiles: str = ""
     his_bridge_metrics_address: str = ""
-
-
-def now_us() -> int:
-    """Microseconds since 1970 in UTC."""
-    return time.time_ns() // 1_000
 
 
 async def run(settings: BridgeSettings) -> None:

@@ -16,6 +16,7 @@ from services.common.access.tenant import current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import Refused, Violation, not_found
 from services.common.page_tokens import number_in
+from services.common.refusals import request_id_reused
 from services.common.request_id import request_id_faults
 from services.common.sealing import SubjectKeys
 from services.common.sealing.erasures import By, done_by
@@ -150,8 +151,7 @@ class OperationsServicer(OperationsServiceServicer):
         try:
             replayed = await self._database.run(self._replay, name, once, request)
         except replays.OtherReplay:
-            text = "the request_id was used for other records; use a new one"
-            raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+            raise request_id_reused("other records") from None
         except replays.OfConflict as conflict:
             raise Refused(
                 grpc.StatusCode.FAILED_PRECONDITION,
@@ -188,8 +188,7 @@ class OperationsServicer(OperationsServiceServicer):
         try:
             done = await self._database.run(self._offer, name, once, request, by)
         except offers.OtherOffer:
-            text = "the request_id was used for another offer; use a new one"
-            raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+            raise request_id_reused("another offer") from None
         except offers.NeverReleased as unknown:
             raise not_found("bill", f"hospitals/{name}/bills/{unknown.names[0]}") from None
         except offers.NotOfferable as stays:
@@ -267,8 +266,7 @@ class OperationsServicer(OperationsServiceServicer):
                     connection, sealer, name, request_id, version, loaded, now_us=now_us
                 )
         except code_maps.OtherMap:
-            text = "the request_id was used with another map; use a new one"
-            raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+            raise request_id_reused("another map") from None
         except code_maps.OtherVersion:
             text = "another table of this system was loaded by this version; give it its own"
             raise Refused(grpc.StatusCode.ALREADY_EXISTS, "VERSION_REUSED", text) from None

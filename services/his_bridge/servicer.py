@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import gc
 import re
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,6 +25,7 @@ from services.common.grpc_edge import (
 )
 from services.common.identity import is_member_token
 from services.common.page_tokens import foreign_token, number_in
+from services.common.refusals import request_id_reused
 from services.common.request_id import request_id_faults
 from services.common.sealing import SubjectKeys
 from services.common.sealing.erasures import OtherErasure, done_by
@@ -74,7 +74,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         keys: SubjectKeys,
         hospitals: Mapping[str, Hospital],
         recipient: str,
-        now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
+        now_us: Callable[[], int],
     ) -> None:
         self._database = database
         self._keys = keys
@@ -179,8 +179,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         except lists.UnknownBills as unknown:
             raise not_found("bill", f"hospitals/{hospital}/bills/{unknown.names[0]}") from None
         except lists.OtherContent:
-            text = "the request_id was used with other content; use a new one"
-            raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+            raise request_id_reused() from None
         except lists.TakenBefore as taken:
             raise Refused(
                 grpc.StatusCode.FAILED_PRECONDITION,
@@ -349,8 +348,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
                 erasing, self._database, self._keys, once, token, hospitals, now_us, done_by()
             )
         except OtherErasure:
-            text = "the request_id was used with other content; use a new one"
-            raise Refused(grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED", text) from None
+            raise request_id_reused() from None
         except WithdrawalNotTold:
             text = "a withdrawal of the patient's has not reached the insurer; pull, then repeat"
             raise Refused(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from lipei.pricing.v1 import pricing_pb2_grpc, registry_pb2_grpc, study_pb2_grpc
@@ -12,7 +11,7 @@ from services.common.database import DATABASE_FAULTS, Database, UnknownSchema, m
 from services.common.evidence.service_evidence import service_evidence
 from services.common.grpc_edge import Serving, serve
 from services.common.money import parse_decimal
-from services.common.process import start
+from services.common.process import now_us, start
 from services.common.process_settings import LipeiSettings
 from services.common.sealing import SubjectKeys
 from services.common.sealing.own_keys import master_keys_of
@@ -147,11 +146,6 @@ async def run(settings: PricingSettings) -> None:
         )
     finally:
         database.close()
-
-
-def now_us() -> int:
-    """Microseconds since 1970 in UTC."""
-    return time.time_ns() // 1_000
 
 
 def legal_cap(share: str, source: str) -> LegalCap | None:

@@ -9,20 +9,18 @@ import functools
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, ParamSpec, TypeVar
 
 import grpc
 import msgspec
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1 import pricing_pb2_grpc
 from lipei.type.v1 import access_pb2
 from services.common.access.caller import current_caller
-from services.common.access.tenant import Tenant, current_tenant
+from services.common.access.tenant import current_tenant
 from services.common.database import Database
-from services.common.dated import add_months
 from services.common.grpc_edge import (
     Refused,
     Violation,
@@ -30,24 +28,20 @@ from services.common.grpc_edge import (
     not_found,
 )
 from services.common.page_tokens import number_in, page_token
+from services.common.refusals import request_id_reused
 from services.common.request_id import request_id_faults
 from services.common.sealing.erasures import OtherErasure, done_by
 from services.pricing import messages
-from services.pricing.core.adherence import MONTHS_BEFORE, Supply
+from services.pricing.assessing import Assessing
 from services.pricing.core.incentive import (
-    Beside,
     Incentive,
     LegalCap,
-    assess,
-    readable_days,
-    window_of,
 )
-from services.pricing.core.months import HBA1C_REACHES_BACK
 from services.pricing.core.outcome import Person
-from services.pricing.core.programme import NoTargetInForce, Programme
+from services.pricing.core.programme import Programme
 from services.pricing.core.quote import Asked, Quote, priced_renewal, quoted, shadow_of
 from services.pricing.core.rates import Rates
-from services.pricing.core.readings import Measured, Reading, measure
+from services.pricing.core.readings import Measured, measure
 from services.pricing.core.recording import Incoming
 from services.pricing.core.routing import Arm
 from services.pricing.core.waterfall import price
@@ -68,20 +62,18 @@ from services.pricing.requests import (
     participation_of,
     target_of,
 )
+from services.pricing.serving import edited, microseconds, run, time_of
 from services.pricing.storage.clearings import ClearingStore, NotTakingPart
 from services.pricing.storage.erasure import Erasures, NothingKept
-from services.pricing.storage.medication import KeptSupply, MedicationStore
+from services.pricing.storage.medication import MedicationStore
 from services.pricing.storage.quotes import QuoteStore
 from services.pricing.storage.readings import (
-    Kept,
     NotTheirs,
-    OtherContent,
     ReadingsDiffer,
     ReadingStore,
     StartsInThePast,
 )
 from services.pricing.storage.registry import RegistryStore
-from services.pricing.storage.tables import StorageUnavailable
 from services.pricing.tariffs.loader import TariffRefused
 
 P = ParamSpec("P")
@@ -100,8 +92,6 @@ _OF_THE_CONTENT = frozenset(
     }
 )
 USUAL_PAGE, MOST_ON_PAGE = 100, 1_000
-_RETRY_S = 1.0
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +132,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         self._erasures = stores.erasures
         self._medication = stores.medication
         self._clearings = stores.clearings
+        self._assessing = Assessing(shelf, stores.readings, stores.medication, stores.clearings)
         self._own = OwnTariffs(stores.registry)
         self._now = now
 
@@ -170,14 +161,14 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             price(rates, ground.features.values),
             quote_id=uuid.uuid4().hex,
             request_id=request_id,
-            created_us=_microseconds(self._now()),
+            created_us=microseconds(self._now()),
             incentive=incentive,
         )
         made = msgspec.structs.replace(made, arm=arm)
         shadow = None
         if challenger is not None and arm is Arm.CHAMPION and own.routing and own.routing.shadow:
             shadow = shadow_of(asked.tariff, challenger, made)
-        kept = await self._run(self._quotes.add, insurer, made, shadow)
+        kept = await run(self._database, self._quotes.add, insurer, made, shadow)
         return pb.QuotePremiumResponse(quote=_same(kept, asked))
 
     async def RenewPolicy(
@@ -207,11 +198,11 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             waterfall,
             quote_id=uuid.uuid4().hex,
             request_id=current_tenant().own(request.request_id),
-            created_us=_microseconds(self._now()),
+            created_us=microseconds(self._now()),
             incentive=incentive,
         )
         made = msgspec.structs.replace(made, renewal=renewal)
-        kept = await self._run(self._quotes.add, insurer, made)
+        kept = await run(self._database, self._quotes.add, insurer, made)
         return pb.RenewPolicyResponse(quote=_same(kept, asked))
 
     async def GetQuote(self, request: pb.GetQuoteRequest, context: Context) -> pb.GetQuoteResponse:
@@ -220,7 +211,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         if named is None:
             text = "must read policies/{policy}/quotes/{quote}"
             raise invalid([Violation("name", "NOT_A_NAME", text)])
-        found = await self._run(self._quotes.by_id, current_tenant(), named[1], named[2])
+        found = await run(self._database, self._quotes.by_id, current_tenant(), named[1], named[2])
         if found is None:
             raise not_found("quote", request.name)
         return pb.GetQuoteResponse(quote=messages.quote(found))
@@ -256,17 +247,16 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         tenant = current_tenant()
         now = self._now()  # in UTC; some zone is a day behind
         try:
-            await self._run(
+            await run(
+                self._database,
                 self._readings.set_target,
                 tenant,
                 tenant.own(request.request_id),
                 token,
                 target,
-                _microseconds(now),
+                microseconds(now),
                 None if self._shelf.backfill else (now - timedelta(days=1)).date(),
             )
-        except OtherContent:
-            raise _request_id_reused() from None
         except NotTheirs:
             raise not_found("member", "members/-") from None
         except StartsInThePast:
@@ -291,15 +281,13 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         renewal = self._renewal_of(request.participation, request.renewal_date, violations)
         tenant = current_tenant()
         request_id, token = tenant.own(request.request_id), renewal.part.member_token
-        if not await self._run(self._clearings.is_known, request_id):
+        if not await run(self._database, self._clearings.is_known, request_id):
             before = await self._assessed(renewal.part, renewal.programme, renewal.day)
             if said.flag not in {flag.id for flag in before.flags}:
                 raise not_found("flag", said.flag)
         try:
-            now_us = _microseconds(self._now())
-            await self._run(self._clearings.add, tenant, request_id, token, said, now_us)
-        except OtherContent:
-            raise _request_id_reused() from None
+            now_us = microseconds(self._now())
+            await run(self._database, self._clearings.add, tenant, request_id, token, said, now_us)
         except NotTakingPart:
             raise not_found("flag", said.flag) from None
         found = await self._assessed(renewal.part, renewal.programme, renewal.day)
@@ -320,11 +308,14 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
             return pb.RecordMedicationResponse()
         request_id = tenant.own(request.request_id)
         try:
-            done = await self._run(
-                self._medication.record, tenant, request_id, events, _microseconds(now)
+            done = await run(
+                self._database,
+                self._medication.record,
+                tenant,
+                request_id,
+                events,
+                microseconds(now),
             )
-        except OtherContent:
-            raise _request_id_reused() from None
         except ReadingsDiffer as differ:
             raise events_differ(differ.places) from None
         return pb.RecordMedicationResponse(recorded_count=done.recorded, known_count=done.known)
@@ -346,7 +337,9 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         kind = f"coach tasks {tenant.key} {request.parent}"
         after = number_in(request.page_token, kind)
         size = min(request.page_size or USUAL_PAGE, MOST_ON_PAGE)
-        tasks = await self._run(self._readings.tasks_after, tenant, member[1], after, size)
+        tasks = await run(
+            self._database, self._readings.tasks_after, tenant, member[1], after, size
+        )
         return pb.ListCoachTasksResponse(
             tasks=[messages.coach_task(task) for task in tasks],
             next_page_token=page_token(kind, str(tasks[-1].id)) if tasks.more else "",
@@ -365,17 +358,18 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         _check_member(token)
         try:
             erase = functools.partial(self._erasures.erase, dry_run=request.dry_run)
-            done = await self._run(
+            done = await run(
+                self._database,
                 erase,
                 current_tenant(),
                 current_tenant().own(request.request_id),
                 token,
                 policies,
-                _microseconds(self._now()),
+                microseconds(self._now()),
                 done_by(),
             )
         except OtherErasure:
-            raise _request_id_reused() from None
+            raise request_id_reused() from None
         except NothingKept:
             raise not_found("member", "members/-") from None
         return pb.EraseMemberResponse(
@@ -407,16 +401,15 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         if judge:
             return pb.RecordReadingsResponse()
         try:
-            done = await self._run(
+            done = await run(
+                self._database,
                 self._readings.record,
                 tenant,
                 tenant.own(request.request_id),
                 readings,
                 self._low_glucose,
-                _microseconds(now),
+                microseconds(now),
             )
-        except OtherContent:
-            raise _request_id_reused() from None
         except ReadingsDiffer as differ:
             found = differing(differ.places)
             raise Refused(
@@ -451,7 +444,7 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
     async def _earlier(self, request_id: str) -> Quote | None:
         if request_id_faults(request_id):
             return None
-        return await self._run(self._quotes.by_request, current_tenant().own(request_id))
+        return await run(self._database, self._quotes.by_request, current_tenant().own(request_id))
 
     async def _earned(
         self, ground: Ground, rates: Rates, start: date, cap: LegalCap | None
@@ -459,8 +452,8 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
         """What the person's readings earn by this tariff; None without a participation."""
         if ground.part is None or ground.programme is None:
             return None
-        token, now_us = ground.part.member_token, _microseconds(self._now())
-        await self._run(self._readings.take_part, current_tenant(), token, now_us)
+        token, now_us = ground.part.member_token, microseconds(self._now())
+        await run(self._database, self._readings.take_part, current_tenant(), token, now_us)
         person = Person(rates, ground.features.values)
         found = await self._assessed(ground.part, ground.programme, start, person)
         return msgspec.structs.replace(found, cap=cap)
@@ -468,66 +461,20 @@ class PricingServicer(pricing_pb2_grpc.PricingServiceServicer):
     async def _assessed(
         self, part: Part, programme: Programme, renewal: date, person: Person | None = None
     ) -> Incentive:
-        try:
-            # A year of readings takes milliseconds to judge, which the event loop does not have.
-            return await self._run(self._judge, part, programme, renewal, person)
-        except NoTargetInForce as missing:
-            raise Refused(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                "NO_TARGET_IN_FORCE",
-                f"the programme has {missing}; ask another version of it",
-            ) from None
-
-    def _judge(
-        self, part: Part, programme: Programme, renewal: date, person: Person | None
-    ) -> Incentive:
-        first, after = readable_days(window_of(renewal), HBA1C_REACHES_BACK)
-        tenant = current_tenant()
-        kept = self._readings.readings_of(tenant, part.member_token, first, after)
-        return assess(
-            [_counted(entry) for entry in kept if not entry.reading.written.withdrawn],
-            programme,
-            self._readings.targets_of(tenant, part.member_token),
-            renewal=renewal,
-            expiring_start=part.expiring_start,
-            zone=part.zone,
-            cap=self._shelf.cap,
-            person=person,
-            beside=self._beside(tenant, part, programme, renewal),
-        )
-
-    def _beside(self, tenant: Tenant, part: Part, programme: Programme, renewal: date) -> Beside:
-        cleared = self._clearings.cleared(tenant, part.member_token)
-        if programme.adherence_on(renewal) is None:
-            return Beside(cleared=cleared)
-        window = window_of(renewal)
-        first = add_months(window.first, -MONTHS_BEFORE)
-        kept = self._medication.events_of(tenant, part.member_token, first, window.last)
-        return Beside(tuple(_supply(entry, part.zone) for entry in kept), cleared)
+        return await run(self._database, self._assessing.assessed, part, programme, renewal, person)
 
     def _low_glucose(self, incoming: Incoming) -> Measured | None:
         measured = measure(incoming.written)
         if isinstance(measured, list) or incoming.written.withdrawn:
             return None
-        day = _time(incoming.effective_us).date()
+        day = time_of(incoming.effective_us).date()
         return measured if self._shelf.programmes.is_low_glucose(measured, day) else None
 
     async def _owned(self, insurer: str, asked: str) -> Own:
         try:
-            return await self._run(self._own.of, insurer, asked)
+            return await run(self._database, self._own.of, insurer, asked)
         except (TariffEdited, TariffRefused):
             raise edited() from None
-
-    async def _run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return await self._database.run(work, *args, **kwargs)
-        except StorageUnavailable:
-            raise Refused(
-                grpc.StatusCode.UNAVAILABLE,
-                "STORAGE_UNAVAILABLE",
-                "the database does not answer; repeat with the same request_id",
-                retry_after_s=_RETRY_S,
-            ) from None
 
 
 def _check_member(token: str) -> None:
@@ -537,34 +484,6 @@ def _check_member(token: str) -> None:
     """
     if current_tenant().member not in (None, token):
         raise not_found("member", f"members/{token}")
-
-
-def _counted(kept: Kept) -> Reading:
-    measured = measure(kept.reading.written)
-    if isinstance(measured, list):
-        raise TypeError("a kept reading can no longer be read; a unit or code was taken away")
-    return Reading(
-        name=kept.reading.name,
-        measured=measured,
-        provenance=kept.reading.written.provenance,
-        effective=_time(kept.reading.effective_us),
-        received=_time(kept.received_us),
-        recorder=kept.recorder,
-        device=kept.reading.written.device or "",
-    )
-
-
-def _supply(kept: KeptSupply, zone: tzinfo) -> Supply:
-    event = kept.event
-    return Supply(
-        name=event.name,
-        kind=event.kind,
-        drug=event.drug,
-        first=event.first,
-        days=event.days,
-        received=_time(kept.received_us).astimezone(zone).date(),
-        recorder=kept.recorder,
-    )
 
 
 def _check_reads_months(asked: Asked) -> None:
@@ -583,33 +502,5 @@ def _same(found: Quote, asked: Asked) -> pb.Quote:
     Raises: Refused.
     """
     if found.asked != asked:
-        raise _request_id_reused()
+        raise request_id_reused()
     return messages.quote(found)
-
-
-def edited() -> Refused:
-    """What a quote or an approval is answered with whose tariff is not what it was."""
-    return Refused(
-        grpc.StatusCode.FAILED_PRECONDITION,
-        "TARIFF_EDITED",
-        "a stored tariff is not what its name says, or no longer prices as it did; stop, and have "
-        "the database restored",
-    )
-
-
-def _request_id_reused() -> Refused:
-    return Refused(
-        grpc.StatusCode.ALREADY_EXISTS,
-        "REQUEST_ID_REUSED",
-        "this request_id was used with other content; make a new one",
-    )
-
-
-def _time(micros: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=micros)
-
-
-def _microseconds(moment: datetime) -> int:
-    stamp = Timestamp()
-    stamp.FromDatetime(moment)
-    return stamp.ToMicroseconds()

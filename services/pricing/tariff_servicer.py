@@ -37,18 +37,16 @@ from services.pricing.core.tariff import (
 )
 from services.pricing.judging import Shelf
 from services.pricing.own_tariffs import OwnTariffs, TariffEdited, book_with
-from services.pricing.servicer import edited
+from services.pricing.serving import edited, microseconds, run
 from services.pricing.storage.registry import (
     Act,
     NoSuchTariff,
-    OtherContent,
     Proposed,
     Registered,
     RegistryStore,
     Routing,
     VersionsOverlap,
 )
-from services.pricing.storage.tables import StorageUnavailable
 from services.pricing.tariff_requests import (
     act_faults,
     fingerprint,
@@ -72,7 +70,6 @@ _Moving = (
 
 FULL_NAME = pb.DESCRIPTOR.services_by_name["TariffService"].full_name
 USUAL_PAGE, MOST_ON_PAGE = 100, 1_000
-_RETRY_S = 1.0
 
 
 class TariffServicer(registry_pb2_grpc.TariffServiceServicer):
@@ -306,25 +303,12 @@ class TariffServicer(registry_pb2_grpc.TariffServiceServicer):
             reason=request.reason,
             request_id=current_tenant().own(request.request_id),
             fingerprint=fingerprint(request),
-            at_us=int(self._now().timestamp() * 1_000_000),
+            at_us=microseconds(self._now()),
         )
 
     async def _run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return await self._database.run(work, *args, **kwargs)
-        except StorageUnavailable:
-            raise Refused(
-                grpc.StatusCode.UNAVAILABLE,
-                "STORAGE_UNAVAILABLE",
-                "the database does not answer; repeat with the same request_id",
-                retry_after_s=_RETRY_S,
-            ) from None
-        except OtherContent:
-            raise Refused(
-                grpc.StatusCode.ALREADY_EXISTS,
-                "REQUEST_ID_REUSED",
-                "this request_id was used with other content; make a new one",
-            ) from None
+            return await run(self._database, work, *args, **kwargs)
         except NoSuchTariff as missing:
             raise not_found("tariff", str(missing)) from None
 

@@ -1,4 +1,4 @@
-"""The truth about months on target, by hand: each case is one rule of CONVENTIONS B."""
+"""The truth about months on target, by hand: each case is one rule of docs/conventions.md B."""
 
 from datetime import date, datetime, timedelta
 from decimal import Decimal

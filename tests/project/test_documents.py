@@ -82,3 +82,10 @@ def test_the_reasons_for_which_a_person_may_deny_a_line_are_listed() -> None:
     text = (ROOT / "docs" / "life-cycle.md").read_text("utf-8")
     listed = re.findall(r"`(\w+)`", text.partition("`--reason` is one of ")[2].partition("\n\n")[0])
     assert sorted(listed) == sorted(reason.name.lower() for reason in DENIALS)
+
+
+def test_the_path_of_a_claim_names_every_module_of_claims_once() -> None:
+    text = (ROOT / "docs" / "path-of-a-claim.md").read_text("utf-8")
+    rows = text.partition("| what | modules |")[2].partition("\n\n")[0]
+    there = {path.stem for path in (ROOT / "services" / "claims").glob("[!_]*.py")}
+    assert Counter(re.findall(r"`(\w+)`", rows)) == Counter(there)

@@ -26,7 +26,6 @@ from services.claims.core.decision import (
 )
 from services.claims.core.facts import (
     BillFacts,
-    EarlierService,
     PolicySnapshot,
     PriorPayments,
     Review,
@@ -139,11 +138,6 @@ def allowed_lines(bill: BillFacts, decision: Decision) -> list[Allowed]:
         for line in decision.lines
         if line.outcome is not LineOutcome.DENIED
     ]
-
-
-def allowed_services(bill: BillFacts, decision: Decision) -> tuple[EarlierService, ...]:
-    """What later claims of the member must know of this one: the services that were not denied."""
-    return tuple(one.service for one in allowed_lines(bill, decision))
 
 
 def _decision_line(claim: Claim, result: Amounts) -> DecisionLine:

@@ -1,4 +1,4 @@
-"""The arithmetic of one line in the order of CONVENTIONS: from the billed amount to the benefit.
+"""The arithmetic of one line, from the billed amount to the benefit: docs/conventions.md A.
 
 Every step moves money from one bearer and reason to another and loses none. It knows neither why
 a line was let through nor how the result is written down.

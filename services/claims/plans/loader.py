@@ -6,8 +6,6 @@ language: docs/plans.md.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from services.claims.core.codes import comparable
 from services.claims.core.decision import Bearer
 from services.claims.core.facts import CareType
@@ -94,14 +92,6 @@ def load_plan(yaml: bytes | str, source: str) -> Plan:
     check_benefits(plan, top)
     faults.check()
     return plan
-
-
-def load_plan_file(path: Path) -> Plan:
-    """The plan of a file on disk.
-
-    Raises: StrictYamlError as load_plan; OSError when the file cannot be read.
-    """
-    return load_plan(path.read_bytes(), str(path))
 
 
 def read_plan(top: Mapping) -> Plan:

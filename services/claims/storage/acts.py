@@ -8,12 +8,12 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from services.claims.core.facts import Review
+from services.claims.storage.rows import ActRow, ClaimRow
 from services.claims.storage.sealed import person_subject
 from services.claims.storage.tables import claim, claim_act
 from services.common.sealing import Sealer
@@ -52,7 +52,7 @@ _told = msgspec.json.Decoder(Told)
 def write_act(
     connection: Connection,
     sealer: Sealer,
-    row: Row[Any],
+    row: ClaimRow,
     kind: ActKind,
     told: Told,
     actor: str,
@@ -78,7 +78,7 @@ def write_act(
     return act_id
 
 
-def propose(connection: Connection, row: Row[Any], act_id: str | None) -> None:
+def propose(connection: Connection, row: ClaimRow, act_id: str | None) -> None:
     """An act waits for a second person, or none does. It changes the claim's revision."""
     proposed = {"proposal": act_id, "revision": claim.c.revision + 1}
     connection.execute(update(claim).where(claim.c.id == row.id).values(**proposed))
@@ -89,9 +89,9 @@ def proposed() -> ColumnElement[bool]:
     return claim.c.proposal.is_not(None)
 
 
-def act_of(connection: Connection, act_id: str) -> Row[Any]:
-    """One act; what was written is sealed."""
-    return connection.execute(select(claim_act).where(claim_act.c.id == act_id)).one()
+def proposal_of(connection: Connection, row: ClaimRow) -> ActRow:
+    """What stands proposed of a claim; what was written is sealed."""
+    return connection.execute(select(claim_act).where(claim_act.c.id == row.proposal)).one()
 
 
 def kinds_of(connection: Connection, act_ids: Sequence[str]) -> dict[str, str]:
@@ -110,7 +110,7 @@ def actors_of(connection: Connection, claim_id: str, kinds: tuple[ActKind, ...])
     return set(connection.execute(found).scalars())
 
 
-def told_in(sealer: Sealer, act: Row[Any]) -> Told:
+def told_in(sealer: Sealer, act: ActRow) -> Told:
     """What a person wrote. Raises: Erased, CannotOpen."""
     subject = person_subject(act.person_id)
     return _told.decode(sealer.open(act.sealed, **_place(act.id), subject=subject))

@@ -16,7 +16,6 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
     bindparam,
     func,
     insert,
@@ -35,6 +34,7 @@ from services.claims.core.life_cycle import (
 )
 from services.claims.core.plan import ClockTerms
 from services.claims.storage import sealed
+from services.claims.storage.rows import ClaimRow, MoveRow
 from services.claims.storage.tables import (
     claim,
     claim_move,
@@ -46,7 +46,6 @@ from services.common.access.tenant import Kind, Tenant
 from services.common.bulk import as_arrays, given, insert_rows
 from services.common.sealing import Sealer
 
-ClaimRow = Row[Any]
 UNDECIDED = (ClaimState.RECEIVED, ClaimState.REGISTERED, ClaimState.ADJUDICATING)
 PENDED = (ClaimState.PENDED_INFO, ClaimState.PENDED_REVIEW, ClaimState.PENDED_FRAUD)
 
@@ -191,7 +190,7 @@ def by_id(connection: Connection, claim_id: str) -> ClaimRow:
     return connection.execute(select(claim).where(claim.c.id == claim_id)).one()
 
 
-def moves_of(connection: Connection, claim_id: str) -> Sequence[Row[Any]]:
+def moves_of(connection: Connection, claim_id: str) -> Sequence[MoveRow]:
     """Every move of a claim, oldest first."""
     found = select(claim_move).where(claim_move.c.claim_id == claim_id)
     return connection.execute(found.order_by(claim_move.c.seq)).all()

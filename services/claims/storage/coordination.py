@@ -25,7 +25,8 @@ from services.claims.core.life_cycle import (
     ClaimState,
 )
 from services.claims.storage import sealed
-from services.claims.storage.claims import PENDED, UNDECIDED, ClaimRow
+from services.claims.storage.claims import PENDED, UNDECIDED
+from services.claims.storage.rows import ClaimRow
 from services.claims.storage.tables import (
     claim,
 )

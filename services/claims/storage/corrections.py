@@ -7,14 +7,14 @@ caller's transaction. Decides nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, insert, or_, select
 
 from services.claims.core.life_cycle import ClaimState
 from services.claims.storage import claims as store
 from services.claims.storage import sealed
 from services.claims.storage.coordination import Standing
+from services.claims.storage.rows import ClaimRow
 from services.claims.storage.tables import bill_correction, claim
 from services.common.sealing import Sealer
 
@@ -29,7 +29,7 @@ TOO_LATE = (
 
 
 def take(
-    connection: Connection, sealer: Sealer, row: Row[Any], bill: bytes, bill_hash: str, at_us: int
+    connection: Connection, sealer: Sealer, row: ClaimRow, bill: bytes, bill_hash: str, at_us: int
 ) -> None:
     """Keep a corrected bill beside the claim's earlier ones; a review of those is void."""
     number = row.adjustments + 1
@@ -45,7 +45,7 @@ def take(
     store.stay(connection, row.id, adjustments=number)
 
 
-def bill_of(connection: Connection, sealer: Sealer, row: Row[Any], number: int) -> bytes:
+def bill_of(connection: Connection, sealer: Sealer, row: ClaimRow, number: int) -> bytes:
     """One version of the claim's bill.
 
     Raises: Erased, CannotOpen.
@@ -58,17 +58,17 @@ def bill_of(connection: Connection, sealer: Sealer, row: Row[Any], number: int) 
     return sealed.open_correction(sealer, connection.execute(found).one())
 
 
-def says_nothing_new(connection: Connection, sealer: Sealer, row: Row[Any], bill_hash: str) -> bool:
+def says_nothing_new(connection: Connection, sealer: Sealer, row: ClaimRow, bill_hash: str) -> bool:
     """Whether the newest version of the claim's bill has this content."""
     return _hashes(connection, row)[-1] == sealed.bill_hash(sealer, bill_hash)
 
 
-def is_content(connection: Connection, sealer: Sealer, row: Row[Any], bill_hash: str) -> bool:
+def is_content(connection: Connection, sealer: Sealer, row: ClaimRow, bill_hash: str) -> bool:
     """Whether any version of the claim's bill has this content."""
     return sealed.bill_hash(sealer, bill_hash) in _hashes(connection, row)
 
 
-def _hashes(connection: Connection, row: Row[Any]) -> list[str]:
+def _hashes(connection: Connection, row: ClaimRow) -> list[str]:
     if not row.adjustments:
         return [row.bill_hash]
     found = select(bill_correction.c.bill_hash).where(bill_correction.c.claim_id == row.id)
@@ -76,12 +76,12 @@ def _hashes(connection: Connection, row: Row[Any]) -> list[str]:
     return [row.bill_hash, *later]
 
 
-def is_open(row: Row[Any] | Standing) -> bool:
+def is_open(row: ClaimRow | Standing) -> bool:
     """Whether the decision in force does not know the newest version of the bill, and may yet."""
     return bool(row.adjusted < row.adjustments) and ClaimState(row.state) not in TOO_LATE
 
 
-def is_held(row: Row[Any] | Standing) -> bool:
+def is_held(row: ClaimRow | Standing) -> bool:
     """Whether the newest version of the bill waits for a person."""
     return is_open(row) and bool(row.adjust_held == row.adjustments)
 
@@ -95,17 +95,17 @@ def held() -> ColumnElement[bool]:
     )
 
 
-def is_adjustable(row: Row[Any]) -> bool:
+def is_adjustable(row: ClaimRow) -> bool:
     """Whether the claim stands where a decision about a corrected bill takes effect by itself."""
     return ClaimState(row.state) in _ADJUSTABLE or awaits_first_payment(row)
 
 
-def awaits_first_payment(row: Row[Any]) -> bool:
+def awaits_first_payment(row: ClaimRow) -> bool:
     """Whether the claim is owed and nobody has had anything of it: what is owed may change yet."""
     return ClaimState(row.state) is _S.PAYABLE and not row.paid
 
 
-def hold(connection: Connection, row: Row[Any]) -> None:
+def hold(connection: Connection, row: ClaimRow) -> None:
     """Leave the newest version of the bill to a person."""
     store.stay(connection, row.id, adjust_held=row.adjustments)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
-    Row,
     bindparam,
     func,
     select,
@@ -20,7 +19,7 @@ from sqlalchemy import (
 from services.claims.core import canonical
 from services.claims.core.decision import Decision, UsageChange
 from services.claims.storage import sealed
-from services.claims.storage.claims import ClaimRow
+from services.claims.storage.rows import ClaimRow, DecidedRow, DecisionRow
 from services.claims.storage.tables import (
     decision,
     decision_line,
@@ -151,7 +150,7 @@ def own_use(connection: Connection, sealer: Sealer, row: ClaimRow) -> tuple[Usag
     """
     if row.decision_id is None or row.released_us is not None:
         return ()
-    return sealed.open_output(sealer, decision_of(connection, row.decision_id)).usage_changes
+    return sealed.open_output(sealer, in_force(connection, row)).usage_changes
 
 
 def _line_rows(decision_id: str, decided: Decision) -> list[dict[str, Any]]:
@@ -181,12 +180,12 @@ def _share_rows(decision_id: str, decided: Decision) -> list[dict[str, Any]]:
     ]
 
 
-def decision_of(connection: Connection, decision_id: str) -> Row[Any]:
-    """The stored decision; inputs and output are sealed."""
-    return connection.execute(select(decision).where(decision.c.id == decision_id)).one()
+def in_force(connection: Connection, row: ClaimRow) -> DecisionRow:
+    """The decision in force of a claim that has one; inputs and output are sealed."""
+    return connection.execute(select(decision).where(decision.c.id == row.decision_id)).one()
 
 
-def decisions_of(connection: Connection, ids: Sequence[str]) -> dict[str, Row[Any]]:
+def decisions_of(connection: Connection, ids: Sequence[str]) -> dict[str, DecidedRow]:
     """Stored decisions by id, without what they were made from."""
     if not ids:
         return {}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, or_, select
+from sqlalchemy import ColumnElement, Connection, or_, select
 
 from services.claims.core.life_cycle import ClaimState
 from services.claims.storage import acts, corrections
 from services.claims.storage.claims import PENDED
+from services.claims.storage.rows import ClaimRow
 from services.claims.storage.tables import claim
 from services.claims.storage.tenancy import owned, owner
 from services.common.access.tenant import Tenant
@@ -34,7 +34,7 @@ def list_claims(
     *,
     after: int,
     most: int,
-) -> Sequence[Row[Any]]:
+) -> Sequence[ClaimRow]:
     """The tenant's claims that are wanted, at most so many after a position in their order."""
     found = select(claim).where(claim.c.seq > after, owned(tenant.kind))
     if wanted.policy_id is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, func, select
 
+from services.claims.storage.rows import ReplayRow
 from services.claims.storage.tables import claim, decision
 from services.claims.storage.tenancy import owned, owner
 from services.common.access.tenant import Tenant
@@ -26,11 +27,11 @@ def claims_after(
     return connection.execute(found, owner(connection, sealer, tenant)).all()
 
 
-def decisions_of(connection: Connection, claim_ids: Sequence[str]) -> dict[str, list[Row[Any]]]:
+def decisions_of(connection: Connection, claim_ids: Sequence[str]) -> dict[str, list[ReplayRow]]:
     """By claim, every decision, superseded ones too, in the order made; sealed."""
     columns = [column for column in decision.c if column.name != "services"]
     found = select(*columns).where(decision.c.claim_id.in_(claim_ids))
-    made: dict[str, list[Row[Any]]] = {}
+    made: dict[str, list[ReplayRow]] = {}
     for row in connection.execute(found.order_by(decision.c.position)):
         made.setdefault(row.claim_id, []).append(row)
     return made

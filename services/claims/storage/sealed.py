@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
 from services.claims.core import canonical
 from services.claims.core.adjudicate import allowed_lines
 from services.claims.core.decision import Decision
 from services.claims.core.facts import MemberFacts
 from services.claims.core.repeats import Allowed, allowed_from
+from services.claims.storage.rows import AllowedRow, ClaimRow, CorrectionRow, DecidedRow, ReplayRow
 from services.common.sealing import Erased, Sealer
 
 _SALT_BYTES = 32
@@ -89,23 +89,23 @@ def sealed_bill(
     }
 
 
-def open_bill(sealer: Sealer, row: Row[Any]) -> bytes:
+def open_bill(sealer: Sealer, row: ClaimRow) -> bytes:
     """A claim's bill. Raises: Erased, CannotOpen."""
     return sealer.open(row.bill, **_claim(row.id, "bill"), subject=person_subject(row.person_id))
 
 
-def open_bill_number(sealer: Sealer, row: Row[Any]) -> str:
+def open_bill_number(sealer: Sealer, row: ClaimRow) -> str:
     """A claim's bill number. Raises: Erased, CannotOpen."""
     subject = person_subject(row.person_id)
     return sealer.open(row.bill_number, **_claim(row.id, "bill_number"), subject=subject).decode()
 
 
-def seal_correction(sealer: Sealer, row: Row[Any], number: int, bill: bytes) -> bytes:
+def seal_correction(sealer: Sealer, row: ClaimRow, number: int, bill: bytes) -> bytes:
     """A corrected bill of a claim."""
     return sealer.seal(bill, **_correction(row.id, number), subject=person_subject(row.person_id))
 
 
-def open_correction(sealer: Sealer, stored: Row[Any]) -> bytes:
+def open_correction(sealer: Sealer, stored: CorrectionRow) -> bytes:
     """The same again. Raises: Erased, CannotOpen."""
     place = _correction(stored.claim_id, stored.number)
     return sealer.open(stored.bill, **place, subject=person_subject(stored.person_id))
@@ -114,7 +114,7 @@ def open_correction(sealer: Sealer, stored: Row[Any]) -> bytes:
 def sealed_decision(
     sealer: Sealer,
     decision_id: str,
-    claim: Row[Any],
+    claim: ClaimRow,
     inputs: canonical.Inputs,
     decided: Decision,
 ) -> dict[str, Any]:
@@ -149,43 +149,44 @@ def committed(salt: bytes, decided: Decision) -> str:
     return canonical.sha256(salt + decided.input_hash.encode() + decided.output_hash.encode())
 
 
-def open_inputs(sealer: Sealer, stored: Row[Any]) -> canonical.Inputs:
+def open_inputs(sealer: Sealer, stored: ReplayRow) -> canonical.Inputs:
     """What a decision was made from. Raises: Erased, CannotOpen."""
     return canonical.inputs_from(open_inputs_bytes(sealer, stored))
 
 
-def open_inputs_bytes(sealer: Sealer, stored: Row[Any]) -> bytes:
+def open_inputs_bytes(sealer: Sealer, stored: ReplayRow) -> bytes:
     """The same, not read yet. Raises: Erased, CannotOpen."""
-    return _open_decision(sealer, stored, "inputs")
+    return _open_decision(sealer, stored, "inputs", stored.inputs)
 
 
-def open_output(sealer: Sealer, stored: Row[Any]) -> Decision:
+def open_output(sealer: Sealer, stored: DecidedRow) -> Decision:
     """A stored decision. Raises: Erased, CannotOpen."""
     return canonical.decision_from(open_output_bytes(sealer, stored))
 
 
-def open_output_bytes(sealer: Sealer, stored: Row[Any]) -> bytes:
+def open_output_bytes(sealer: Sealer, stored: DecidedRow) -> bytes:
     """The same, not read yet. Raises: Erased, CannotOpen."""
-    return _open_decision(sealer, stored, "output")
+    return _open_decision(sealer, stored, "output", stored.output)
 
 
-def open_salt(sealer: Sealer, stored: Row[Any]) -> bytes:
+def open_salt(sealer: Sealer, stored: ReplayRow) -> bytes:
     """The salt of a decision's commitment. Raises: Erased, CannotOpen."""
-    return _open_decision(sealer, stored, "salt")
+    return _open_decision(sealer, stored, "salt", stored.salt)
 
 
-def open_services(sealer: Sealer, stored: Any) -> list[Allowed]:
+def open_services(sealer: Sealer, stored: AllowedRow) -> list[Allowed]:
     """What a decision allowed. Raises: Erased, CannotOpen."""
     return allowed_from(open_services_bytes(sealer, stored))
 
 
-def open_services_bytes(sealer: Sealer, stored: Any) -> bytes:
+def open_services_bytes(sealer: Sealer, stored: AllowedRow) -> bytes:
     """The same, not read yet. Raises: Erased, CannotOpen."""
-    return _open_decision(sealer, stored, "services")
+    return _open_decision(sealer, stored, "services", stored.services)
 
 
-def _open_decision(sealer: Sealer, stored: Any, column: str) -> bytes:
-    content: bytes = getattr(stored, column)
+def _open_decision(
+    sealer: Sealer, stored: AllowedRow | DecidedRow, column: str, content: bytes
+) -> bytes:
     subject = person_subject(stored.person_id)
     return sealer.open(content, **_decision(stored.id, column), subject=subject)
 
@@ -210,14 +211,14 @@ def open_member(
 class OpenedClaim:
     """A claim's row with what is sealed of it; both are empty once the person was erased."""
 
-    row: Row[Any]
-    stored: Row[Any] | None  # its decision in force
+    row: ClaimRow
+    stored: DecidedRow | None  # its decision in force
     bill_number: str
     decided: Decision | None
     erased: bool = False
 
 
-def opened(sealer: Sealer, row: Row[Any], stored: Row[Any] | None) -> OpenedClaim:
+def opened(sealer: Sealer, row: ClaimRow, stored: DecidedRow | None) -> OpenedClaim:
     """A claim and its decision in force, or what an erasure left of them.
 
     Raises: CannotOpen, KeyUnknown, KeyRetired.

@@ -17,7 +17,8 @@ from services.claims.core.life_cycle import (
     ClaimState,
     Event,
 )
-from services.claims.storage.claims import UNDECIDED, ClaimRow, move_claim
+from services.claims.storage.claims import UNDECIDED, move_claim
+from services.claims.storage.rows import ClaimRow
 from services.claims.storage.tables import (
     claim,
 )

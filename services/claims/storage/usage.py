@@ -5,19 +5,20 @@ Every function works in the caller's transaction. Decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from functools import partial
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, bindparam, select
 
 from services.claims.core.adjudicate import allowed_lines
 from services.claims.core.decision import Decision, UsageChange
 from services.claims.core.facts import Balance, BillFacts, EarlierService, Scope
 from services.claims.core.life_cycle import TAKEN_BACK
 from services.claims.core.repeats import Allowed, Reach
+from services.claims.storage.rows import ClaimRow
 from services.claims.storage.sealed import open_services
 from services.claims.storage.tables import claim, decision, usage_balance
 from services.common.bulk import insert_rows
@@ -118,8 +119,7 @@ class _Decided:
     bill: tuple[str, str]  # provider and number, blind
     first_year: int
     last_year: int
-    stored: Any = None  # what it allowed, sealed
-    made: tuple[BillFacts, Decision] | None = None  # one of this transaction, and its bill
+    allowed: Callable[[], Sequence[Allowed]]  # opened, or read off the decision just made
 
 
 class EarlierServices:
@@ -142,7 +142,6 @@ class EarlierServices:
             "first_year": first_year,
             "last_year": last_year,
         }
-        self._sealer = sealer
         self._of: dict[str, list[_Decided]] = {}
         self._opened: dict[str, Sequence[Allowed]] = {}
         # The years are in clear; within them everything of a person is opened and looked at.
@@ -155,11 +154,11 @@ class EarlierServices:
                 bill=(row.provider_id, row.bill_index),
                 first_year=row.first_year,
                 last_year=row.last_year,
-                stored=row,
+                allowed=partial(open_services, sealer, row),
             )
             self._of.setdefault(row.person_id, []).append(found)
 
-    def of(self, row: Row[Any], reach: Reach) -> list[EarlierService]:
+    def of(self, row: ClaimRow, reach: Reach) -> list[EarlierService]:
         """What the claim's person was allowed by the same insurer, as far as it can matter.
 
         Each with the claim that it was decided in. What another insurer has allowed is not this
@@ -193,7 +192,7 @@ class EarlierServices:
         return list(services.values())
 
     def decided(
-        self, row: Row[Any], bill: BillFacts, decided: Decision, years: tuple[int, int]
+        self, row: ClaimRow, bill: BillFacts, decided: Decision, years: tuple[int, int]
     ) -> None:
         """From now on this is the claim's decision in force; its services are of these years."""
         self._opened.pop(row.id, None)
@@ -207,18 +206,14 @@ class EarlierServices:
                 bill=(row.provider_id, row.bill_index),
                 first_year=years[0],
                 last_year=years[1],
-                made=(bill, decided),
+                allowed=partial(allowed_lines, bill, decided),
             )
         )
         self._of[row.person_id] = sorted(known, key=lambda one: one.claim_seq)
 
     def _allowed(self, known: _Decided) -> Sequence[Allowed]:
         if known.claim_id not in self._opened:
-            self._opened[known.claim_id] = (
-                open_services(self._sealer, known.stored)
-                if known.made is None
-                else allowed_lines(*known.made)
-            )
+            self._opened[known.claim_id] = known.allowed()
         return self._opened[known.claim_id]
 
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Collection, Sequence
 from sqlalchemy import Connection, insert, select
 
 from services.claims.core.life_cycle import ClaimState, Event
-from services.claims.storage.claims import PENDED, UNDECIDED, ClaimRow, lock, move_on
+from services.claims.storage.claims import PENDED, UNDECIDED, lock, move_on
 from services.claims.storage.decisions import release
+from services.claims.storage.rows import ClaimRow
 from services.claims.storage.tables import claim, withdrawn_consent
 from services.common.database import take_turns
 from services.common.sealing import Sealer

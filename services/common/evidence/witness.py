@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import re
 import sys
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +26,7 @@ from services.common.evidence.note import NoteRefused, VerifierKey, verifier_key
 from services.common.evidence.signers import witness_signer
 from services.common.evidence.witnessing import LogUnanswered, ProofMissing, Watch
 from services.common.grpc_edge import Serving, channel, serve
-from services.common.process import start
+from services.common.process import now_us, start
 from services.common.process_settings import LipeiSettings
 from services.common.refusals import error_of, invalid, not_found
 from services.common.settings import UnknownSetting, trust_domain
@@ -211,11 +210,6 @@ def keys_in(file: Path) -> list[VerifierKey]:
         return []
     except (NoteRefused, UnicodeDecodeError):
         raise UnknownSetting(f"{file.name} holds no verifier keys") from None
-
-
-def now_us() -> int:
-    """Microseconds since 1970 in UTC."""
-    return time.time_ns() // 1_000
 
 
 def _kept(name: str, watch: Watch) -> pb.KeptCheckpoint:

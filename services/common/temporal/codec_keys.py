@@ -97,32 +97,6 @@ class CodecKeys(Protocol):
         """
 
 
-class FixedKeys:
-    """Keys in memory that never change."""
-
-    def __init__(self, keys: Mapping[str, bytes], current: str) -> None:
-        if current not in keys:
-            raise ValueError("the current codec key is not among the keys")
-        if any(len(key) != _KEY_BYTES for key in keys.values()):
-            raise ValueError(f"a codec key has {_KEY_BYTES} bytes")
-        self._current = current
-        self._keys = {
-            key_id: CodecKey(id=key_id, state=_state(key_id == current), key=key.hex())
-            for key_id, key in keys.items()
-        }
-
-    def current(self) -> CodecKey:
-        """The key that was given as the current one."""
-        return self._keys[self._current]
-
-    def named(self, key_id: str) -> CodecKey:
-        """The key of that name.
-
-        Raises: CodecFault when there is none.
-        """
-        return _found(self._keys, key_id)
-
-
 class KeyFile:
     """The keys in a file, read again when it changes: a rotation needs no restart.
 
@@ -325,10 +299,6 @@ def _fresh(now: datetime, state: KeyState) -> CodecKey:
     # Named after its content: another key never goes under the same name, whatever file was lost.
     name = "k" + hashlib.sha256(b"lipei codec key\x00" + key).hexdigest()[:8]
     return CodecKey(id=name, state=state, made=now.astimezone(UTC), key=key.hex())
-
-
-def _state(current: bool) -> KeyState:
-    return KeyState.CURRENT if current else KeyState.DECRYPT_ONLY
 
 
 def _text(keys: Sequence[CodecKey]) -> bytes:

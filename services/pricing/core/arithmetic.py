@@ -45,16 +45,17 @@ def less_credit(amount_e4: Whole, credit_millionths: Whole) -> Whole:
 
 
 def balanced(amount_e4: Whole, factor_billionths: int) -> Whole:
-    """The amount times one factor in billionths, below 9, half-up.
+    """The amount times one factor in billionths, below 1,000, half-up.
 
-    The amount is split in two, so that no product of a column leaves 63 bits.
+    Amount and factor are split in two, so that no product of a column leaves 63 bits.
 
     >>> balanced(34_537_100_00, 1_003_214_557)
     3464812148
     """
+    times, share = divmod(factor_billionths, BILLION)
     billions = amount_e4 // BILLION
     rest = amount_e4 - billions * BILLION
-    return billions * factor_billionths + (rest * factor_billionths + _HALF_BILLION) // BILLION
+    return amount_e4 * times + billions * share + (rest * share + _HALF_BILLION) // BILLION
 
 
 def clipped(amount_e4: Whole, least_e4: Whole, most_e4: Whole) -> Whole:

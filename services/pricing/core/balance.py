@@ -16,8 +16,8 @@ from services.pricing.core.arithmetic import BILLION
 from services.pricing.core.tariff import MILLION
 
 LEAST_BILLIONTHS = 1
-# Technical prices that are nine times too low are no tariff for this book.
-MOST_BILLIONTHS = 9 * BILLION - 1
+# Technical prices that are a thousand times too low are no tariff for this book.
+MOST_BILLIONTHS = 1_000 * BILLION - 1
 # How far the total may be from the target, before premiums are rounded to the fen.
 TOLERANCE = Fraction(1, MILLION)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
+import msgspec
+
 from services.common.money import currency_exponent
 from services.pricing.core.basis_checks import basis_faults
 from services.pricing.core.fault import Fault
@@ -29,7 +31,7 @@ from services.pricing.core.tariff import (
     written,
 )
 
-__all__ = ["Fault", "faults_of", "feature_faults", "table_faults"]
+__all__ = ["Fault", "faults_of", "feature_faults", "flat_below", "table_faults"]
 
 # Above this, expenses and profit would take more of the premium than claims and fixed costs.
 _GREATEST_SHARES = 500_000
@@ -71,6 +73,7 @@ def table_faults(
     if isinstance(table, BandTable) and isinstance(feature, NumericFeature):
         yield from _bands(table, feature, path)
         yield from _monotone(table, feature, path)
+        yield from _flat(table, feature, path)
     elif isinstance(table, CategoryTable) and isinstance(feature, CategoryFeature):
         yield from _levels(table, feature, path)
     else:
@@ -113,6 +116,16 @@ def _ranges(feature: NumericFeature, path: str) -> Iterator[Fault]:
     for (lower, low), (upper, high) in pairwise(edges.items()):
         if low > high:
             yield Fault(f"{path}.{upper}", "BOUNDS_CROSSED", f"lies below {lower}")
+    try:
+        flat = flat_below(feature)
+    except ValueError as error:
+        yield Fault(f"{path}.flat_below", "WRONG_PLACES", str(error))
+        return
+    if flat is not None and not edges.get("plausible_first", flat) <= flat <= edges.get(
+        "plausible_last", flat
+    ):
+        text = "lies outside the feature's plausible range"
+        yield Fault(f"{path}.flat_below", "BOUNDS_CROSSED", text)
 
 
 def _tables(tariff: Tariff) -> Iterator[Fault]:
@@ -234,6 +247,35 @@ def _monotone(table: BandTable, feature: NumericFeature, path: str) -> Iterator[
     if absent is None or absent < greatest:
         text = f"below {factor_text(greatest)}, leaving the value out would lower a price"
         yield Fault(f"{path}.absent_factor_millionths", "ABSENCE_PAYS", text)
+
+
+def flat_below(feature: NumericFeature) -> int | None:
+    """The clinical lower bound in steps of the feature; None where none is said.
+
+    Raises: ValueError when it has other places than the feature.
+    """
+    if isinstance(feature.flat_below, msgspec.UnsetType):
+        return None
+    return scaled(feature.flat_below, feature.places)
+
+
+def _flat(table: BandTable, feature: NumericFeature, path: str) -> Iterator[Fault]:
+    try:
+        bound = flat_below(feature)
+        firsts = [scaled(band.first, feature.places) for band in table.cells]
+    except ValueError:
+        return  # told of the feature or of the band
+    if bound is None:
+        return
+    below = [
+        (index, band.factor_millionths)
+        for index, (band, first) in enumerate(zip(table.cells, firsts, strict=True))
+        if first < bound
+    ]
+    for index, factor in below[1:]:
+        if factor != below[0][1]:
+            text = f"below {feature.flat_below} factors do not change: it is the clinical bound"
+            yield Fault(f"{path}.cells[{index}].factor_millionths", "NOT_FLAT", text)
 
 
 def _levels(table: CategoryTable, feature: CategoryFeature, path: str) -> Iterator[Fault]:

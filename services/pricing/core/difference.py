@@ -170,6 +170,11 @@ def _feature(place: str, old: Feature, new: Feature) -> Iterator[Changed]:
             )
         yield from _said(place, f"{zh}单位", f"{en}: unit", old.unit_ucum, new.unit_ucum)
         yield from _said(place, f"{zh}小数位", f"{en}: places", old.places, new.places)
+        bounds = (
+            "—" if isinstance(one.flat_below, msgspec.UnsetType) else one.flat_below
+            for one in (old, new)
+        )
+        yield from _said(place, f"{zh}临床下限", f"{en}: clinical lower bound", *bounds)
 
 
 def _causes(old: Tariff, new: Tariff) -> Iterator[Changed]:

@@ -19,7 +19,6 @@ from services.pricing.core.tariff import (
     NumericFeature,
     Tariff,
     scaled,
-    written,
 )
 
 # The reason of a value that is understood and plausible, but for which the tariff has no price.
@@ -138,16 +137,3 @@ def outcome_features(tariff: Tariff) -> frozenset[str]:
         for table in cause.tables
         if isinstance(table, BandTable) and table.layer == "outcome"
     )
-
-
-def as_written(features: Sequence[Feature], values: Sequence[int | None]) -> dict[str, str]:
-    """The values as a file writes them, after rounding; what was not given is left out."""
-    said: dict[str, str] = {}
-    for feature, value in zip(features, values, strict=True):
-        if value is None:
-            continue
-        if isinstance(feature, CategoryFeature):
-            said[feature.name] = feature.levels[value].name
-        else:
-            said[feature.name] = written(value, feature.places)
-    return said

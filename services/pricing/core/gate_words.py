@@ -26,6 +26,10 @@ ASKED: dict[str, Asked] = {
         "同一生物指标只在一层",
         "a biometric stands in the risk or the outcome layer, never in both",
     ),
+    "flat_below": Asked(
+        "结果系数在临床下限以下不变",
+        "an outcome's factor does not change below its clinical lower bound",
+    ),
     "one_reading": Asked(
         "单次读数对系数的影响有界",
         "one reading moves a factor no further than is stated",

@@ -39,6 +39,7 @@ from services.pricing.core.tariff import (
 # Faults of `checks` that are gates of their own.
 _MONOTONE = frozenset({"NOT_MONOTONE", "BIOMETRIC_NOT_MONOTONE", "ABSENCE_PAYS"})
 _LAYERS = frozenset({"BIOMETRIC_IN_TWO_LAYERS", "NOT_AN_OUTCOME"})
+_FLAT = frozenset({"NOT_FLAT"})
 # Bases are whole 10⁻⁴ fen and sums of millionths: beyond this the change is not the approved one.
 _OFF_BALANCE_MILLIONTHS = 1
 
@@ -129,7 +130,7 @@ def _gate(name: str, measure: _Measure, faults: list[Fault]) -> Gate:
 
 
 def _in_order(case: _Case) -> _Judged:
-    faults = [one for one in case.checked if one.reason not in _MONOTONE | _LAYERS]
+    faults = [one for one in case.checked if one.reason not in _MONOTONE | _LAYERS | _FLAT]
     found = len(faults)
     return _Measure(f"发现 {found} 处，不得有", f"{found} found, none allowed"), faults
 
@@ -154,6 +155,24 @@ def _one_layer(case: _Case) -> _Judged:
     measure = _Measure(
         f"结果层有 {count} 项，其中 {wrong} 处违反，不得有",
         f"{wrong} breaches, with {count} in the outcome layer, none allowed",
+    )
+    return measure, faults
+
+
+def _flat_below(case: _Case) -> _Judged:
+    """Below its clinical lower bound an outcome's factor does not change; each states its bound."""
+    faults = [one for one in case.checked if one.reason in _FLAT]
+    outcomes = outcome_features(case.tariff)
+    for index, feature in enumerate(case.tariff.features):
+        if not isinstance(feature, NumericFeature) or feature.name not in outcomes:
+            continue
+        if isinstance(feature.flat_below, msgspec.UnsetType):
+            text = "an outcome states its clinical lower bound: below it no factor may change"
+            faults.append(Fault(f"tariff.features[{index}].flat_below", "NO_LOWER_BOUND", text))
+    count, wrong = len(outcomes), len(faults)
+    measure = _Measure(
+        f"{count} 项结果中 {wrong} 处违反，不得有",
+        f"{wrong} breaches in {count} outcomes, none allowed",
     )
     return measure, faults
 
@@ -459,6 +478,7 @@ _GATES: dict[str, Callable[[_Case], _Judged]] = {
     "in_order": _in_order,
     "monotone": _monotone,
     "one_layer": _one_layer,
+    "flat_below": _flat_below,
     "one_reading": _one_reading,
     "credit_cap": _credit_cap,
     "collar": _collar,

@@ -46,10 +46,11 @@ def bunching(terms: Bunching, seen: Sequence[Seen], cleared: Container[str]) -> 
             last = _last_inside(one.targets.get(measure))
             if last is None:
                 continue
+            month = one.name
             for reading in _home(one, measure):
                 above = reading.measured.value - last
                 if -width < above <= 0:
-                    inside.append((one.name, reading.name))
+                    inside.append((month, reading.name))
                 outside += 0 < above <= width
         of = len(inside) + outside
         if of >= terms.least_readings and is_heaped(
@@ -74,8 +75,9 @@ def digits(terms: Digits, seen: Sequence[Seen], cleared: Container[str]) -> Iter
     """Measures whose home readings end in 0 too often."""
     by_measure: dict[Measure, list[tuple[str, Reading]]] = defaultdict(list)
     for one in seen:
+        month = one.name
         for measure in one.targets:
-            by_measure[measure] += [(one.name, reading) for reading in _home(one, measure)]
+            by_measure[measure] += [(month, reading) for reading in _home(one, measure)]
     for measure, some in sorted(by_measure.items()):
         zero = [found for found in some if found[1].measured.value % _LAST_DIGITS == 0]
         of = len(some)

@@ -23,6 +23,7 @@ from services.pricing.core.months import (
     PersonalTarget,
     Result,
     assess_months,
+    in_time,
     last_day_of,
     month_of,
     month_text,
@@ -179,17 +180,18 @@ def assess(  # noqa: PLR0913 - what is known, by which rule, for when: each is a
     renewal's day.
     """
     window = window_of(renewal)
-    readings = [one for one in readings if one.received.astimezone(zone).date() < renewal]
+    known = [one for one in readings if one.received.astimezone(zone).date() < renewal]
+    by_month = in_time(known, zone)
     whole = months_of(window, None)
     flags = flags_of(
-        readings, programme, personal, whole, zone, renewal=renewal, cleared=beside.cleared
+        by_month, programme, personal, whole, zone, renewal=renewal, cleared=beside.cleared
     )
     mine = months_of(window, expiring_start)
-    judged = held(assess_months(readings, programme, personal, mine, zone), flags)
+    judged = held(assess_months(by_month, programme, personal, mine, zone), flags)
     run = longest_run(judged)
     outcomes: tuple[Outcome, ...] = ()
     if person is not None and person.rates.tariff.format > 1:
-        year = held(assess_months(readings, programme, personal, whole, zone), flags)
+        year = held(assess_months(by_month, programme, personal, whole, zone), flags)
         outcomes = outcomes_of(person.rates.tariff, year)
     terms = programme.adherence_on(renewal)
     adherence = None if terms is None else adherence_of(beside.supplies, terms, window.first, mine)

@@ -117,13 +117,13 @@ def last_day_of(month: date) -> date:
 
 
 def assess_months(
-    readings: Iterable[Reading],
+    by_month: Mapping[date, Sequence[Reading]],
     programme: Programme,
     personal: Sequence[PersonalTarget],
     months: Sequence[date],
     zone: tzinfo,
 ) -> tuple[MonthAssessment, ...]:
-    """Each month judged, in the order given.
+    """Each month judged, in the order given, by the readings that `in_time` leaves.
 
     A month's target is the one in force on its first day, so that none changes while it runs; of
     a doctor's targets the latest start counts, and of equal starts the last in `personal`. A target
@@ -132,7 +132,6 @@ def assess_months(
 
     Raises: NoTargetInForce when the programme has no target yet in one of the months.
     """
-    by_month = in_time(readings, zone)
     own = heard(personal, by_month, months)
     hba1c = laboratory_hba1c(by_month)
     return tuple(
@@ -142,13 +141,14 @@ def assess_months(
 
 def in_time(readings: Iterable[Reading], zone: tzinfo) -> dict[date, list[Reading]]:
     """Month → its readings that came in time."""
-    by_month: dict[date, list[Reading]] = defaultdict(list)
+    measured: dict[date, list[Reading]] = defaultdict(list)
     for reading in readings:
-        month = month_of(reading.effective.astimezone(zone).date())
+        measured[month_of(reading.effective.astimezone(zone).date())].append(reading)
+    by_month = {}
+    for month, some in measured.items():
         due = last_day_of(month) + timedelta(days=DAYS_TO_ARRIVE)
-        if reading.received.astimezone(zone).date() <= due:
-            by_month[month].append(reading)
-    return dict(by_month)
+        by_month[month] = [one for one in some if one.received.astimezone(zone).date() <= due]
+    return by_month
 
 
 def heard(
@@ -358,7 +358,7 @@ def _judged(
 
 def _mean_text(mean: Fraction, places: int) -> str:
     """The mean in its unit to three places at most, without zeros beyond the unit's own places."""
-    text = written(half_up(mean * 10 ** (_MEAN_PLACES - places)), _MEAN_PLACES)
+    text = written(half_up(mean, _MEAN_PLACES - places), _MEAN_PLACES)
     least = text.index(".") + (1 + places if places else 0)
     return text[:least] + text[least:].rstrip("0").rstrip("." if not places else "")
 

@@ -1,9 +1,9 @@
 """How well a disease was controlled over a year, as one number, and the credit that it is worth.
 
-u = Z × mean of the window's months + (1 − Z) × m0 (CONVENTIONS B). A month counts its value, but
-at most m0, the frozen mean of those who take no part, and m0 where there was not enough to judge:
-a month that was left out never lowers a price. The model credit is what the tariff itself says
-that u is worth against m0. Knows no database and no wire.
+u = Z × mean of the window's months + (1 − Z) × m0 (docs/conventions.md B). A month counts its
+value, but at most m0, the frozen mean of those who take no part, and m0 where there was not enough
+to judge: a month that was left out never lowers a price. The model credit is what the tariff itself
+says that u is worth against m0. Knows no database and no wire.
 """
 
 from __future__ import annotations

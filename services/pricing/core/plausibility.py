@@ -8,7 +8,7 @@ window only note. Knows no database and no wire.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import date, timedelta, tzinfo
 from fractions import Fraction
 
@@ -21,7 +21,6 @@ from services.pricing.core.months import (
     candidates,
     filled_slots,
     heard,
-    in_time,
     laboratory_hba1c,
     targets_in,
 )
@@ -48,7 +47,7 @@ _GLUCOSE = (Measure.FASTING_GLUCOSE, Measure.NON_FASTING_GLUCOSE)
 
 
 def flags_of(
-    readings: Iterable[Reading],
+    by_month: Mapping[date, Sequence[Reading]],
     programme: Programme,
     personal: Sequence[PersonalTarget],
     months: Sequence[date],
@@ -59,12 +58,12 @@ def flags_of(
 ) -> tuple[Flag, ...]:
     """Every flag of the window's months, by the bounds in force on the renewal's day.
 
-    The order of the readings changes nothing. A pair of pressures that no heart makes is told even
-    where the programme looks at nothing, because it fills no slot.
+    `by_month` are the readings that `in_time` leaves. Their order changes nothing. A pair of
+    pressures that no heart makes is told even where the programme looks at nothing, because it
+    fills no slot.
 
     Raises: NoTargetInForce.
     """
-    by_month = in_time(readings, zone)
     own = heard(personal, by_month, months)
     seen = []
     for month in months:

@@ -8,7 +8,14 @@ from services.pricing.core.arithmetic import to_multiple
 from services.pricing.core.incentive import INCENTIVE, Incentive, credit_label, credited
 from services.pricing.core.outcome import at_stratum_means
 from services.pricing.core.rates import Rates
-from services.pricing.core.renewal import Expiring, Renewal, bounds_minor, collar_of, renewed
+from services.pricing.core.renewal import (
+    Expiring,
+    Renewal,
+    bounds_e4,
+    collar_of,
+    renewed,
+    to_minor_inside,
+)
 from services.pricing.core.routing import Arm
 from services.pricing.core.sum_insured import Raised, raised, with_raised
 from services.pricing.core.tariff import E4
@@ -133,9 +140,10 @@ def priced_renewal(
     if expiring is None or collar is None:
         raise LookupError("a renewal without a collar reached the kernel; judge it first")
     technical = price(rates, at_stratum_means(rates, values))
-    least, most = bounds_minor(expiring.uncredited_minor, collar)
+    bounds = bounds_e4(expiring.uncredited_minor, collar)
+    least, most = to_minor_inside(*bounds)
     k = None if expiring.factor is None else expiring.factor.billionths
-    waterfall = renewed(technical, k, (least, most), rates.tariff.rounding.to_minor_units)
+    waterfall = renewed(technical, k, bounds, rates.tariff.rounding.to_minor_units)
     gross = technical.steps[-2].premium_e4
     return waterfall, Renewal(
         technical_minor=to_multiple(gross, 1) // E4,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
+from functools import cache
 
 import msgspec
 
@@ -148,7 +149,13 @@ class Code(msgspec.Struct, frozen=True):
     units: Mapping[str, Conversion]
 
 
-_GLUCOSE_UNITS: Mapping[str, Conversion] = {"mmol/L": _same, "mg/dL": _from_mg_dl}
+# UCUM spells the litre L and l; laboratories write both.
+_GLUCOSE_UNITS: Mapping[str, Conversion] = {
+    "mmol/L": _same,
+    "mmol/l": _same,
+    "mg/dL": _from_mg_dl,
+    "mg/dl": _from_mg_dl,
+}
 CODES: Mapping[str, Code] = {
     "4548-4": Code(Quantity.HBA1C, False, {"%": _same}),
     "59261-8": Code(Quantity.HBA1C, False, {"mmol/mol": _from_ifcc}),
@@ -239,6 +246,7 @@ def measure(said: Written) -> Measured | list[ReadingFault]:
     return Measured(code.quantity, value, code.quantity is Quantity.GLUCOSE and fasting)
 
 
+@cache
 def plausible_steps(quantity: Quantity) -> tuple[int, int]:
     """The least and the greatest plausible value, in steps of the quantity.
 
@@ -267,7 +275,7 @@ def plausible_text(quantity: Quantity) -> str:
 
 def _rounded(exact: Fraction, quantity: Quantity, faults: list[ReadingFault]) -> int | None:
     scale = _SCALES[quantity]
-    value = half_up(exact * 10**scale.places)
+    value = half_up(exact, scale.places)
     if is_plausible(quantity, value):
         return value
     text = f"must lie in {plausible_text(quantity)}; check value and unit"
@@ -275,10 +283,11 @@ def _rounded(exact: Fraction, quantity: Quantity, faults: list[ReadingFault]) ->
     return None
 
 
-def half_up(exact: Fraction) -> int:
-    """Nearest whole number; a half goes up.
+def half_up(exact: Fraction, places: int = 0) -> int:
+    """The nearest step of a quantity of so many places; a half goes up.
 
-    >>> half_up(Fraction(139, 2)), half_up(Fraction(694, 10))
-    (70, 69)
+    >>> half_up(Fraction(139, 2)), half_up(Fraction(694, 10)), half_up(Fraction(694, 100), 1)
+    (70, 69, 69)
     """
-    return (2 * exact.numerator + exact.denominator) // (2 * exact.denominator)
+    steps: int = 10**places
+    return (2 * exact.numerator * steps + exact.denominator) // (2 * exact.denominator)

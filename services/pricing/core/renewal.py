@@ -23,6 +23,7 @@ from services.pricing.core.waterfall import Step, Waterfall
 
 OFF_BALANCE, COLLAR = "off_balance", "collar"
 NINE_PLACES = 9
+_MILLIONTHS_AN_E4 = MILLION // E4
 # The greatest expiring premium: nine times as much, the collar's most, still fits in a column.
 MOST_EXPIRING_MINOR = MAX_COLUMN_E4 // E4 // 9
 
@@ -88,17 +89,38 @@ def bounds_minor(expiring_minor: Whole, collar: Collar) -> tuple[Whole, Whole]:
     return least, most
 
 
-def offered_e4(
-    technical_e4: Whole, k_billionths: int, least_minor: Whole, most_minor: Whole
-) -> Whole:
+def bounds_e4(expiring_minor: Whole, collar: Collar) -> tuple[Whole, Whole]:
+    """Least and most premium without credit before it is rounded to the fen, inside the collar.
+
+    The book is balanced between these: in whole fen its bounds would move the total of many small
+    premiums by more than the millionth within which it must meet its target.
+
+    >>> collar = Collar(least_millionths=850_000, greatest_millionths=1_250_000, source="")
+    >>> bounds_e4(345_371, collar)
+    (2935653500, 4317137500)
+    """
+    least = -(-expiring_minor * collar.least_millionths // _MILLIONTHS_AN_E4)
+    most = expiring_minor * collar.greatest_millionths // _MILLIONTHS_AN_E4
+    return least, most
+
+
+def to_minor_inside(least_e4: Whole, most_e4: Whole) -> tuple[Whole, Whole]:
+    """The bounds in whole minor units inside the collar: `bounds_minor` of `bounds_e4`.
+
+    >>> to_minor_inside(2_935_653_500, 4_317_137_500)
+    (293566, 431713)
+    """
+    return -(-least_e4 // E4), most_e4 // E4
+
+
+def offered_e4(technical_e4: Whole, k_billionths: int, least_e4: Whole, most_e4: Whole) -> Whole:
     """clip(k·t, lo, hi): the renewal premium without credit, before it is rounded."""
-    return clipped(balanced(technical_e4, k_billionths), least_minor * E4, most_minor * E4)
+    return clipped(balanced(technical_e4, k_billionths), least_e4, most_e4)
 
 
-def uncredited_e4(
-    offered: Whole, least_minor: Whole, most_minor: Whole, to_minor_units: int
-) -> Whole:
+def uncredited_e4(offered: Whole, least_e4: Whole, most_e4: Whole, to_minor_units: int) -> Whole:
     """The offer rounded to the tariff's multiple, but never out of the collar by rounding."""
+    least_minor, most_minor = to_minor_inside(least_e4, most_e4)
     return clipped(to_multiple(offered, to_minor_units), least_minor * E4, most_minor * E4)
 
 
@@ -108,7 +130,7 @@ def renewed(
     bounds: tuple[int, int],
     to_minor_units: int,
 ) -> Waterfall:
-    """The waterfall of the renewal premium without credit.
+    """The waterfall of the renewal premium without credit; `bounds` are `bounds_e4`.
 
     `technical` is `price`'s waterfall with the outcome layer at f(m0); its rounding, the last
     step, gives way to the off-balance, the collar and the rounding of the renewal. Without a book's

@@ -80,7 +80,8 @@ class NumericFeature(Part, frozen=True, tag_field="kind", tag="numeric"):
     A value is rounded half-up to `places` before anything compares it, or refused when it is finer
     and `when_finer` says so (completed years are not rounded up). Outside the plausible range it
     is an error of entry; inside it but outside the priced range this tariff offers no price.
-    Ranges name their first and last value, both inside.
+    Ranges name their first and last value, both inside. `flat_below` is the clinical lower bound of
+    a biometric: below it no factor changes, so that no price asks for a value that harms.
     """
 
     name: Name
@@ -97,6 +98,8 @@ class NumericFeature(Part, frozen=True, tag_field="kind", tag="numeric"):
     priced_last: PlainDecimal
     required: bool
     biometric: bool
+    # Not said is not written: what was published before there was the key keeps its hash.
+    flat_below: PlainDecimal | msgspec.UnsetType = msgspec.UNSET
 
 
 class Level(Part, frozen=True):
@@ -207,7 +210,7 @@ class GoldenQuote(Part, frozen=True):
 
 
 class FeatureWindow(Part, frozen=True):
-    """How an outcome feature is made of readings: a mean over whole months (CONVENTIONS B).
+    """How an outcome feature is made of readings: a mean over whole months (docs/conventions.md B).
 
     Z × mean + (1 − Z) × the stratum's mean, Z with every month assessed; a month is worth at most
     the stratum's mean. `one_reading_months` is the most of the months that a single reading

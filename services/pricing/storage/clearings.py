@@ -15,8 +15,12 @@ from sqlalchemy.exc import IntegrityError
 from services.common.access.tenant import Kind, Tenant
 from services.common.database import Database
 from services.common.sealing import Sealer, SubjectKeys
-from services.pricing.storage.readings import OtherContent
-from services.pricing.storage.tables import StorageUnavailable, available, flag_clearing
+from services.pricing.storage.tables import (
+    OtherContent,
+    StorageUnavailable,
+    available,
+    flag_clearing,
+)
 from services.pricing.storage.tenancy import find, held, holders, subject_of
 
 _ATTEMPTS = 3

@@ -16,9 +16,15 @@ from services.common.access.tenant import Kind, Tenant
 from services.common.database import Database
 from services.common.sealing import SubjectKeys
 from services.pricing.core.recording import IncomingSupply, Verdict, supply_verdict
-from services.pricing.storage.readings import OtherContent, ReadingsDiffer
+from services.pricing.storage.readings import ReadingsDiffer
 from services.pricing.storage.revisions import Known, Revisions, encode
-from services.pricing.storage.tables import StorageUnavailable, available, medication, recording
+from services.pricing.storage.tables import (
+    OtherContent,
+    StorageUnavailable,
+    available,
+    medication,
+    recording,
+)
 from services.pricing.storage.tenancy import hold, locked_members, subject_of
 
 _ATTEMPTS = 3

@@ -25,6 +25,7 @@ from services.pricing.core.readings import Measured
 from services.pricing.core.recording import Incoming, Verdict, verdict
 from services.pricing.storage.revisions import Known, Revisions, encode, place_of
 from services.pricing.storage.tables import (
+    OtherContent,
     StorageUnavailable,
     available,
     coach_task,
@@ -57,10 +58,6 @@ class Recorded(msgspec.Struct, frozen=True):
     recorded: int
     known: int
     tasks: tuple[str, ...]
-
-
-class OtherContent(ValueError):
-    """The request id was used before with other content; nothing was recorded."""
 
 
 class ReadingsDiffer(ValueError):

@@ -34,6 +34,7 @@ from services.pricing.core.life_cycle import (
     check_proposer,
 )
 from services.pricing.storage.tables import (
+    OtherContent,
     available,
     insert_unless_there,
     quote,
@@ -51,10 +52,6 @@ _WAITING = (State.PROPOSED, State.ENDORSED, State.APPROVED)
 
 class NoSuchTariff(LookupError):
     """The insurer has proposed no tariff of this name."""
-
-
-class OtherContent(ValueError):
-    """The request_id was used with other content."""
 
 
 class VersionsOverlap(ValueError):

@@ -92,7 +92,7 @@ class Revisions(Generic[S]):
             select(self.table)
             .where(self.table.c.name_index.in_(inside))
             .order_by(self.table.c.name_index, self.table.c.revision)
-        )
+        ).all()
         by_name: dict[str, list[Row[Any]]] = {}
         for row in rows:
             by_name.setdefault(row.name_index, []).append(row)

@@ -266,6 +266,10 @@ class StorageUnavailable(Exception):
     """The database did not answer now; the same call may succeed later. Nothing is half done."""
 
 
+class OtherContent(ValueError):
+    """The request_id was used before with another request; nothing was changed."""
+
+
 @contextmanager
 def available() -> Iterator[None]:
     """Tells a database that does not answer apart from every other fault."""

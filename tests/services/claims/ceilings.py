@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Barrier
-from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.type.v1 import bill_pb2
@@ -21,6 +20,7 @@ from services.claims.deciding import decide, take_effect
 from services.claims.desk import Desk
 from services.claims.plan_shelf import PlanShelf
 from services.claims.serving import find
+from services.claims.storage.rows import ClaimRow
 from services.common.access.caller import calling_as
 from tests.services.claims.given import DRUG, PLAN, PLANS, bill, imported, line, policy, submission
 from tests.services.claims.serving import Served
@@ -112,7 +112,7 @@ def _decided(service: Served, name: str, barrier: Barrier) -> int:
             return _written(service, connection, seen)
 
 
-_Seen = tuple[Row[Any], Inputs, Decision]
+_Seen = tuple[ClaimRow, Inputs, Decision]
 
 
 def _seen(service: Served, connection: Connection, name: str) -> _Seen:

@@ -23,7 +23,6 @@ from lipei.claims.v1 import (
     study_pb2_grpc,
 )
 from services.claims.in_flight import InFlight
-from services.claims.main import now_us
 from services.claims.paying import Payments
 from services.claims.payout_steps import PayingAccount
 from services.claims.payouts.bank import Bank
@@ -41,6 +40,7 @@ from services.common.access.guard import Append
 from services.common.database import Database
 from services.common.grpc_edge import Context, ErrorInterceptor, Refused, sync_channel
 from services.common.identity import member_token
+from services.common.process import now_us
 from services.common.sealing import SubjectKeys
 from services.common.transport.credentials import server_credentials
 from tests.callers import guard_for

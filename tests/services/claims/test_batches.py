@@ -21,9 +21,9 @@ from lipei.claims.v1 import recompute_pb2 as recompute
 from lipei.claims.v1 import settlement_pb2 as pb
 from lipei.type.v1 import bill_pb2
 from services.claims.core import canonical
-from services.claims.main import now_us
 from services.claims.storage import sealed, sweeping
 from services.claims.storage.tables import claim, decision, decision_line, decision_share
+from services.common.process import now_us
 from tests.services.claims.ceilings import (
     CEILING,
     FAMILY,

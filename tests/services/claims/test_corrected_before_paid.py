@@ -20,7 +20,6 @@ from lipei.claims.v1 import settlement_pb2
 from services.claims import adjusting
 from services.claims.core.ledger import PAYABLE
 from services.claims.desk import Desk
-from services.claims.main import now_us
 from services.claims.paying import Payments
 from services.claims.payout_steps import PayingAccount
 from services.claims.payouts.bank import Bank
@@ -30,6 +29,7 @@ from services.claims.storage.payout_tables import payout
 from services.claims.storage.sealed import person_subject
 from services.claims.storage.tables import claim as claim_table
 from services.common.access.caller import Caller
+from services.common.process import now_us
 from tests.services.claims.given import DRUG, imported, line, policy, publish, submission, yuan
 from tests.services.claims.serving import INSURER, Served, Stuck, served
 from tests.services.claims.test_corrections import BIG, CUT, apply, corrected

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from services.claims.core.canonical import plan_version
-from services.claims.plans.loader import load_plan_file
-from tests.services.claims.core.bills import PLANS
+from tests.services.claims.core.bills import PLANS, plan_of_file
 from tests.services.claims.given import publish
 from tests.services.claims.serving import served
 
@@ -15,6 +14,6 @@ def test_six_plans_that_differ_in_kind_and_the_demo_s_are_published(database_url
     assert len(EXAMPLES) == 7
     with served(database_url) as running:
         for name in EXAMPLES:
-            version = plan_version(load_plan_file(PLANS / f"{name}.yaml"))
+            version = plan_version(plan_of_file(PLANS / f"{name}.yaml"))
             assert publish(running, name) == version
             assert publish(running, name) == version  # again is the same plan, not another

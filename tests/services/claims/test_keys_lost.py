@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select
 
-from services.claims.main import ClaimsSettings, now_us, run
+from services.claims.main import ClaimsSettings, run
 from services.claims.storage.tables import person
+from services.common.process import now_us
 from services.common.sealing import SubjectKeys
 from services.common.sealing.key_sources import master_keys
 from services.common.sealing.known_keys import token_key

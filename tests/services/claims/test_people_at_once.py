@@ -16,9 +16,9 @@ from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import review_pb2, settlement_pb2
 from lipei.type.v1 import bill_pb2
 from services.claims.core.life_cycle import ClaimState, Event
-from services.claims.main import now_us
 from services.claims.storage import claims as store
 from services.common.database import Database
+from services.common.process import now_us
 from tests.services.claims.given import DRUG, imported, line, policy, submission
 from tests.services.claims.serving import Served, Stuck, served
 from tests.services.claims.stock import Stock, insured

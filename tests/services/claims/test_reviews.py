@@ -17,11 +17,11 @@ from sqlalchemy import select, text
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import reason_pb2, review_pb2, review_pb2_grpc, settlement_pb2
 from lipei.type.v1 import bill_pb2
-from services.claims.main import now_us
 from services.claims.papers import fact_faults, unstated, with_facts
 from services.claims.storage.sealed import person_subject
 from services.claims.storage.tables import usage_balance
 from services.common.access.caller import Caller
+from services.common.process import now_us
 from services.common.refusals import RpcFault, error_of
 from tests.callers import Reads
 from tests.services.claims.given import (

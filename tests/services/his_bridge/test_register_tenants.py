@@ -16,7 +16,7 @@ from services.common.access.caller import Caller, calling_as
 from services.common.refusals import Refused, status_of
 from services.his_bridge.consent_register import ConsentServicer
 from tests.schemas import with_tables
-from tests.services.common.sealing.keys import subject_keys
+from tests.services.common.sealing.keys import now_us, subject_keys
 from tests.tenants import of_hospital, of_installation, of_member
 
 MINE, ANOTHERS, NEVER = "general", "another", "neverwa"
@@ -28,7 +28,7 @@ KNOWN, UNKNOWN = "paper-1", "paper-0"
 def register(database_url: str) -> Iterator[ConsentServicer]:
     """Two hospitals; at the other one Wang has given a consent."""
     database = with_tables(database_url, "services.his_bridge")
-    found = ConsentServicer(database, subject_keys(database), (MINE, ANOTHERS))
+    found = ConsentServicer(database, subject_keys(database), (MINE, ANOTHERS), now_us)
     asked(found, of_hospital(ANOTHERS), "GrantConsent", granting(ANOTHERS, WANG, KNOWN))
     yield found
     database.close()

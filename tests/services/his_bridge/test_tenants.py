@@ -16,7 +16,7 @@ from services.his_bridge.intake import PullReport
 from services.his_bridge.servicer import HisBridgeServicer
 from services.his_bridge.wiring import Hospital
 from tests.schemas import with_tables
-from tests.services.common.sealing.keys import subject_keys
+from tests.services.common.sealing.keys import now_us, subject_keys
 from tests.services.his_bridge.records import profile
 from tests.tenants import of_hospital, of_installation, of_insurer, of_member, of_partner
 
@@ -76,7 +76,7 @@ def bridge(database_url: str) -> Iterator[HisBridgeServicer]:
     puller: Any = NothingNew()
     hospital = Hospital(profile=profile(), bills=puller, readings=puller, source=None)
     hospitals = dict.fromkeys((MINE, ANOTHERS), hospital)
-    yield HisBridgeServicer(database, subject_keys(database), hospitals, "insurers/insurer")
+    yield HisBridgeServicer(database, subject_keys(database), hospitals, "insurers/insurer", now_us)
     database.close()
 
 

@@ -1,6 +1,6 @@
 """A premium by fractions, from a tariff's file alone: an oracle that shares no code with the core.
 
-Every step is exact until it is rounded, half-up, to 10⁻⁴ of a minor unit (CONVENTIONS C).
+Every step is exact until it is rounded, half-up, to 10⁻⁴ of a minor unit (docs/conventions.md C).
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def renewed(
 
     Of a tariff that rounds to the minor unit; `collar` and `credit` are millionths.
     """
-    least = ceil(Fraction(expiring * collar[0], MILLION))
-    most = floor(Fraction(expiring * collar[1], MILLION))
+    least = Fraction(expiring * collar[0], MILLION)
+    most = Fraction(expiring * collar[1], MILLION)
     scaled = half_up(Fraction(gross * k_billionths, 10**9))
-    offered = min(max(scaled, least * E4), most * E4)
-    uncredited = min(max(half_up(Fraction(offered, E4)), least), most)
+    offered = min(max(scaled, ceil(least * E4)), floor(most * E4))
+    uncredited = min(max(half_up(Fraction(offered, E4)), ceil(least)), floor(most))
     off = half_up(Fraction(uncredited * E4 * credit, MILLION))
     counted = offered - half_up(Fraction(offered * credit, MILLION))
     return uncredited, Fraction(counted), half_up(Fraction(uncredited * E4 - off, E4))

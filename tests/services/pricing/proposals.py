@@ -99,6 +99,10 @@ def format_2_tree(tariff_id: str = "registered") -> dict[str, Any]:
     tree: dict[str, Any] = copy.deepcopy(demo_tree()["tariff"])
     tree["format"] = 2
     tree["id"] = tariff_id
+    lowest = {"hba1c_percent": "7.0", "systolic_mmhg": "130"}
+    for feature in tree["features"]:
+        if feature["name"] in lowest:
+            feature["flat_below"] = lowest[feature["name"]]
     window = {
         "months": 12,
         "one_reading_months": 3,

@@ -24,11 +24,11 @@ from services.pricing.storage.medication import MedicationStore
 from services.pricing.storage.readings import (
     CoachTask,
     DoctorsTarget,
-    OtherContent,
     ReadingsDiffer,
     ReadingStore,
     Recorded,
 )
+from services.pricing.storage.tables import OtherContent
 from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.pricing.core.reading_cases import written

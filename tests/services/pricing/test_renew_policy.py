@@ -228,7 +228,7 @@ def test_every_fault_of_a_renewal_comes_back_at_once(stub: Stub, token: str) -> 
         "r",
         features=WOMAN_52,
         expiring=expiring(0, last="2026-01-01", currency="USD"),
-        off_balance=pb.BookFactor(factor_billionths=9_000_000_000),
+        off_balance=pb.BookFactor(factor_billionths=1_000_000_000_000),
         collar=pb.RenewalCollar(least_millionths=1, greatest_millionths=9_000_001),
     )
     fault = refused(lambda: stub.RenewPolicy(request, timeout=60))

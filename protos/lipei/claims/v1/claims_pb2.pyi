@@ -243,7 +243,8 @@ class Claim(_message.Message):
     """
     notice_due_day: _builtins.str
     """The day, "YYYY-MM-DD" in the hospital's zone, by which the law, or the plan's `clocks`, wants the notice of a refusal
-    and its reasons sent; only of claims that are denied, and never to the hospital. No notice is sent by itself, and none is recorded as sent.
+    and its reasons sent; only of claims that are denied, and never to the hospital. No notice is sent by itself, and none
+    is recorded as sent.
     """
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
@@ -646,7 +647,9 @@ class ListClaimsRequest(_message.Message):
     state: Global___ClaimState.ValueType
     """Only claims in this state; unspecified lists all."""
     pended: _builtins.bool
-    """Only claims that wait for papers, an adjuster or investigators, to be adjusted by a person, or for a second one: the queue."""
+    """Only claims that wait for papers, an adjuster or investigators, to be adjusted by a person, or for a second one: the
+    queue.
+    """
     def __init__(
         self,
         *,

@@ -31,6 +31,7 @@ class ClaimsServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; nothing is changed; make a new one.
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
@@ -51,30 +52,29 @@ class ClaimsServiceStub:
     The same bill with the same content answers with the claims that exist, whoever sends it. An insurer opens claims under
     its own policies only. A hospital hands in its own bills, and is told name, state and decision of their claims.
 
-    ALREADY_EXISTS: the request_id, or the bill number, was used with other content; stop and ask a person.
-    ALREADY_EXISTS BILL_CONFLICT also for a bill that came before without its hospital's name, from a hospital that is not
-    known under this provider_id.
-    NOT_FOUND: unknown member; nothing is stored; import the policy first. A hospital is answered the same where the plan
+    ALREADY_EXISTS BILL_CONFLICT: the bill number was used with other content; stop and ask a person. Also for a bill that
+    came before without its hospital's name, from a hospital that is not known under this provider_id.
+    NOT_FOUND UNKNOWN_MEMBER: nothing is stored; import the policy first. A hospital is answered the same where the plan
     does not fit the bill's currency or codes: a made-up bill does not tell whom an insurer insures.
-    NOT_FOUND UNKNOWN_PROVIDER: the insurer keeps a register of providers (ProviderService.RegisterProviders), and the bill's
-    is not known on the day of discharge; nothing is stored; register it, or fix the bill, and send it again. A hospital is
-    told so only when no insurer at all would know it, else as for an unknown member. What is known of the bill already (a
-    correction, a reversal, the same bill again) is never refused for this.
-    FAILED_PRECONDITION: the bill is neither final nor corrected nor the reversal of a whole bill, its currency is not the
-    plan's, or the consent that it left the hospital
-    under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
+    NOT_FOUND UNKNOWN_PROVIDER: the insurer keeps a register of providers (ProviderService.RegisterProviders), and the
+    bill's is not known on the day of discharge; nothing is stored; register it, or fix the bill, and send it again. A
+    hospital is told so only when no insurer at all would know it, else as for an unknown member. What is known of the bill
+    already (a correction, a reversal, the same bill again) is never refused for this.
+    FAILED_PRECONDITION BILL_NOT_FINAL: the bill is neither final nor corrected nor the reversal of a whole bill; wait for
+    the final one. OTHER_CURRENCY: its currency is not the plan's. CONSENT_WITHDRAWN: the consent that it left the hospital
+    under is withdrawn. Nothing is stored.
     INVALID_ARGUMENT IN_THE_FUTURE for a bill that starts or ends on a day that has not begun in the hospital's zone, on a
     clock an hour ahead of ours (an end at midnight is of the day that ends then); nothing is stored. Whoever hands bills in
-    by hand sends it when the day has come; a hospital's bridge does not send it again, but the bill's next version. What is
-    known and changes nothing is answered with its claims whatever the clock says.
-    RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
+    by hand sends it when the day has come; a hospital's bridge offers it again, once a day. What is known and changes
+    nothing is answered with its claims whatever the clock says.
+    RESOURCE_EXHAUSTED TOO_MANY_IN_FLIGHT with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
 
     A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what
     is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
     these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
     ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
-    FAILED_PRECONDITION APPEAL_OPEN: it was paid, and a person decides an appeal about it first; ask them. ERASED: the person's data is gone;
-    stop.
+    FAILED_PRECONDITION APPEAL_OPEN: it was paid, and a person decides an appeal about it first; ask them. ERASED: the
+    person's data is gone; stop.
     After that the hospital may state the bill anew under its number, as FINAL or CORRECTION, with any content and for
     anybody: it opens new claims, which settle once. Whoever else brings the same content again, as FINAL, is answered with
     the claims that were taken back; another content, or the same as CORRECTION, is a new statement of theirs too.
@@ -112,17 +112,18 @@ class ClaimsServiceStub:
     """The decision to the fen: as lines and steps, in sentences that a member understands, in Chinese and English, and on
     demand as a document. It is recomputed and must be the stored one. Decides nothing anew.
 
-    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; ERASED: stop; or TOO_LONG_FOR_PDF: the
-    claim has more than 500 lines: ask for HTML or FHIR.
-    RESOURCE_EXHAUSTED with RetryInfo: too many documents are being made; wait and repeat.
-    DATA_LOSS: the stored decision is not what its inputs give, or does not add up; stop and investigate.
+    NOT_FOUND: no such claim. FAILED_PRECONDITION NOT_DECIDED: wait; ERASED: stop; or TOO_LONG_FOR_PDF: the claim has more
+    than 500 lines: ask for HTML or FHIR.
+    RESOURCE_EXHAUSTED TOO_MANY_DOCUMENTS with RetryInfo: too many documents are being made; wait and repeat.
+    DATA_LOSS DECISION_ALTERED: the stored decision is not what its inputs give, or does not add up; stop and investigate.
     """
     ReplayClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ReplayClaimRequest, _claims_pb2.ReplayClaimResponse]
     """Recomputes the decision from its stored inputs and compares the hashes. Changes nothing.
 
-    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop; or DECIDED_OTHERWISE_TODAY: an
+    NOT_FOUND: no such claim. FAILED_PRECONDITION NOT_DECIDED: wait; or ERASED: stop; or DECIDED_OTHERWISE_TODAY: an
     earlier engine decided it, it is whole, and today's engine decides otherwise: read in the changelog whether it should.
-    DATA_LOSS: the stored decision is not what its inputs give, the metadata says what differs; stop and investigate.
+    DATA_LOSS DECISION_ALTERED: the stored decision is not what its inputs give, the metadata says what differs; stop and
+    investigate.
     """
     ImportPolicies: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ImportPoliciesRequest, _claims_pb2.ImportPoliciesResponse]
     """Takes policies, members and payee accounts in, all or none.
@@ -130,7 +131,7 @@ class ClaimsServiceStub:
     With dry_run it answers with what would be done and stores nothing.
     INVALID_ARGUMENT: names every fault of every policy; nothing is stored. POLICY_ID_TAKEN: ids are one namespace for all
     insurers of the installation; give the policy another one.
-    ALREADY_EXISTS: a revision was imported before with other content; raise the revision.
+    ALREADY_EXISTS REVISION_CONFLICT: a revision was imported before with other content; raise the revision.
     """
     PublishPlan: _grpc.UnaryUnaryMultiCallable[_claims_pb2.PublishPlanRequest, _claims_pb2.PublishPlanResponse]
     """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
@@ -141,10 +142,9 @@ class ClaimsServiceStub:
     """
     WithdrawClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.WithdrawClaimsRequest, _claims_pb2.WithdrawClaimsResponse]
     """Ends the claims that are not decided and rest on withdrawn consents: they move to WITHDRAWN and what they had used up
-    is free again, to the fen. Decided ones stay, and what was paid and is looked at again after an appeal, because the contract and the books need them. From then on no bill is
-    taken in under these consents. Repeating the call changes nothing.
-
-    ALREADY_EXISTS: the request_id was used with other content; nothing is changed; use a new one.
+    is free again, to the fen. Decided ones stay, and what was paid and is looked at again after an appeal, because the
+    contract and the books need them. From then on no bill is taken in under these consents. Repeating the call changes
+    nothing.
     """
     CheckBooks: _grpc.UnaryUnaryMultiCallable[_claims_pb2.CheckBooksRequest, _claims_pb2.CheckBooksResponse]
     """Checks the books of the caller's claims: trial balance, conservation of every stored decision, payouts against claims.
@@ -158,14 +158,14 @@ class ClaimsServiceStub:
     was done answers whatever erases nothing on the same ground, and refuses what would erase somebody.
 
     NOT_FOUND: nothing is kept about this member.
-    ALREADY_EXISTS: the request_id was used on another ground, or you insure this member, and so it was somebody else's or
-    from before a later import; make a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used on another ground, or you insure this member, and so it was
+    somebody else's or from before a later import; make a new one.
     FAILED_PRECONDITION CLAIMS_OPEN: claims of the caller's are not closed, their names in ErrorInfo; close or withdraw them
     first.
     FAILED_PRECONDITION RETENTION_NOT_OVER: records of a policy must be kept until the day in ErrorInfo (Insurance Law
     article 87: five years after a policy of up to a year ended, ten after a longer one); wait, or say by whose order.
-    FAILED_PRECONDITION ERASURE_WAITS: nothing of the caller's keeps the person, but others may still be bound to keep records
-    of them, by open claims or by law, and which it is nobody is told; ask again later.
+    FAILED_PRECONDITION ERASURE_WAITS: nothing of the caller's keeps the person, but others may still be bound to keep
+    records of them, by open claims or by law, and which it is nobody is told; ask again later.
     """
 
 @_typing.type_check_only
@@ -174,6 +174,7 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; nothing is changed; make a new one.
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
@@ -191,30 +192,29 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     The same bill with the same content answers with the claims that exist, whoever sends it. An insurer opens claims under
     its own policies only. A hospital hands in its own bills, and is told name, state and decision of their claims.
 
-    ALREADY_EXISTS: the request_id, or the bill number, was used with other content; stop and ask a person.
-    ALREADY_EXISTS BILL_CONFLICT also for a bill that came before without its hospital's name, from a hospital that is not
-    known under this provider_id.
-    NOT_FOUND: unknown member; nothing is stored; import the policy first. A hospital is answered the same where the plan
+    ALREADY_EXISTS BILL_CONFLICT: the bill number was used with other content; stop and ask a person. Also for a bill that
+    came before without its hospital's name, from a hospital that is not known under this provider_id.
+    NOT_FOUND UNKNOWN_MEMBER: nothing is stored; import the policy first. A hospital is answered the same where the plan
     does not fit the bill's currency or codes: a made-up bill does not tell whom an insurer insures.
-    NOT_FOUND UNKNOWN_PROVIDER: the insurer keeps a register of providers (ProviderService.RegisterProviders), and the bill's
-    is not known on the day of discharge; nothing is stored; register it, or fix the bill, and send it again. A hospital is
-    told so only when no insurer at all would know it, else as for an unknown member. What is known of the bill already (a
-    correction, a reversal, the same bill again) is never refused for this.
-    FAILED_PRECONDITION: the bill is neither final nor corrected nor the reversal of a whole bill, its currency is not the
-    plan's, or the consent that it left the hospital
-    under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
+    NOT_FOUND UNKNOWN_PROVIDER: the insurer keeps a register of providers (ProviderService.RegisterProviders), and the
+    bill's is not known on the day of discharge; nothing is stored; register it, or fix the bill, and send it again. A
+    hospital is told so only when no insurer at all would know it, else as for an unknown member. What is known of the bill
+    already (a correction, a reversal, the same bill again) is never refused for this.
+    FAILED_PRECONDITION BILL_NOT_FINAL: the bill is neither final nor corrected nor the reversal of a whole bill; wait for
+    the final one. OTHER_CURRENCY: its currency is not the plan's. CONSENT_WITHDRAWN: the consent that it left the hospital
+    under is withdrawn. Nothing is stored.
     INVALID_ARGUMENT IN_THE_FUTURE for a bill that starts or ends on a day that has not begun in the hospital's zone, on a
     clock an hour ahead of ours (an end at midnight is of the day that ends then); nothing is stored. Whoever hands bills in
-    by hand sends it when the day has come; a hospital's bridge does not send it again, but the bill's next version. What is
-    known and changes nothing is answered with its claims whatever the clock says.
-    RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
+    by hand sends it when the day has come; a hospital's bridge offers it again, once a day. What is known and changes
+    nothing is answered with its claims whatever the clock says.
+    RESOURCE_EXHAUSTED TOO_MANY_IN_FLIGHT with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
 
     A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what
     is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
     these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
     ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
-    FAILED_PRECONDITION APPEAL_OPEN: it was paid, and a person decides an appeal about it first; ask them. ERASED: the person's data is gone;
-    stop.
+    FAILED_PRECONDITION APPEAL_OPEN: it was paid, and a person decides an appeal about it first; ask them. ERASED: the
+    person's data is gone; stop.
     After that the hospital may state the bill anew under its number, as FINAL or CORRECTION, with any content and for
     anybody: it opens new claims, which settle once. Whoever else brings the same content again, as FINAL, is answered with
     the claims that were taken back; another content, or the same as CORRECTION, is a new statement of theirs too.
@@ -252,17 +252,18 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     """The decision to the fen: as lines and steps, in sentences that a member understands, in Chinese and English, and on
     demand as a document. It is recomputed and must be the stored one. Decides nothing anew.
 
-    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; ERASED: stop; or TOO_LONG_FOR_PDF: the
-    claim has more than 500 lines: ask for HTML or FHIR.
-    RESOURCE_EXHAUSTED with RetryInfo: too many documents are being made; wait and repeat.
-    DATA_LOSS: the stored decision is not what its inputs give, or does not add up; stop and investigate.
+    NOT_FOUND: no such claim. FAILED_PRECONDITION NOT_DECIDED: wait; ERASED: stop; or TOO_LONG_FOR_PDF: the claim has more
+    than 500 lines: ask for HTML or FHIR.
+    RESOURCE_EXHAUSTED TOO_MANY_DOCUMENTS with RetryInfo: too many documents are being made; wait and repeat.
+    DATA_LOSS DECISION_ALTERED: the stored decision is not what its inputs give, or does not add up; stop and investigate.
     """
     ReplayClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.ReplayClaimRequest, _claims_pb2.ReplayClaimResponse]  # type: ignore[assignment]
     """Recomputes the decision from its stored inputs and compares the hashes. Changes nothing.
 
-    NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop; or DECIDED_OTHERWISE_TODAY: an
+    NOT_FOUND: no such claim. FAILED_PRECONDITION NOT_DECIDED: wait; or ERASED: stop; or DECIDED_OTHERWISE_TODAY: an
     earlier engine decided it, it is whole, and today's engine decides otherwise: read in the changelog whether it should.
-    DATA_LOSS: the stored decision is not what its inputs give, the metadata says what differs; stop and investigate.
+    DATA_LOSS DECISION_ALTERED: the stored decision is not what its inputs give, the metadata says what differs; stop and
+    investigate.
     """
     ImportPolicies: _aio.UnaryUnaryMultiCallable[_claims_pb2.ImportPoliciesRequest, _claims_pb2.ImportPoliciesResponse]  # type: ignore[assignment]
     """Takes policies, members and payee accounts in, all or none.
@@ -270,7 +271,7 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     With dry_run it answers with what would be done and stores nothing.
     INVALID_ARGUMENT: names every fault of every policy; nothing is stored. POLICY_ID_TAKEN: ids are one namespace for all
     insurers of the installation; give the policy another one.
-    ALREADY_EXISTS: a revision was imported before with other content; raise the revision.
+    ALREADY_EXISTS REVISION_CONFLICT: a revision was imported before with other content; raise the revision.
     """
     PublishPlan: _aio.UnaryUnaryMultiCallable[_claims_pb2.PublishPlanRequest, _claims_pb2.PublishPlanResponse]  # type: ignore[assignment]
     """Publishes a plan file under the hash of its content. A published version never changes, and exists for the insurer that
@@ -281,10 +282,9 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     """
     WithdrawClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.WithdrawClaimsRequest, _claims_pb2.WithdrawClaimsResponse]  # type: ignore[assignment]
     """Ends the claims that are not decided and rest on withdrawn consents: they move to WITHDRAWN and what they had used up
-    is free again, to the fen. Decided ones stay, and what was paid and is looked at again after an appeal, because the contract and the books need them. From then on no bill is
-    taken in under these consents. Repeating the call changes nothing.
-
-    ALREADY_EXISTS: the request_id was used with other content; nothing is changed; use a new one.
+    is free again, to the fen. Decided ones stay, and what was paid and is looked at again after an appeal, because the
+    contract and the books need them. From then on no bill is taken in under these consents. Repeating the call changes
+    nothing.
     """
     CheckBooks: _aio.UnaryUnaryMultiCallable[_claims_pb2.CheckBooksRequest, _claims_pb2.CheckBooksResponse]  # type: ignore[assignment]
     """Checks the books of the caller's claims: trial balance, conservation of every stored decision, payouts against claims.
@@ -298,14 +298,14 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     was done answers whatever erases nothing on the same ground, and refuses what would erase somebody.
 
     NOT_FOUND: nothing is kept about this member.
-    ALREADY_EXISTS: the request_id was used on another ground, or you insure this member, and so it was somebody else's or
-    from before a later import; make a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used on another ground, or you insure this member, and so it was
+    somebody else's or from before a later import; make a new one.
     FAILED_PRECONDITION CLAIMS_OPEN: claims of the caller's are not closed, their names in ErrorInfo; close or withdraw them
     first.
     FAILED_PRECONDITION RETENTION_NOT_OVER: records of a policy must be kept until the day in ErrorInfo (Insurance Law
     article 87: five years after a policy of up to a year ended, ten after a longer one); wait, or say by whose order.
-    FAILED_PRECONDITION ERASURE_WAITS: nothing of the caller's keeps the person, but others may still be bound to keep records
-    of them, by open claims or by law, and which it is nobody is told; ask again later.
+    FAILED_PRECONDITION ERASURE_WAITS: nothing of the caller's keeps the person, but others may still be bound to keep
+    records of them, by open claims or by law, and which it is nobody is told; ask again later.
     """
 
 class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -313,6 +313,7 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; nothing is changed; make a new one.
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
@@ -334,30 +335,29 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         The same bill with the same content answers with the claims that exist, whoever sends it. An insurer opens claims under
         its own policies only. A hospital hands in its own bills, and is told name, state and decision of their claims.
 
-        ALREADY_EXISTS: the request_id, or the bill number, was used with other content; stop and ask a person.
-        ALREADY_EXISTS BILL_CONFLICT also for a bill that came before without its hospital's name, from a hospital that is not
-        known under this provider_id.
-        NOT_FOUND: unknown member; nothing is stored; import the policy first. A hospital is answered the same where the plan
+        ALREADY_EXISTS BILL_CONFLICT: the bill number was used with other content; stop and ask a person. Also for a bill that
+        came before without its hospital's name, from a hospital that is not known under this provider_id.
+        NOT_FOUND UNKNOWN_MEMBER: nothing is stored; import the policy first. A hospital is answered the same where the plan
         does not fit the bill's currency or codes: a made-up bill does not tell whom an insurer insures.
-        NOT_FOUND UNKNOWN_PROVIDER: the insurer keeps a register of providers (ProviderService.RegisterProviders), and the bill's
-        is not known on the day of discharge; nothing is stored; register it, or fix the bill, and send it again. A hospital is
-        told so only when no insurer at all would know it, else as for an unknown member. What is known of the bill already (a
-        correction, a reversal, the same bill again) is never refused for this.
-        FAILED_PRECONDITION: the bill is neither final nor corrected nor the reversal of a whole bill, its currency is not the
-        plan's, or the consent that it left the hospital
-        under is withdrawn (CONSENT_WITHDRAWN); nothing is stored.
+        NOT_FOUND UNKNOWN_PROVIDER: the insurer keeps a register of providers (ProviderService.RegisterProviders), and the
+        bill's is not known on the day of discharge; nothing is stored; register it, or fix the bill, and send it again. A
+        hospital is told so only when no insurer at all would know it, else as for an unknown member. What is known of the bill
+        already (a correction, a reversal, the same bill again) is never refused for this.
+        FAILED_PRECONDITION BILL_NOT_FINAL: the bill is neither final nor corrected nor the reversal of a whole bill; wait for
+        the final one. OTHER_CURRENCY: its currency is not the plan's. CONSENT_WITHDRAWN: the consent that it left the hospital
+        under is withdrawn. Nothing is stored.
         INVALID_ARGUMENT IN_THE_FUTURE for a bill that starts or ends on a day that has not begun in the hospital's zone, on a
         clock an hour ahead of ours (an end at midnight is of the day that ends then); nothing is stored. Whoever hands bills in
-        by hand sends it when the day has come; a hospital's bridge does not send it again, but the bill's next version. What is
-        known and changes nothing is answered with its claims whatever the clock says.
-        RESOURCE_EXHAUSTED with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
+        by hand sends it when the day has come; a hospital's bridge offers it again, once a day. What is known and changes
+        nothing is answered with its claims whatever the clock says.
+        RESOURCE_EXHAUSTED TOO_MANY_IN_FLIGHT with RetryInfo: too many claims are in flight; nothing is stored; wait and repeat.
 
         A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what
         is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
         these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
         ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
-        FAILED_PRECONDITION APPEAL_OPEN: it was paid, and a person decides an appeal about it first; ask them. ERASED: the person's data is gone;
-        stop.
+        FAILED_PRECONDITION APPEAL_OPEN: it was paid, and a person decides an appeal about it first; ask them. ERASED: the
+        person's data is gone; stop.
         After that the hospital may state the bill anew under its number, as FINAL or CORRECTION, with any content and for
         anybody: it opens new claims, which settle once. Whoever else brings the same content again, as FINAL, is answered with
         the claims that were taken back; another content, or the same as CORRECTION, is a new statement of theirs too.
@@ -419,10 +419,10 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         """The decision to the fen: as lines and steps, in sentences that a member understands, in Chinese and English, and on
         demand as a document. It is recomputed and must be the stored one. Decides nothing anew.
 
-        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; ERASED: stop; or TOO_LONG_FOR_PDF: the
-        claim has more than 500 lines: ask for HTML or FHIR.
-        RESOURCE_EXHAUSTED with RetryInfo: too many documents are being made; wait and repeat.
-        DATA_LOSS: the stored decision is not what its inputs give, or does not add up; stop and investigate.
+        NOT_FOUND: no such claim. FAILED_PRECONDITION NOT_DECIDED: wait; ERASED: stop; or TOO_LONG_FOR_PDF: the claim has more
+        than 500 lines: ask for HTML or FHIR.
+        RESOURCE_EXHAUSTED TOO_MANY_DOCUMENTS with RetryInfo: too many documents are being made; wait and repeat.
+        DATA_LOSS DECISION_ALTERED: the stored decision is not what its inputs give, or does not add up; stop and investigate.
         """
 
     @_abc_1.abstractmethod
@@ -433,9 +433,10 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_claims_pb2.ReplayClaimResponse, _abc.Awaitable[_claims_pb2.ReplayClaimResponse]]:
         """Recomputes the decision from its stored inputs and compares the hashes. Changes nothing.
 
-        NOT_FOUND: no such claim. FAILED_PRECONDITION: not decided yet: wait; or ERASED: stop; or DECIDED_OTHERWISE_TODAY: an
+        NOT_FOUND: no such claim. FAILED_PRECONDITION NOT_DECIDED: wait; or ERASED: stop; or DECIDED_OTHERWISE_TODAY: an
         earlier engine decided it, it is whole, and today's engine decides otherwise: read in the changelog whether it should.
-        DATA_LOSS: the stored decision is not what its inputs give, the metadata says what differs; stop and investigate.
+        DATA_LOSS DECISION_ALTERED: the stored decision is not what its inputs give, the metadata says what differs; stop and
+        investigate.
         """
 
     @_abc_1.abstractmethod
@@ -449,7 +450,7 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         With dry_run it answers with what would be done and stores nothing.
         INVALID_ARGUMENT: names every fault of every policy; nothing is stored. POLICY_ID_TAKEN: ids are one namespace for all
         insurers of the installation; give the policy another one.
-        ALREADY_EXISTS: a revision was imported before with other content; raise the revision.
+        ALREADY_EXISTS REVISION_CONFLICT: a revision was imported before with other content; raise the revision.
         """
 
     @_abc_1.abstractmethod
@@ -472,10 +473,9 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_claims_pb2.WithdrawClaimsResponse, _abc.Awaitable[_claims_pb2.WithdrawClaimsResponse]]:
         """Ends the claims that are not decided and rest on withdrawn consents: they move to WITHDRAWN and what they had used up
-        is free again, to the fen. Decided ones stay, and what was paid and is looked at again after an appeal, because the contract and the books need them. From then on no bill is
-        taken in under these consents. Repeating the call changes nothing.
-
-        ALREADY_EXISTS: the request_id was used with other content; nothing is changed; use a new one.
+        is free again, to the fen. Decided ones stay, and what was paid and is looked at again after an appeal, because the
+        contract and the books need them. From then on no bill is taken in under these consents. Repeating the call changes
+        nothing.
         """
 
     @_abc_1.abstractmethod
@@ -501,14 +501,14 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         was done answers whatever erases nothing on the same ground, and refuses what would erase somebody.
 
         NOT_FOUND: nothing is kept about this member.
-        ALREADY_EXISTS: the request_id was used on another ground, or you insure this member, and so it was somebody else's or
-        from before a later import; make a new one.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used on another ground, or you insure this member, and so it was
+        somebody else's or from before a later import; make a new one.
         FAILED_PRECONDITION CLAIMS_OPEN: claims of the caller's are not closed, their names in ErrorInfo; close or withdraw them
         first.
         FAILED_PRECONDITION RETENTION_NOT_OVER: records of a policy must be kept until the day in ErrorInfo (Insurance Law
         article 87: five years after a policy of up to a year ended, ten after a longer one); wait, or say by whose order.
-        FAILED_PRECONDITION ERASURE_WAITS: nothing of the caller's keeps the person, but others may still be bound to keep records
-        of them, by open claims or by law, and which it is nobody is told; ask again later.
+        FAILED_PRECONDITION ERASURE_WAITS: nothing of the caller's keeps the person, but others may still be bound to keep
+        records of them, by open claims or by law, and which it is nobody is told; ask again later.
         """
 
 def add_ClaimsServiceServicer_to_server(servicer: ClaimsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

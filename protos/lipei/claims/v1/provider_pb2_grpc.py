@@ -31,7 +31,7 @@ class ProviderServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
     UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED: as in ClaimsService.
     """
 
@@ -79,7 +79,7 @@ class ProviderServiceServicer:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
     UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED: as in ClaimsService.
     """
 
@@ -184,7 +184,7 @@ class ProviderService:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
     UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED: as in ClaimsService.
     """
 

@@ -32,7 +32,7 @@ class ProviderServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
     UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED: as in ClaimsService.
     """
 
@@ -75,7 +75,7 @@ class ProviderServiceAsyncStub(ProviderServiceStub):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
     UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED: as in ClaimsService.
     """
 
@@ -114,7 +114,7 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
     UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED: as in ClaimsService.
     """
 

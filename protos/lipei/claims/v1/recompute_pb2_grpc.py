@@ -86,7 +86,8 @@ class RecomputeServiceServicer:
         INVALID_ARGUMENT names every fault of the plan with its line, and of the dates.
         NOT_FOUND PLAN_NOT_FOUND: the caller's insurer has published no plan of that id; see instead_of.
         FAILED_PRECONDITION OTHER_CURRENCY: the plans do not pay in one currency; compare with another plan.
-        RESOURCE_EXHAUSTED with RetryInfo: another what-if is being worked out; wait and repeat.
+        DATA_LOSS BALANCES_ALTERED: a balance holds less than the decisions in force have used; stop and investigate.
+        RESOURCE_EXHAUSTED WHAT_IF_UNDER_WAY with RetryInfo: another what-if is being worked out; wait and repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -57,7 +57,8 @@ class RecomputeServiceStub:
     INVALID_ARGUMENT names every fault of the plan with its line, and of the dates.
     NOT_FOUND PLAN_NOT_FOUND: the caller's insurer has published no plan of that id; see instead_of.
     FAILED_PRECONDITION OTHER_CURRENCY: the plans do not pay in one currency; compare with another plan.
-    RESOURCE_EXHAUSTED with RetryInfo: another what-if is being worked out; wait and repeat.
+    DATA_LOSS BALANCES_ALTERED: a balance holds less than the decisions in force have used; stop and investigate.
+    RESOURCE_EXHAUSTED WHAT_IF_UNDER_WAY with RetryInfo: another what-if is being worked out; wait and repeat.
     """
     ReplayClaims: _grpc.UnaryUnaryMultiCallable[_recompute_pb2.ReplayClaimsRequest, _recompute_pb2.ReplayClaimsResponse]
     """Recomputes every decision of a page of claims, superseded ones too, from its stored inputs, and compares it with what
@@ -95,7 +96,8 @@ class RecomputeServiceAsyncStub(RecomputeServiceStub):
     INVALID_ARGUMENT names every fault of the plan with its line, and of the dates.
     NOT_FOUND PLAN_NOT_FOUND: the caller's insurer has published no plan of that id; see instead_of.
     FAILED_PRECONDITION OTHER_CURRENCY: the plans do not pay in one currency; compare with another plan.
-    RESOURCE_EXHAUSTED with RetryInfo: another what-if is being worked out; wait and repeat.
+    DATA_LOSS BALANCES_ALTERED: a balance holds less than the decisions in force have used; stop and investigate.
+    RESOURCE_EXHAUSTED WHAT_IF_UNDER_WAY with RetryInfo: another what-if is being worked out; wait and repeat.
     """
     ReplayClaims: _aio.UnaryUnaryMultiCallable[_recompute_pb2.ReplayClaimsRequest, _recompute_pb2.ReplayClaimsResponse]  # type: ignore[assignment]
     """Recomputes every decision of a page of claims, superseded ones too, from its stored inputs, and compares it with what
@@ -136,7 +138,8 @@ class RecomputeServiceServicer(metaclass=_abc_1.ABCMeta):
         INVALID_ARGUMENT names every fault of the plan with its line, and of the dates.
         NOT_FOUND PLAN_NOT_FOUND: the caller's insurer has published no plan of that id; see instead_of.
         FAILED_PRECONDITION OTHER_CURRENCY: the plans do not pay in one currency; compare with another plan.
-        RESOURCE_EXHAUSTED with RetryInfo: another what-if is being worked out; wait and repeat.
+        DATA_LOSS BALANCES_ALTERED: a balance holds less than the decisions in force have used; stop and investigate.
+        RESOURCE_EXHAUSTED WHAT_IF_UNDER_WAY with RetryInfo: another what-if is being worked out; wait and repeat.
         """
 
     @_abc_1.abstractmethod

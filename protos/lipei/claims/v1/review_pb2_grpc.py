@@ -38,7 +38,7 @@ class ReviewServiceStub:
     ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.
     FAILED_PRECONDITION WRONG_STATE: a claim in this state cannot do that; ErrorInfo says the state; stop.
     FAILED_PRECONDITION ERASED: the person's data was erased; stop.
-    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
     UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED: as in ClaimsService.
     """
 
@@ -113,7 +113,7 @@ class ReviewServiceServicer:
     ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.
     FAILED_PRECONDITION WRONG_STATE: a claim in this state cannot do that; ErrorInfo says the state; stop.
     FAILED_PRECONDITION ERASED: the person's data was erased; stop.
-    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
     UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED: as in ClaimsService.
     """
 
@@ -169,7 +169,8 @@ class ReviewServiceServicer:
         one any more. Above the plan's threshold it is a proposal, as ReviewClaim's.
 
         FAILED_PRECONDITION FACTS_MISSING, UNDECIDABLE: as ReviewClaim. BELOW_PAID: an appeal has closed the claim, and
-        after one nobody gets less than before.
+        after one nobody gets less than before. PAYEE_CHANGED: it would owe another payee what this one was paid; reverse the
+        claim instead.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -178,7 +179,8 @@ class ReviewServiceServicer:
     def ReverseClaim(self, request, context):
         """Takes a paid claim back: its decision is no longer in force, what it had used up is free again, and what was paid is
         to be recovered. Above the plan's threshold (four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
-        somebody else confirms. One that was paid before an appeal that changed nothing (closed_zero, upheld) can be taken back too.
+        somebody else confirms. One that was paid before an appeal that changed nothing (closed_zero, upheld) can be taken back
+        too.
 
         FAILED_PRECONDITION NOTHING_PAID: nothing of it was paid; stop.
         """
@@ -217,7 +219,8 @@ class ReviewServiceServicer:
         """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
         are known now, and the claim waits for an adjuster's review.
 
-        FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, or objected, does not decide the appeal. UNDECIDABLE: as ReviewClaim.
+        FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, or objected, does not decide the appeal. UNDECIDABLE: as
+        ReviewClaim.
         BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -298,7 +301,7 @@ class ReviewService:
     ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.
     FAILED_PRECONDITION WRONG_STATE: a claim in this state cannot do that; ErrorInfo says the state; stop.
     FAILED_PRECONDITION ERASED: the person's data was erased; stop.
-    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
     UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED: as in ClaimsService.
     """
 

@@ -39,7 +39,7 @@ class ReviewServiceStub:
     ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.
     FAILED_PRECONDITION WRONG_STATE: a claim in this state cannot do that; ErrorInfo says the state; stop.
     FAILED_PRECONDITION ERASED: the person's data was erased; stop.
-    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
     UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED: as in ClaimsService.
     """
 
@@ -82,12 +82,14 @@ class ReviewServiceStub:
     one any more. Above the plan's threshold it is a proposal, as ReviewClaim's.
 
     FAILED_PRECONDITION FACTS_MISSING, UNDECIDABLE: as ReviewClaim. BELOW_PAID: an appeal has closed the claim, and
-    after one nobody gets less than before.
+    after one nobody gets less than before. PAYEE_CHANGED: it would owe another payee what this one was paid; reverse the
+    claim instead.
     """
     ReverseClaim: _grpc.UnaryUnaryMultiCallable[_review_pb2.ReverseClaimRequest, _review_pb2.ReverseClaimResponse]
     """Takes a paid claim back: its decision is no longer in force, what it had used up is free again, and what was paid is
     to be recovered. Above the plan's threshold (four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
-    somebody else confirms. One that was paid before an appeal that changed nothing (closed_zero, upheld) can be taken back too.
+    somebody else confirms. One that was paid before an appeal that changed nothing (closed_zero, upheld) can be taken back
+    too.
 
     FAILED_PRECONDITION NOTHING_PAID: nothing of it was paid; stop.
     """
@@ -110,7 +112,8 @@ class ReviewServiceStub:
     """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
     are known now, and the claim waits for an adjuster's review.
 
-    FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, or objected, does not decide the appeal. UNDECIDABLE: as ReviewClaim.
+    FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, or objected, does not decide the appeal. UNDECIDABLE: as
+    ReviewClaim.
     BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
     """
 
@@ -128,7 +131,7 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.
     FAILED_PRECONDITION WRONG_STATE: a claim in this state cannot do that; ErrorInfo says the state; stop.
     FAILED_PRECONDITION ERASED: the person's data was erased; stop.
-    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
     UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED: as in ClaimsService.
     """
 
@@ -168,12 +171,14 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     one any more. Above the plan's threshold it is a proposal, as ReviewClaim's.
 
     FAILED_PRECONDITION FACTS_MISSING, UNDECIDABLE: as ReviewClaim. BELOW_PAID: an appeal has closed the claim, and
-    after one nobody gets less than before.
+    after one nobody gets less than before. PAYEE_CHANGED: it would owe another payee what this one was paid; reverse the
+    claim instead.
     """
     ReverseClaim: _aio.UnaryUnaryMultiCallable[_review_pb2.ReverseClaimRequest, _review_pb2.ReverseClaimResponse]  # type: ignore[assignment]
     """Takes a paid claim back: its decision is no longer in force, what it had used up is free again, and what was paid is
     to be recovered. Above the plan's threshold (four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
-    somebody else confirms. One that was paid before an appeal that changed nothing (closed_zero, upheld) can be taken back too.
+    somebody else confirms. One that was paid before an appeal that changed nothing (closed_zero, upheld) can be taken back
+    too.
 
     FAILED_PRECONDITION NOTHING_PAID: nothing of it was paid; stop.
     """
@@ -196,7 +201,8 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
     are known now, and the claim waits for an adjuster's review.
 
-    FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, or objected, does not decide the appeal. UNDECIDABLE: as ReviewClaim.
+    FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, or objected, does not decide the appeal. UNDECIDABLE: as
+    ReviewClaim.
     BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
     """
 
@@ -213,7 +219,7 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
     ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.
     FAILED_PRECONDITION WRONG_STATE: a claim in this state cannot do that; ErrorInfo says the state; stop.
     FAILED_PRECONDITION ERASED: the person's data was erased; stop.
-    ALREADY_EXISTS: the request_id was used with other content; make a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
     UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE, DEADLINE_EXCEEDED: as in ClaimsService.
     """
 
@@ -281,7 +287,8 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         one any more. Above the plan's threshold it is a proposal, as ReviewClaim's.
 
         FAILED_PRECONDITION FACTS_MISSING, UNDECIDABLE: as ReviewClaim. BELOW_PAID: an appeal has closed the claim, and
-        after one nobody gets less than before.
+        after one nobody gets less than before. PAYEE_CHANGED: it would owe another payee what this one was paid; reverse the
+        claim instead.
         """
 
     @_abc_1.abstractmethod
@@ -292,7 +299,8 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_review_pb2.ReverseClaimResponse, _abc.Awaitable[_review_pb2.ReverseClaimResponse]]:
         """Takes a paid claim back: its decision is no longer in force, what it had used up is free again, and what was paid is
         to be recovered. Above the plan's threshold (four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
-        somebody else confirms. One that was paid before an appeal that changed nothing (closed_zero, upheld) can be taken back too.
+        somebody else confirms. One that was paid before an appeal that changed nothing (closed_zero, upheld) can be taken back
+        too.
 
         FAILED_PRECONDITION NOTHING_PAID: nothing of it was paid; stop.
         """
@@ -339,7 +347,8 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
         are known now, and the claim waits for an adjuster's review.
 
-        FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, or objected, does not decide the appeal. UNDECIDABLE: as ReviewClaim.
+        FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, or objected, does not decide the appeal. UNDECIDABLE: as
+        ReviewClaim.
         BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
         """
 

@@ -109,7 +109,8 @@ class SettlementServiceServicer:
         with the debt in the ledger, or to closed_zero. A decided claim answers with its decision, which never changes.
 
         NOT_FOUND: no such claim; stop.
-        ABORTED with RetryInfo: an earlier claim of the member is not decided yet; wait and repeat.
+        ABORTED EARLIER_CLAIM_OPEN with RetryInfo: an earlier claim of the member is not decided yet; wait and repeat.
+        ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; wait and repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,7 +120,7 @@ class SettlementServiceServicer:
         """Moves an approved claim on: to payable with the debt in the ledger, or to closed_zero. Any other decided claim
         stays. AdjudicateClaim releases what it approves; this is for workflows that an earlier version began.
 
-        NOT_FOUND: no such claim; stop. FAILED_PRECONDITION: not decided; stop.
+        NOT_FOUND: no such claim; stop. FAILED_PRECONDITION NOT_DECIDED: stop.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,11 +129,11 @@ class SettlementServiceServicer:
     def SettleClaims(self, request, context):
         """Decides and releases up to 200 claims in their order in one transaction: read at once, written at once.
 
-        A claim is left as it is, and the others are settled, while it waits for an earlier one of its member that is not decided
-        yet, or for the same bill that pends under an earlier policy; and when it cannot be settled at all, which is logged, and
-        its member's later ones wait for it. Its state says so; AdjudicateClaim settles it, or tells the fault.
-        NOT_FOUND: names an unknown claim; nothing is done. When none of the claims can be settled, the answer is AdjudicateClaim's
-        for one of them, and nothing is done.
+        A claim is left as it is, and the others are settled, while it waits for an earlier one of its member that is not
+        decided yet, or for the same bill that pends under an earlier policy; and when it cannot be settled at all, which is
+        logged, and its member's later ones wait for it. Its state says so; AdjudicateClaim settles it, or tells the fault.
+        NOT_FOUND: names an unknown claim; nothing is done. When none of the claims can be settled, the answer is
+        AdjudicateClaim's for one of them, and nothing is done.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,7 +147,7 @@ class SettlementServiceServicer:
 
         A claim that is undecided, at the bank or appealed stays as it is: claims asks again once it has moved.
 
-        NOT_FOUND: no such claim; stop. ABORTED with RetryInfo: it waits for an earlier policy's; repeat.
+        NOT_FOUND: no such claim; stop. ABORTED EARLIER_POLICY_PENDED with RetryInfo: it waits for an earlier policy's; repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,7 +174,9 @@ class SettlementServiceServicer:
     def SendPaymentFile(self, request, context):
         """Hands the file to the bank, once. After an unknown outcome it asks the bank and does not send again.
 
-        NOT_FOUND: no such file; stop. ABORTED with RetryInfo: the outcome is still unknown; wait and repeat.
+        NOT_FOUND: no such file; stop. ABORTED with RetryInfo, NOT_SENT: the bank was not reached and has nothing of this
+        attempt;
+        STILL_UNKNOWN: it may have the file; wait and repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -181,6 +184,8 @@ class SettlementServiceServicer:
 
     def ReadBankAnswers(self, request, context):
         """Reads the bank's answers and moves claims to paid or payment_failed.
+
+        UNAVAILABLE BANK_UNREACHABLE with RetryInfo: the bank does not answer; wait and repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

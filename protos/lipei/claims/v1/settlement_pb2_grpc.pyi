@@ -49,22 +49,23 @@ class SettlementServiceStub:
     with the debt in the ledger, or to closed_zero. A decided claim answers with its decision, which never changes.
 
     NOT_FOUND: no such claim; stop.
-    ABORTED with RetryInfo: an earlier claim of the member is not decided yet; wait and repeat.
+    ABORTED EARLIER_CLAIM_OPEN with RetryInfo: an earlier claim of the member is not decided yet; wait and repeat.
+    ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; wait and repeat.
     """
     ReleasePayment: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ReleasePaymentRequest, _settlement_pb2.ReleasePaymentResponse]
     """Moves an approved claim on: to payable with the debt in the ledger, or to closed_zero. Any other decided claim
     stays. AdjudicateClaim releases what it approves; this is for workflows that an earlier version began.
 
-    NOT_FOUND: no such claim; stop. FAILED_PRECONDITION: not decided; stop.
+    NOT_FOUND: no such claim; stop. FAILED_PRECONDITION NOT_DECIDED: stop.
     """
     SettleClaims: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettleClaimsRequest, _settlement_pb2.SettleClaimsResponse]
     """Decides and releases up to 200 claims in their order in one transaction: read at once, written at once.
 
-    A claim is left as it is, and the others are settled, while it waits for an earlier one of its member that is not decided
-    yet, or for the same bill that pends under an earlier policy; and when it cannot be settled at all, which is logged, and
-    its member's later ones wait for it. Its state says so; AdjudicateClaim settles it, or tells the fault.
-    NOT_FOUND: names an unknown claim; nothing is done. When none of the claims can be settled, the answer is AdjudicateClaim's
-    for one of them, and nothing is done.
+    A claim is left as it is, and the others are settled, while it waits for an earlier one of its member that is not
+    decided yet, or for the same bill that pends under an earlier policy; and when it cannot be settled at all, which is
+    logged, and its member's later ones wait for it. Its state says so; AdjudicateClaim settles it, or tells the fault.
+    NOT_FOUND: names an unknown claim; nothing is done. When none of the claims can be settled, the answer is
+    AdjudicateClaim's for one of them, and nothing is done.
     """
     ApplyCorrection: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ApplyCorrectionRequest, _settlement_pb2.ApplyCorrectionResponse]
     """Decides a claim anew by the correction of its bill with this number, or by a newer one, and moves the difference: more
@@ -74,7 +75,7 @@ class SettlementServiceStub:
 
     A claim that is undecided, at the bank or appealed stays as it is: claims asks again once it has moved.
 
-    NOT_FOUND: no such claim; stop. ABORTED with RetryInfo: it waits for an earlier policy's; repeat.
+    NOT_FOUND: no such claim; stop. ABORTED EARLIER_POLICY_PENDED with RetryInfo: it waits for an earlier policy's; repeat.
     """
     GiveUpWaiting: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.GiveUpWaitingRequest, _settlement_pb2.GiveUpWaitingResponse]
     """Closes a claim for which the papers that were asked for did not come by Claim.papers_due_time, and frees what it had
@@ -89,10 +90,15 @@ class SettlementServiceStub:
     SendPaymentFile: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SendPaymentFileRequest, _settlement_pb2.SendPaymentFileResponse]
     """Hands the file to the bank, once. After an unknown outcome it asks the bank and does not send again.
 
-    NOT_FOUND: no such file; stop. ABORTED with RetryInfo: the outcome is still unknown; wait and repeat.
+    NOT_FOUND: no such file; stop. ABORTED with RetryInfo, NOT_SENT: the bank was not reached and has nothing of this
+    attempt;
+    STILL_UNKNOWN: it may have the file; wait and repeat.
     """
     ReadBankAnswers: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ReadBankAnswersRequest, _settlement_pb2.ReadBankAnswersResponse]
-    """Reads the bank's answers and moves claims to paid or payment_failed."""
+    """Reads the bank's answers and moves claims to paid or payment_failed.
+
+    UNAVAILABLE BANK_UNREACHABLE with RetryInfo: the bank does not answer; wait and repeat.
+    """
 
 @_typing.type_check_only
 class SettlementServiceAsyncStub(SettlementServiceStub):
@@ -115,22 +121,23 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     with the debt in the ledger, or to closed_zero. A decided claim answers with its decision, which never changes.
 
     NOT_FOUND: no such claim; stop.
-    ABORTED with RetryInfo: an earlier claim of the member is not decided yet; wait and repeat.
+    ABORTED EARLIER_CLAIM_OPEN with RetryInfo: an earlier claim of the member is not decided yet; wait and repeat.
+    ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; wait and repeat.
     """
     ReleasePayment: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ReleasePaymentRequest, _settlement_pb2.ReleasePaymentResponse]  # type: ignore[assignment]
     """Moves an approved claim on: to payable with the debt in the ledger, or to closed_zero. Any other decided claim
     stays. AdjudicateClaim releases what it approves; this is for workflows that an earlier version began.
 
-    NOT_FOUND: no such claim; stop. FAILED_PRECONDITION: not decided; stop.
+    NOT_FOUND: no such claim; stop. FAILED_PRECONDITION NOT_DECIDED: stop.
     """
     SettleClaims: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettleClaimsRequest, _settlement_pb2.SettleClaimsResponse]  # type: ignore[assignment]
     """Decides and releases up to 200 claims in their order in one transaction: read at once, written at once.
 
-    A claim is left as it is, and the others are settled, while it waits for an earlier one of its member that is not decided
-    yet, or for the same bill that pends under an earlier policy; and when it cannot be settled at all, which is logged, and
-    its member's later ones wait for it. Its state says so; AdjudicateClaim settles it, or tells the fault.
-    NOT_FOUND: names an unknown claim; nothing is done. When none of the claims can be settled, the answer is AdjudicateClaim's
-    for one of them, and nothing is done.
+    A claim is left as it is, and the others are settled, while it waits for an earlier one of its member that is not
+    decided yet, or for the same bill that pends under an earlier policy; and when it cannot be settled at all, which is
+    logged, and its member's later ones wait for it. Its state says so; AdjudicateClaim settles it, or tells the fault.
+    NOT_FOUND: names an unknown claim; nothing is done. When none of the claims can be settled, the answer is
+    AdjudicateClaim's for one of them, and nothing is done.
     """
     ApplyCorrection: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ApplyCorrectionRequest, _settlement_pb2.ApplyCorrectionResponse]  # type: ignore[assignment]
     """Decides a claim anew by the correction of its bill with this number, or by a newer one, and moves the difference: more
@@ -140,7 +147,7 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
 
     A claim that is undecided, at the bank or appealed stays as it is: claims asks again once it has moved.
 
-    NOT_FOUND: no such claim; stop. ABORTED with RetryInfo: it waits for an earlier policy's; repeat.
+    NOT_FOUND: no such claim; stop. ABORTED EARLIER_POLICY_PENDED with RetryInfo: it waits for an earlier policy's; repeat.
     """
     GiveUpWaiting: _aio.UnaryUnaryMultiCallable[_settlement_pb2.GiveUpWaitingRequest, _settlement_pb2.GiveUpWaitingResponse]  # type: ignore[assignment]
     """Closes a claim for which the papers that were asked for did not come by Claim.papers_due_time, and frees what it had
@@ -155,10 +162,15 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     SendPaymentFile: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SendPaymentFileRequest, _settlement_pb2.SendPaymentFileResponse]  # type: ignore[assignment]
     """Hands the file to the bank, once. After an unknown outcome it asks the bank and does not send again.
 
-    NOT_FOUND: no such file; stop. ABORTED with RetryInfo: the outcome is still unknown; wait and repeat.
+    NOT_FOUND: no such file; stop. ABORTED with RetryInfo, NOT_SENT: the bank was not reached and has nothing of this
+    attempt;
+    STILL_UNKNOWN: it may have the file; wait and repeat.
     """
     ReadBankAnswers: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ReadBankAnswersRequest, _settlement_pb2.ReadBankAnswersResponse]  # type: ignore[assignment]
-    """Reads the bank's answers and moves claims to paid or payment_failed."""
+    """Reads the bank's answers and moves claims to paid or payment_failed.
+
+    UNAVAILABLE BANK_UNREACHABLE with RetryInfo: the bank does not answer; wait and repeat.
+    """
 
 class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
     """The steps of the workflows, for the service role only. Each step is one transaction and safe to repeat.
@@ -190,7 +202,8 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         with the debt in the ledger, or to closed_zero. A decided claim answers with its decision, which never changes.
 
         NOT_FOUND: no such claim; stop.
-        ABORTED with RetryInfo: an earlier claim of the member is not decided yet; wait and repeat.
+        ABORTED EARLIER_CLAIM_OPEN with RetryInfo: an earlier claim of the member is not decided yet; wait and repeat.
+        ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; wait and repeat.
         """
 
     @_abc_1.abstractmethod
@@ -202,7 +215,7 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         """Moves an approved claim on: to payable with the debt in the ledger, or to closed_zero. Any other decided claim
         stays. AdjudicateClaim releases what it approves; this is for workflows that an earlier version began.
 
-        NOT_FOUND: no such claim; stop. FAILED_PRECONDITION: not decided; stop.
+        NOT_FOUND: no such claim; stop. FAILED_PRECONDITION NOT_DECIDED: stop.
         """
 
     @_abc_1.abstractmethod
@@ -213,11 +226,11 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_settlement_pb2.SettleClaimsResponse, _abc.Awaitable[_settlement_pb2.SettleClaimsResponse]]:
         """Decides and releases up to 200 claims in their order in one transaction: read at once, written at once.
 
-        A claim is left as it is, and the others are settled, while it waits for an earlier one of its member that is not decided
-        yet, or for the same bill that pends under an earlier policy; and when it cannot be settled at all, which is logged, and
-        its member's later ones wait for it. Its state says so; AdjudicateClaim settles it, or tells the fault.
-        NOT_FOUND: names an unknown claim; nothing is done. When none of the claims can be settled, the answer is AdjudicateClaim's
-        for one of them, and nothing is done.
+        A claim is left as it is, and the others are settled, while it waits for an earlier one of its member that is not
+        decided yet, or for the same bill that pends under an earlier policy; and when it cannot be settled at all, which is
+        logged, and its member's later ones wait for it. Its state says so; AdjudicateClaim settles it, or tells the fault.
+        NOT_FOUND: names an unknown claim; nothing is done. When none of the claims can be settled, the answer is
+        AdjudicateClaim's for one of them, and nothing is done.
         """
 
     @_abc_1.abstractmethod
@@ -233,7 +246,7 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A claim that is undecided, at the bank or appealed stays as it is: claims asks again once it has moved.
 
-        NOT_FOUND: no such claim; stop. ABORTED with RetryInfo: it waits for an earlier policy's; repeat.
+        NOT_FOUND: no such claim; stop. ABORTED EARLIER_POLICY_PENDED with RetryInfo: it waits for an earlier policy's; repeat.
         """
 
     @_abc_1.abstractmethod
@@ -266,7 +279,9 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_settlement_pb2.SendPaymentFileResponse, _abc.Awaitable[_settlement_pb2.SendPaymentFileResponse]]:
         """Hands the file to the bank, once. After an unknown outcome it asks the bank and does not send again.
 
-        NOT_FOUND: no such file; stop. ABORTED with RetryInfo: the outcome is still unknown; wait and repeat.
+        NOT_FOUND: no such file; stop. ABORTED with RetryInfo, NOT_SENT: the bank was not reached and has nothing of this
+        attempt;
+        STILL_UNKNOWN: it may have the file; wait and repeat.
         """
 
     @_abc_1.abstractmethod
@@ -275,6 +290,9 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _settlement_pb2.ReadBankAnswersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.ReadBankAnswersResponse, _abc.Awaitable[_settlement_pb2.ReadBankAnswersResponse]]:
-        """Reads the bank's answers and moves claims to paid or payment_failed."""
+        """Reads the bank's answers and moves claims to paid or payment_failed.
+
+        UNAVAILABLE BANK_UNREACHABLE with RetryInfo: the bank does not answer; wait and repeat.
+        """
 
 def add_SettlementServiceServicer_to_server(servicer: SettlementServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -39,7 +39,7 @@ class EvidenceServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE); retry.
     DEADLINE_EXCEEDED: retry.
     """
 
@@ -95,7 +95,7 @@ class EvidenceServiceServicer:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE); retry.
     DEADLINE_EXCEEDED: retry.
     """
 
@@ -123,7 +123,7 @@ class EvidenceServiceServicer:
     def GetConsistencyProof(self, request, context):
         """The proof that the tree of one size begins with the tree of another.
 
-        OUT_OF_RANGE: the log is smaller than new_size: it shrank if it ever was larger; call for the auditor.
+        OUT_OF_RANGE LOG_IS_SMALLER: the log is smaller than new_size: it shrank if it ever was larger; call for the auditor.
         DATA_LOSS TREE_BROKEN: as with GetInclusionProof.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -230,7 +230,7 @@ class EvidenceService:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE); retry.
     DEADLINE_EXCEEDED: retry.
     """
 

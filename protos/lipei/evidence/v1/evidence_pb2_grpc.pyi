@@ -40,7 +40,7 @@ class EvidenceServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE); retry.
     DEADLINE_EXCEEDED: retry.
     """
 
@@ -64,7 +64,7 @@ class EvidenceServiceStub:
     GetConsistencyProof: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.GetConsistencyProofRequest, _evidence_pb2.GetConsistencyProofResponse]
     """The proof that the tree of one size begins with the tree of another.
 
-    OUT_OF_RANGE: the log is smaller than new_size: it shrank if it ever was larger; call for the auditor.
+    OUT_OF_RANGE LOG_IS_SMALLER: the log is smaller than new_size: it shrank if it ever was larger; call for the auditor.
     DATA_LOSS TREE_BROKEN: as with GetInclusionProof.
     """
     ListLeaves: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ListLeavesRequest, _evidence_pb2.ListLeavesResponse]
@@ -116,7 +116,7 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE); retry.
     DEADLINE_EXCEEDED: retry.
     """
 
@@ -137,7 +137,7 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
     GetConsistencyProof: _aio.UnaryUnaryMultiCallable[_evidence_pb2.GetConsistencyProofRequest, _evidence_pb2.GetConsistencyProofResponse]  # type: ignore[assignment]
     """The proof that the tree of one size begins with the tree of another.
 
-    OUT_OF_RANGE: the log is smaller than new_size: it shrank if it ever was larger; call for the auditor.
+    OUT_OF_RANGE LOG_IS_SMALLER: the log is smaller than new_size: it shrank if it ever was larger; call for the auditor.
     DATA_LOSS TREE_BROKEN: as with GetInclusionProof.
     """
     ListLeaves: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ListLeavesRequest, _evidence_pb2.ListLeavesResponse]  # type: ignore[assignment]
@@ -188,7 +188,7 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping, or its database does not answer; retry.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE); retry.
     DEADLINE_EXCEEDED: retry.
     """
 
@@ -225,7 +225,7 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_evidence_pb2.GetConsistencyProofResponse, _abc.Awaitable[_evidence_pb2.GetConsistencyProofResponse]]:
         """The proof that the tree of one size begins with the tree of another.
 
-        OUT_OF_RANGE: the log is smaller than new_size: it shrank if it ever was larger; call for the auditor.
+        OUT_OF_RANGE LOG_IS_SMALLER: the log is smaller than new_size: it shrank if it ever was larger; call for the auditor.
         DATA_LOSS TREE_BROKEN: as with GetInclusionProof.
         """
 

@@ -93,7 +93,8 @@ class ConsentServiceServicer:
     def GrantConsent(self, request, context):
         """Records that a consent was given. What was held for want of it is read by the next pull.
 
-        ALREADY_EXISTS: the request_id, or the consent_id, was used with other content; nothing is recorded; use a new one.
+        ALREADY_EXISTS REQUEST_ID_REUSED, or CONSENT_DIFFERS of the consent_id: it was used with other content; nothing is
+        recorded; use a new one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,7 +104,7 @@ class ConsentServiceServicer:
         """Records many, all or none. With dry_run it says what would be done and records nothing.
 
         INVALID_ARGUMENT: names every fault of every consent; nothing is recorded.
-        ALREADY_EXISTS: names every consent_id that was used with other content; nothing is recorded.
+        ALREADY_EXISTS CONSENT_DIFFERS: names every consent_id that was used with other content; nothing is recorded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,7 +115,7 @@ class ConsentServiceServicer:
         alone. What was done before stands. One that is withdrawn already stays so; the earliest withdrawal counts.
 
         NOT_FOUND: no such consent, unless allow_missing.
-        ALREADY_EXISTS: the request_id was used with other content; nothing is recorded; use a new one.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; nothing is recorded; use a new one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

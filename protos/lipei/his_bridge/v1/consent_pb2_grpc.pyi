@@ -44,20 +44,21 @@ class ConsentServiceStub:
     GrantConsent: _grpc.UnaryUnaryMultiCallable[_consent_pb2.GrantConsentRequest, _consent_pb2.GrantConsentResponse]
     """Records that a consent was given. What was held for want of it is read by the next pull.
 
-    ALREADY_EXISTS: the request_id, or the consent_id, was used with other content; nothing is recorded; use a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED, or CONSENT_DIFFERS of the consent_id: it was used with other content; nothing is
+    recorded; use a new one.
     """
     GrantConsents: _grpc.UnaryUnaryMultiCallable[_consent_pb2.GrantConsentsRequest, _consent_pb2.GrantConsentsResponse]
     """Records many, all or none. With dry_run it says what would be done and records nothing.
 
     INVALID_ARGUMENT: names every fault of every consent; nothing is recorded.
-    ALREADY_EXISTS: names every consent_id that was used with other content; nothing is recorded.
+    ALREADY_EXISTS CONSENT_DIFFERS: names every consent_id that was used with other content; nothing is recorded.
     """
     WithdrawConsent: _grpc.UnaryUnaryMultiCallable[_consent_pb2.WithdrawConsentRequest, _consent_pb2.WithdrawConsentResponse]
     """Records that a consent was withdrawn. From the moment of the answer the bridge hands out nothing that rests on it
     alone. What was done before stands. One that is withdrawn already stays so; the earliest withdrawal counts.
 
     NOT_FOUND: no such consent, unless allow_missing.
-    ALREADY_EXISTS: the request_id was used with other content; nothing is recorded; use a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; nothing is recorded; use a new one.
     """
     GetConsent: _grpc.UnaryUnaryMultiCallable[_consent_pb2.GetConsentRequest, _consent_pb2.GetConsentResponse]
     """One consent with its history.
@@ -93,20 +94,21 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     GrantConsent: _aio.UnaryUnaryMultiCallable[_consent_pb2.GrantConsentRequest, _consent_pb2.GrantConsentResponse]  # type: ignore[assignment]
     """Records that a consent was given. What was held for want of it is read by the next pull.
 
-    ALREADY_EXISTS: the request_id, or the consent_id, was used with other content; nothing is recorded; use a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED, or CONSENT_DIFFERS of the consent_id: it was used with other content; nothing is
+    recorded; use a new one.
     """
     GrantConsents: _aio.UnaryUnaryMultiCallable[_consent_pb2.GrantConsentsRequest, _consent_pb2.GrantConsentsResponse]  # type: ignore[assignment]
     """Records many, all or none. With dry_run it says what would be done and records nothing.
 
     INVALID_ARGUMENT: names every fault of every consent; nothing is recorded.
-    ALREADY_EXISTS: names every consent_id that was used with other content; nothing is recorded.
+    ALREADY_EXISTS CONSENT_DIFFERS: names every consent_id that was used with other content; nothing is recorded.
     """
     WithdrawConsent: _aio.UnaryUnaryMultiCallable[_consent_pb2.WithdrawConsentRequest, _consent_pb2.WithdrawConsentResponse]  # type: ignore[assignment]
     """Records that a consent was withdrawn. From the moment of the answer the bridge hands out nothing that rests on it
     alone. What was done before stands. One that is withdrawn already stays so; the earliest withdrawal counts.
 
     NOT_FOUND: no such consent, unless allow_missing.
-    ALREADY_EXISTS: the request_id was used with other content; nothing is recorded; use a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; nothing is recorded; use a new one.
     """
     GetConsent: _aio.UnaryUnaryMultiCallable[_consent_pb2.GetConsentRequest, _consent_pb2.GetConsentResponse]  # type: ignore[assignment]
     """One consent with its history.
@@ -145,7 +147,8 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_consent_pb2.GrantConsentResponse, _abc.Awaitable[_consent_pb2.GrantConsentResponse]]:
         """Records that a consent was given. What was held for want of it is read by the next pull.
 
-        ALREADY_EXISTS: the request_id, or the consent_id, was used with other content; nothing is recorded; use a new one.
+        ALREADY_EXISTS REQUEST_ID_REUSED, or CONSENT_DIFFERS of the consent_id: it was used with other content; nothing is
+        recorded; use a new one.
         """
 
     @_abc_1.abstractmethod
@@ -157,7 +160,7 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         """Records many, all or none. With dry_run it says what would be done and records nothing.
 
         INVALID_ARGUMENT: names every fault of every consent; nothing is recorded.
-        ALREADY_EXISTS: names every consent_id that was used with other content; nothing is recorded.
+        ALREADY_EXISTS CONSENT_DIFFERS: names every consent_id that was used with other content; nothing is recorded.
         """
 
     @_abc_1.abstractmethod
@@ -170,7 +173,7 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         alone. What was done before stands. One that is withdrawn already stays so; the earliest withdrawal counts.
 
         NOT_FOUND: no such consent, unless allow_missing.
-        ALREADY_EXISTS: the request_id was used with other content; nothing is recorded; use a new one.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; nothing is recorded; use a new one.
         """
 
     @_abc_1.abstractmethod

@@ -347,7 +347,7 @@ class Delivery(_message.Message):
 
     @_builtins.property
     def refusal_reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Stable reasons of the refusal, when refused."""
+        """Stable reasons of the refusal, when refused: of SubmitClaim's refusal, or of each of its field violations."""
 
     def __init__(
         self,

@@ -125,9 +125,10 @@ class HisBridgeServiceServicer:
         bills whose next offer is due back to pending (docs/his-operations.md), also when the source then does not answer.
 
         NOT_FOUND: no such hospital in this bridge's profiles; stop.
-        ABORTED with RetryInfo: another pull of this hospital holds the lease; wait.
+        ABORTED PULL_UNDER_WAY with RetryInfo: another pull of this hospital holds the lease; wait.
         UNAVAILABLE with RetryInfo: the source does not answer or asks to slow down; what was fetched is kept; wait.
         FAILED_PRECONDITION: the source refuses us, or answers in a way that would lose records unseen; a person must look.
+        Reasons of either begin with SOURCE_; more may come, and what to do is in the text and in docs/his-*.md.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,7 +147,7 @@ class HisBridgeServiceServicer:
         """One released bill. Asks the source nothing.
 
         NOT_FOUND: no such bill, or it is in quarantine or held; pull, or ask ListQuarantine.
-        FAILED_PRECONDITION (NO_ACTIVE_CONSENT): released once, but no active consent covers it any more; ask the person.
+        FAILED_PRECONDITION NO_ACTIVE_CONSENT: released once, but no active consent covers it any more; ask the person.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,12 +163,14 @@ class HisBridgeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AcknowledgeBills(self, request, context):
-        """Records what the insurer did with released bills, so that none is offered twice and refusals are seen at the hospital.
+        """Records what the insurer did with released bills, so that none that was taken is offered again and refusals are seen at
+        the hospital.
         Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
         NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
-        ALREADY_EXISTS: the request_id was used with other content; nothing is recorded; use a new one.
-        FAILED_PRECONDITION: a bill that was taken is now refused; nothing is recorded; stop and ask a person.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; nothing is recorded; use a new one.
+        FAILED_PRECONDITION BILL_ALREADY_TAKEN: a bill that was taken is now refused; nothing is recorded; stop and ask a
+        person.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -236,8 +239,8 @@ class HisBridgeServiceServicer:
         ... bills or none, and up to 19 of the newest wait until others fill their group.
 
         INVALID_ARGUMENT also for a page_token that this list did not give or with which no group ends (any more, when a bill
-        before it was corrected, lost its consent or got one: begin again without one), and for a page_size of 1 to 19: a page of few
-        bills would say which is which.
+        before it was corrected, lost its consent or got one: begin again without one), and for a page_size of 1 to 19: a page
+        of few bills would say which is which.
         NOT_FOUND: no such hospital in this bridge's profiles; stop.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -253,8 +256,8 @@ class HisBridgeServiceServicer:
         The same request_id answers the same.
 
         NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
-        ALREADY_EXISTS: the request_id was used before, and there is something to erase: whose it was is not kept, so that it may
-        have been somebody else's; make a new one.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used before, and there is something to erase: whose it was is not
+        kept, so that it may have been somebody else's; make a new one.
         FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

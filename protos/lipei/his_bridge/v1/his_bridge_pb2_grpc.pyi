@@ -52,9 +52,10 @@ class HisBridgeServiceStub:
     bills whose next offer is due back to pending (docs/his-operations.md), also when the source then does not answer.
 
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
-    ABORTED with RetryInfo: another pull of this hospital holds the lease; wait.
+    ABORTED PULL_UNDER_WAY with RetryInfo: another pull of this hospital holds the lease; wait.
     UNAVAILABLE with RetryInfo: the source does not answer or asks to slow down; what was fetched is kept; wait.
     FAILED_PRECONDITION: the source refuses us, or answers in a way that would lose records unseen; a person must look.
+    Reasons of either begin with SOURCE_; more may come, and what to do is in the text and in docs/his-*.md.
     """
     PullReadings: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.PullReadingsRequest, _his_bridge_pb2.PullReadingsResponse]
     """The same for laboratory values and vital signs.
@@ -65,7 +66,7 @@ class HisBridgeServiceStub:
     """One released bill. Asks the source nothing.
 
     NOT_FOUND: no such bill, or it is in quarantine or held; pull, or ask ListQuarantine.
-    FAILED_PRECONDITION (NO_ACTIVE_CONSENT): released once, but no active consent covers it any more; ask the person.
+    FAILED_PRECONDITION NO_ACTIVE_CONSENT: released once, but no active consent covers it any more; ask the person.
     """
     ListBills: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.ListBillsRequest, _his_bridge_pb2.ListBillsResponse]
     """Released bills in the order of their release, as far as an active consent covers them now. Asks the source nothing.
@@ -73,12 +74,14 @@ class HisBridgeServiceStub:
     INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
     """
     AcknowledgeBills: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.AcknowledgeBillsRequest, _his_bridge_pb2.AcknowledgeBillsResponse]
-    """Records what the insurer did with released bills, so that none is offered twice and refusals are seen at the hospital.
+    """Records what the insurer did with released bills, so that none that was taken is offered again and refusals are seen at
+    the hospital.
     Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
     NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
-    ALREADY_EXISTS: the request_id was used with other content; nothing is recorded; use a new one.
-    FAILED_PRECONDITION: a bill that was taken is now refused; nothing is recorded; stop and ask a person.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; nothing is recorded; use a new one.
+    FAILED_PRECONDITION BILL_ALREADY_TAKEN: a bill that was taken is now refused; nothing is recorded; stop and ask a
+    person.
     """
     ListReadings: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.ListReadingsRequest, _his_bridge_pb2.ListReadingsResponse]
     """Released readings of one member, or of all, oldest release first. A corrected reading keeps its name and moves to the
@@ -127,8 +130,8 @@ class HisBridgeServiceStub:
     ... bills or none, and up to 19 of the newest wait until others fill their group.
 
     INVALID_ARGUMENT also for a page_token that this list did not give or with which no group ends (any more, when a bill
-    before it was corrected, lost its consent or got one: begin again without one), and for a page_size of 1 to 19: a page of few
-    bills would say which is which.
+    before it was corrected, lost its consent or got one: begin again without one), and for a page_size of 1 to 19: a page
+    of few bills would say which is which.
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
     """
     EraseMember: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.EraseMemberRequest, _his_bridge_pb2.EraseMemberResponse]
@@ -140,8 +143,8 @@ class HisBridgeServiceStub:
     The same request_id answers the same.
 
     NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
-    ALREADY_EXISTS: the request_id was used before, and there is something to erase: whose it was is not kept, so that it may
-    have been somebody else's; make a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used before, and there is something to erase: whose it was is not
+    kept, so that it may have been somebody else's; make a new one.
     FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
     """
 
@@ -169,9 +172,10 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     bills whose next offer is due back to pending (docs/his-operations.md), also when the source then does not answer.
 
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
-    ABORTED with RetryInfo: another pull of this hospital holds the lease; wait.
+    ABORTED PULL_UNDER_WAY with RetryInfo: another pull of this hospital holds the lease; wait.
     UNAVAILABLE with RetryInfo: the source does not answer or asks to slow down; what was fetched is kept; wait.
     FAILED_PRECONDITION: the source refuses us, or answers in a way that would lose records unseen; a person must look.
+    Reasons of either begin with SOURCE_; more may come, and what to do is in the text and in docs/his-*.md.
     """
     PullReadings: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.PullReadingsRequest, _his_bridge_pb2.PullReadingsResponse]  # type: ignore[assignment]
     """The same for laboratory values and vital signs.
@@ -182,7 +186,7 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     """One released bill. Asks the source nothing.
 
     NOT_FOUND: no such bill, or it is in quarantine or held; pull, or ask ListQuarantine.
-    FAILED_PRECONDITION (NO_ACTIVE_CONSENT): released once, but no active consent covers it any more; ask the person.
+    FAILED_PRECONDITION NO_ACTIVE_CONSENT: released once, but no active consent covers it any more; ask the person.
     """
     ListBills: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.ListBillsRequest, _his_bridge_pb2.ListBillsResponse]  # type: ignore[assignment]
     """Released bills in the order of their release, as far as an active consent covers them now. Asks the source nothing.
@@ -190,12 +194,14 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
     """
     AcknowledgeBills: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.AcknowledgeBillsRequest, _his_bridge_pb2.AcknowledgeBillsResponse]  # type: ignore[assignment]
-    """Records what the insurer did with released bills, so that none is offered twice and refusals are seen at the hospital.
+    """Records what the insurer did with released bills, so that none that was taken is offered again and refusals are seen at
+    the hospital.
     Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
     NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
-    ALREADY_EXISTS: the request_id was used with other content; nothing is recorded; use a new one.
-    FAILED_PRECONDITION: a bill that was taken is now refused; nothing is recorded; stop and ask a person.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; nothing is recorded; use a new one.
+    FAILED_PRECONDITION BILL_ALREADY_TAKEN: a bill that was taken is now refused; nothing is recorded; stop and ask a
+    person.
     """
     ListReadings: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.ListReadingsRequest, _his_bridge_pb2.ListReadingsResponse]  # type: ignore[assignment]
     """Released readings of one member, or of all, oldest release first. A corrected reading keeps its name and moves to the
@@ -244,8 +250,8 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     ... bills or none, and up to 19 of the newest wait until others fill their group.
 
     INVALID_ARGUMENT also for a page_token that this list did not give or with which no group ends (any more, when a bill
-    before it was corrected, lost its consent or got one: begin again without one), and for a page_size of 1 to 19: a page of few
-    bills would say which is which.
+    before it was corrected, lost its consent or got one: begin again without one), and for a page_size of 1 to 19: a page
+    of few bills would say which is which.
     NOT_FOUND: no such hospital in this bridge's profiles; stop.
     """
     EraseMember: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.EraseMemberRequest, _his_bridge_pb2.EraseMemberResponse]  # type: ignore[assignment]
@@ -257,8 +263,8 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     The same request_id answers the same.
 
     NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
-    ALREADY_EXISTS: the request_id was used before, and there is something to erase: whose it was is not kept, so that it may
-    have been somebody else's; make a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used before, and there is something to erase: whose it was is not
+    kept, so that it may have been somebody else's; make a new one.
     FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
     """
 
@@ -289,9 +295,10 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         bills whose next offer is due back to pending (docs/his-operations.md), also when the source then does not answer.
 
         NOT_FOUND: no such hospital in this bridge's profiles; stop.
-        ABORTED with RetryInfo: another pull of this hospital holds the lease; wait.
+        ABORTED PULL_UNDER_WAY with RetryInfo: another pull of this hospital holds the lease; wait.
         UNAVAILABLE with RetryInfo: the source does not answer or asks to slow down; what was fetched is kept; wait.
         FAILED_PRECONDITION: the source refuses us, or answers in a way that would lose records unseen; a person must look.
+        Reasons of either begin with SOURCE_; more may come, and what to do is in the text and in docs/his-*.md.
         """
 
     @_abc_1.abstractmethod
@@ -314,7 +321,7 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         """One released bill. Asks the source nothing.
 
         NOT_FOUND: no such bill, or it is in quarantine or held; pull, or ask ListQuarantine.
-        FAILED_PRECONDITION (NO_ACTIVE_CONSENT): released once, but no active consent covers it any more; ask the person.
+        FAILED_PRECONDITION NO_ACTIVE_CONSENT: released once, but no active consent covers it any more; ask the person.
         """
 
     @_abc_1.abstractmethod
@@ -334,12 +341,14 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _his_bridge_pb2.AcknowledgeBillsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_his_bridge_pb2.AcknowledgeBillsResponse, _abc.Awaitable[_his_bridge_pb2.AcknowledgeBillsResponse]]:
-        """Records what the insurer did with released bills, so that none is offered twice and refusals are seen at the hospital.
+        """Records what the insurer did with released bills, so that none that was taken is offered again and refusals are seen at
+        the hospital.
         Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
         NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
-        ALREADY_EXISTS: the request_id was used with other content; nothing is recorded; use a new one.
-        FAILED_PRECONDITION: a bill that was taken is now refused; nothing is recorded; stop and ask a person.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; nothing is recorded; use a new one.
+        FAILED_PRECONDITION BILL_ALREADY_TAKEN: a bill that was taken is now refused; nothing is recorded; stop and ask a
+        person.
         """
 
     @_abc_1.abstractmethod
@@ -418,8 +427,8 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         ... bills or none, and up to 19 of the newest wait until others fill their group.
 
         INVALID_ARGUMENT also for a page_token that this list did not give or with which no group ends (any more, when a bill
-        before it was corrected, lost its consent or got one: begin again without one), and for a page_size of 1 to 19: a page of few
-        bills would say which is which.
+        before it was corrected, lost its consent or got one: begin again without one), and for a page_size of 1 to 19: a page
+        of few bills would say which is which.
         NOT_FOUND: no such hospital in this bridge's profiles; stop.
         """
 
@@ -437,8 +446,8 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         The same request_id answers the same.
 
         NOT_FOUND: nothing is kept about this member; or the hospital is none of this bridge's profiles.
-        ALREADY_EXISTS: the request_id was used before, and there is something to erase: whose it was is not kept, so that it may
-        have been somebody else's; make a new one.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used before, and there is something to erase: whose it was is not
+        kept, so that it may have been somebody else's; make a new one.
         FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
         """
 

@@ -27,8 +27,8 @@ if _version_not_supported:
 
 class OperationsServiceStub:
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
-    the place of a code, whatever that is, and is shown to the hospital's records office only.
+    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a
+    code is what the HIS wrote in the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
     this bridge's profiles, or another tenant's.
@@ -79,8 +79,8 @@ class OperationsServiceStub:
 
 class OperationsServiceServicer:
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
-    the place of a code, whatever that is, and is shown to the hospital's records office only.
+    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a
+    code is what the HIS wrote in the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
     this bridge's profiles, or another tenant's.
@@ -103,8 +103,8 @@ class OperationsServiceServicer:
         that wait for a code of it are read once more by themselves. What was released keeps its codes.
 
         INVALID_ARGUMENT names every faulty entry.
-        ALREADY_EXISTS: the request_id was used with another map, or the version with another table of the system
-        (VERSION_REUSED); nothing is loaded; use a new one.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with another map; VERSION_REUSED: the version with another
+        table of the system; nothing is loaded; use a new one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,7 +127,7 @@ class OperationsServiceServicer:
         NOT_FOUND: names an entry that does not wait or whose bytes are gone; nothing is replayed.
         FAILED_PRECONDITION REPLAY_OF_CONFLICT: names an entry whose version came with two contents; nothing is replayed. Nobody
         can say which is right: have the HIS send a new version, which resolves it by itself.
-        ALREADY_EXISTS: the request_id was used for other records; nothing is replayed; use a new one.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used for other records; nothing is replayed; use a new one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,13 +135,13 @@ class OperationsServiceServicer:
 
     def OfferRefusedBills(self, request, context):
         """Puts bills that the insurer refused back to pending, under the name that they have: the next pull hands them over as it
-        does new ones, and whoever has no consent in force then is withheld. For what was put right at the insurer: a policy that
-        was imported later, a provider that is known now. A bill of which a newer version was released stays refused, for the
-        newer one counts; so does one of an erased person. What was taken is never offered again. Who asked is kept.
+        does new ones, and whoever has no consent in force then is withheld. For what was put right at the insurer: a policy
+        that was imported later, a provider that is known now. A bill of which a newer version was released stays refused, for
+        the newer one counts; so does one of an erased person. What was taken is never offered again. Who asked is kept.
 
         NOT_FOUND: names a bill that was never released; nothing is offered.
         FAILED_PRECONDITION BILL_NOT_OFFERABLE: names a bill that is not refused, or stays refused; nothing is offered.
-        ALREADY_EXISTS: the request_id was used for another offer; nothing is offered; use a new one.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used for another offer; nothing is offered; use a new one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,7 +154,8 @@ class OperationsServiceServicer:
 
         FAILED_PRECONDITION SOURCE_PUSHES: a source that pushes cannot be asked; compare with its own report.
         UNAVAILABLE with RetryInfo: the source does not answer; wait. FAILED_PRECONDITION: it refuses us; a person must look.
-        ABORTED with RetryInfo: a pull is under way; wait.
+        Reasons of either as PullBills has them.
+        ABORTED PULL_UNDER_WAY with RetryInfo: a pull is under way; wait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -217,8 +218,8 @@ def add_OperationsServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class OperationsService:
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
-    the place of a code, whatever that is, and is shown to the hospital's records office only.
+    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a
+    code is what the HIS wrote in the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
     this bridge's profiles, or another tenant's.

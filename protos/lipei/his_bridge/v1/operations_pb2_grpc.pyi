@@ -28,8 +28,8 @@ GRPC_VERSION: str
 
 class OperationsServiceStub:
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
-    the place of a code, whatever that is, and is shown to the hospital's records office only.
+    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a
+    code is what the HIS wrote in the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
     this bridge's profiles, or another tenant's.
@@ -52,8 +52,8 @@ class OperationsServiceStub:
     that wait for a code of it are read once more by themselves. What was released keeps its codes.
 
     INVALID_ARGUMENT names every faulty entry.
-    ALREADY_EXISTS: the request_id was used with another map, or the version with another table of the system
-    (VERSION_REUSED); nothing is loaded; use a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with another map; VERSION_REUSED: the version with another
+    table of the system; nothing is loaded; use a new one.
     """
     ListUnmappedCodes: _grpc.UnaryUnaryMultiCallable[_operations_pb2.ListUnmappedCodesRequest, _operations_pb2.ListUnmappedCodesResponse]
     """Codes that records in quarantine wait for, the most money first.
@@ -68,17 +68,17 @@ class OperationsServiceStub:
     NOT_FOUND: names an entry that does not wait or whose bytes are gone; nothing is replayed.
     FAILED_PRECONDITION REPLAY_OF_CONFLICT: names an entry whose version came with two contents; nothing is replayed. Nobody
     can say which is right: have the HIS send a new version, which resolves it by itself.
-    ALREADY_EXISTS: the request_id was used for other records; nothing is replayed; use a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used for other records; nothing is replayed; use a new one.
     """
     OfferRefusedBills: _grpc.UnaryUnaryMultiCallable[_operations_pb2.OfferRefusedBillsRequest, _operations_pb2.OfferRefusedBillsResponse]
     """Puts bills that the insurer refused back to pending, under the name that they have: the next pull hands them over as it
-    does new ones, and whoever has no consent in force then is withheld. For what was put right at the insurer: a policy that
-    was imported later, a provider that is known now. A bill of which a newer version was released stays refused, for the
-    newer one counts; so does one of an erased person. What was taken is never offered again. Who asked is kept.
+    does new ones, and whoever has no consent in force then is withheld. For what was put right at the insurer: a policy
+    that was imported later, a provider that is known now. A bill of which a newer version was released stays refused, for
+    the newer one counts; so does one of an erased person. What was taken is never offered again. Who asked is kept.
 
     NOT_FOUND: names a bill that was never released; nothing is offered.
     FAILED_PRECONDITION BILL_NOT_OFFERABLE: names a bill that is not refused, or stays refused; nothing is offered.
-    ALREADY_EXISTS: the request_id was used for another offer; nothing is offered; use a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used for another offer; nothing is offered; use a new one.
     """
     ReconcileSource: _grpc.UnaryUnaryMultiCallable[_operations_pb2.ReconcileSourceRequest, _operations_pb2.ReconcileSourceResponse]
     """Compares what the source holds for some days with what is here, bill by bill: ids, counts and signed sums. What the
@@ -87,7 +87,8 @@ class OperationsServiceStub:
 
     FAILED_PRECONDITION SOURCE_PUSHES: a source that pushes cannot be asked; compare with its own report.
     UNAVAILABLE with RetryInfo: the source does not answer; wait. FAILED_PRECONDITION: it refuses us; a person must look.
-    ABORTED with RetryInfo: a pull is under way; wait.
+    Reasons of either as PullBills has them.
+    ABORTED PULL_UNDER_WAY with RetryInfo: a pull is under way; wait.
     """
     ListReconciliations: _grpc.UnaryUnaryMultiCallable[_operations_pb2.ListReconciliationsRequest, _operations_pb2.ListReconciliationsResponse]
     """Comparisons that were made, oldest first.
@@ -98,8 +99,8 @@ class OperationsServiceStub:
 @_typing.type_check_only
 class OperationsServiceAsyncStub(OperationsServiceStub):
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
-    the place of a code, whatever that is, and is shown to the hospital's records office only.
+    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a
+    code is what the HIS wrote in the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
     this bridge's profiles, or another tenant's.
@@ -119,8 +120,8 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     that wait for a code of it are read once more by themselves. What was released keeps its codes.
 
     INVALID_ARGUMENT names every faulty entry.
-    ALREADY_EXISTS: the request_id was used with another map, or the version with another table of the system
-    (VERSION_REUSED); nothing is loaded; use a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with another map; VERSION_REUSED: the version with another
+    table of the system; nothing is loaded; use a new one.
     """
     ListUnmappedCodes: _aio.UnaryUnaryMultiCallable[_operations_pb2.ListUnmappedCodesRequest, _operations_pb2.ListUnmappedCodesResponse]  # type: ignore[assignment]
     """Codes that records in quarantine wait for, the most money first.
@@ -135,17 +136,17 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
     NOT_FOUND: names an entry that does not wait or whose bytes are gone; nothing is replayed.
     FAILED_PRECONDITION REPLAY_OF_CONFLICT: names an entry whose version came with two contents; nothing is replayed. Nobody
     can say which is right: have the HIS send a new version, which resolves it by itself.
-    ALREADY_EXISTS: the request_id was used for other records; nothing is replayed; use a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used for other records; nothing is replayed; use a new one.
     """
     OfferRefusedBills: _aio.UnaryUnaryMultiCallable[_operations_pb2.OfferRefusedBillsRequest, _operations_pb2.OfferRefusedBillsResponse]  # type: ignore[assignment]
     """Puts bills that the insurer refused back to pending, under the name that they have: the next pull hands them over as it
-    does new ones, and whoever has no consent in force then is withheld. For what was put right at the insurer: a policy that
-    was imported later, a provider that is known now. A bill of which a newer version was released stays refused, for the
-    newer one counts; so does one of an erased person. What was taken is never offered again. Who asked is kept.
+    does new ones, and whoever has no consent in force then is withheld. For what was put right at the insurer: a policy
+    that was imported later, a provider that is known now. A bill of which a newer version was released stays refused, for
+    the newer one counts; so does one of an erased person. What was taken is never offered again. Who asked is kept.
 
     NOT_FOUND: names a bill that was never released; nothing is offered.
     FAILED_PRECONDITION BILL_NOT_OFFERABLE: names a bill that is not refused, or stays refused; nothing is offered.
-    ALREADY_EXISTS: the request_id was used for another offer; nothing is offered; use a new one.
+    ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used for another offer; nothing is offered; use a new one.
     """
     ReconcileSource: _aio.UnaryUnaryMultiCallable[_operations_pb2.ReconcileSourceRequest, _operations_pb2.ReconcileSourceResponse]  # type: ignore[assignment]
     """Compares what the source holds for some days with what is here, bill by bill: ids, counts and signed sums. What the
@@ -154,7 +155,8 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
 
     FAILED_PRECONDITION SOURCE_PUSHES: a source that pushes cannot be asked; compare with its own report.
     UNAVAILABLE with RetryInfo: the source does not answer; wait. FAILED_PRECONDITION: it refuses us; a person must look.
-    ABORTED with RetryInfo: a pull is under way; wait.
+    Reasons of either as PullBills has them.
+    ABORTED PULL_UNDER_WAY with RetryInfo: a pull is under way; wait.
     """
     ListReconciliations: _aio.UnaryUnaryMultiCallable[_operations_pb2.ListReconciliationsRequest, _operations_pb2.ListReconciliationsResponse]  # type: ignore[assignment]
     """Comparisons that were made, oldest first.
@@ -164,8 +166,8 @@ class OperationsServiceAsyncStub(OperationsServiceStub):
 
 class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
     """What a hospital's own people do with the bridge beside their information system: try the source, teach it codes, have
-    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a code is what the HIS wrote in
-    the place of a code, whatever that is, and is shown to the hospital's records office only.
+    records read once more, offer refused bills again, and prove that nothing is missing. Nothing here shows a patient; a
+    code is what the HIS wrote in the place of a code, whatever that is, and is shown to the hospital's records office only.
 
     Codes that every rpc may answer stand with HisBridgeService. Every rpc answers NOT_FOUND for a hospital that is none of
     this bridge's profiles, or another tenant's.
@@ -195,8 +197,8 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         that wait for a code of it are read once more by themselves. What was released keeps its codes.
 
         INVALID_ARGUMENT names every faulty entry.
-        ALREADY_EXISTS: the request_id was used with another map, or the version with another table of the system
-        (VERSION_REUSED); nothing is loaded; use a new one.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with another map; VERSION_REUSED: the version with another
+        table of the system; nothing is loaded; use a new one.
         """
 
     @_abc_1.abstractmethod
@@ -223,7 +225,7 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         NOT_FOUND: names an entry that does not wait or whose bytes are gone; nothing is replayed.
         FAILED_PRECONDITION REPLAY_OF_CONFLICT: names an entry whose version came with two contents; nothing is replayed. Nobody
         can say which is right: have the HIS send a new version, which resolves it by itself.
-        ALREADY_EXISTS: the request_id was used for other records; nothing is replayed; use a new one.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used for other records; nothing is replayed; use a new one.
         """
 
     @_abc_1.abstractmethod
@@ -233,13 +235,13 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operations_pb2.OfferRefusedBillsResponse, _abc.Awaitable[_operations_pb2.OfferRefusedBillsResponse]]:
         """Puts bills that the insurer refused back to pending, under the name that they have: the next pull hands them over as it
-        does new ones, and whoever has no consent in force then is withheld. For what was put right at the insurer: a policy that
-        was imported later, a provider that is known now. A bill of which a newer version was released stays refused, for the
-        newer one counts; so does one of an erased person. What was taken is never offered again. Who asked is kept.
+        does new ones, and whoever has no consent in force then is withheld. For what was put right at the insurer: a policy
+        that was imported later, a provider that is known now. A bill of which a newer version was released stays refused, for
+        the newer one counts; so does one of an erased person. What was taken is never offered again. Who asked is kept.
 
         NOT_FOUND: names a bill that was never released; nothing is offered.
         FAILED_PRECONDITION BILL_NOT_OFFERABLE: names a bill that is not refused, or stays refused; nothing is offered.
-        ALREADY_EXISTS: the request_id was used for another offer; nothing is offered; use a new one.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used for another offer; nothing is offered; use a new one.
         """
 
     @_abc_1.abstractmethod
@@ -254,7 +256,8 @@ class OperationsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         FAILED_PRECONDITION SOURCE_PUSHES: a source that pushes cannot be asked; compare with its own report.
         UNAVAILABLE with RetryInfo: the source does not answer; wait. FAILED_PRECONDITION: it refuses us; a person must look.
-        ABORTED with RetryInfo: a pull is under way; wait.
+        Reasons of either as PullBills has them.
+        ABORTED PULL_UNDER_WAY with RetryInfo: a pull is under way; wait.
         """
 
     @_abc_1.abstractmethod

@@ -469,7 +469,7 @@ class BookFactor(_message.Message):
     FACTOR_BILLIONTHS_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     factor_billionths: _builtins.int
-    """In billionths: 1 to 8,999,999,999."""
+    """In billionths: 1 to 999,999,999,999."""
     source: _builtins.str
     """Which renewal found it, for example the SHA-256 of its manifest.json; 1 to 200 characters, about no person."""
     def __init__(
@@ -1314,8 +1314,8 @@ class RecordReadingsRequest(_message.Message):
     request_id: _builtins.str
     """Client-made id of this call; the same id with the same content answers the same."""
     validate_only: _builtins.bool
-    """Only judge what each reading says: every fault of all of them, or an answer of 0. Nothing is recorded, and whether a name
-    is known with other content is not looked up.
+    """Only judge what each reading says: every fault of all of them, or an answer of 0. Nothing is recorded, and whether a
+    name is known with other content is not looked up.
     """
     @_builtins.property
     def readings(self) -> _containers.RepeatedCompositeFieldContainer[_reading_pb2.Reading]:
@@ -1735,8 +1735,8 @@ class RecordMedicationRequest(_message.Message):
     request_id: _builtins.str
     """Client-made id of this call; the same id with the same content answers the same."""
     validate_only: _builtins.bool
-    """Only judge what each event says: every fault of all of them, or an answer of 0. Nothing is recorded, and whether a name is
-    known with other content is not looked up.
+    """Only judge what each event says: every fault of all of them, or an answer of 0. Nothing is recorded, and whether a name
+    is known with other content is not looked up.
     """
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___MedicationEvent]:

@@ -126,8 +126,8 @@ class PricingServiceServicer:
 
         INVALID_ARGUMENT also for OUTCOME_FROM_READINGS: with a participation no feature of the outcome layer may be given,
         because the programme's readings stand for it; leave the feature out.
-        ALREADY_EXISTS: the request_id was used with other content; make a new one.
-        NOT_FOUND: no such tariff or programme; the ErrorInfo's metadata lists what is loaded.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
+        NOT_FOUND NO_SUCH_TARIFF or NO_SUCH_PROGRAMME: the ErrorInfo's metadata lists what is loaded.
         FAILED_PRECONDITION NO_PRICE: the request is in order, but the tariff is not valid on start_date or has no price for
         one of the features (too old, a disease it does not cover), or the programme is not for the person's condition; the
         violations name each. Ask another tariff or programme, or decline.
@@ -150,8 +150,8 @@ class PricingServiceServicer:
         OUTCOME_FROM_READINGS: a feature of the outcome layer was given; leave it out, the renewal is priced without that layer.
         AMOUNT, CURRENCY_DIFFERS: the expiring premium is not above 0, or not in the tariff's currency; rerate it.
         BEFORE_EXPIRY: start_date is not after the expiring policy's last day.
-        NO_COLLAR: neither the tariff nor the request states one; there is no default. WIDER_THAN_TARIFF: only a narrower one may
-        be stated.
+        NO_COLLAR: neither the tariff nor the request states one; there is no default. WIDER_THAN_TARIFF: only a narrower one
+        may be stated.
         OUT_OF_RANGE: the off-balance factor or the collar lies outside what a book's renewal allows.
         CREDIT_AS_SUM_INSURED: the programme gives credits as sum insured, which no collar holds; ask QuotePremium.
         """
@@ -174,8 +174,8 @@ class PricingServiceServicer:
 
         A reading that is known under its name with the same content is counted as known. A LABORATORY or CLINIC reading
         with other content than before is a correction: it counts from now on, and what it replaces stays in the record;
-        it is in time when the first release was. One that is withdrawn counts no more. One with an earlier receive_time than what counts is an older release that
-        comes late: counted as known.
+        it is in time when the first release was. One that is withdrawn counts no more. One with an earlier receive_time than
+        what counts is an older release that comes late: counted as known.
         A hospital states any provenance, a partner DEVICE or TYPED, a member TYPED alone: the better one counts for more.
         INVALID_ARGUMENT: every fault of every reading by its path, for example "readings[3].value", never a value; nothing
         is recorded; fix or leave out those readings and use a new request_id.
@@ -198,7 +198,7 @@ class PricingServiceServicer:
 
         The status that ends it, when it is not OK; the batches answered before it stay recorded:
         UNAVAILABLE STREAM_OVER, STOPPING with RetryInfo: the stream lasted its time, or the service stops; open another.
-        UNAVAILABLE STORAGE_UNAVAILABLE with RetryInfo: the database does not answer; wait and open another.
+        UNAVAILABLE DATABASE_UNAVAILABLE with RetryInfo: the database does not answer; wait and open another.
         UNAUTHENTICATED: the certificate or the token is good no longer; renew it and open another.
         INVALID_ARGUMENT MALFORMED_MESSAGE: a message was no batch; see the client's version of the protos.
         RESOURCE_EXHAUSTED TOO_MANY_STREAMS with RetryInfo: wait and open another. Without a reason: a message of more than
@@ -215,7 +215,7 @@ class PricingServiceServicer:
         glucose, systolic, diastolic pressure): whose readings of it were all taken back, or erased, or lie outside the months
         that are judged, has no say there.
 
-        ALREADY_EXISTS: the request_id was used with other content; make a new one.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; make a new one.
         NOT_FOUND: the caller has recorded no reading of this member; record one first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -285,8 +285,8 @@ class PricingServiceServicer:
 
         INVALID_ARGUMENT also for policies that no insurer names.
         NOT_FOUND: the caller keeps nothing about this member, nor a quote under these policies.
-        ALREADY_EXISTS: the request_id was used before, and there is something to erase: whose it was is not kept, so that it may
-        have been somebody else's; make a new one.
+        ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used before, and there is something to erase: whose it was is not
+        kept, so that it may have been somebody else's; make a new one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -6,6 +6,25 @@ Who may call what, and who may read what: labels that every rpc and every field 
 An rpc without `access` is refused to everybody, and a field without `level` reaches nobody;
 `make check` fails on either. Of what is not ours, health and reflection are open to every
 authenticated caller.
+
+ErrorInfo's reasons (domain "lipei") that any rpc may answer with; a service's own stand with its rpcs.
+
+UNAUTHENTICATED, do as docs/operating.md says: CERTIFICATE_MISSING, CERTIFICATE_FOREIGN, CERTIFICATE_EXPIRED,
+CERTIFICATE_REVOKED, REVOCATION_LIST_STALE, TOKEN_MISSING, TOKEN_EXPIRED, TOKEN_INVALID, TOKEN_AUDIENCE, TOKEN_NOT_BOUND,
+ASSERTION_USED.
+PERMISSION_DENIED ROLE_NOT_ALLOWED, TENANT_NOT_ALLOWED, TENANT_UNCLEAR, PURPOSE_NOT_ALLOWED: not as this caller, or not
+for this purpose; stop, or ask for the role. RPC_NOT_LABELLED: nobody may call this; stop.
+PERMISSION_DENIED CALLER_CHANGED: who opened the stream may no longer send into it; open another.
+INVALID_ARGUMENT INVALID_REQUEST: the field violations name every fault; fix the request. PURPOSE_UNKNOWN: so with
+`lipei-purpose`. MALFORMED_MESSAGE: the bytes are not this rpc's message; build the client from these protos.
+NOT_FOUND NOT_FOUND: there is nothing of that name, or it is another tenant's; stop.
+ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used with other content; nothing is changed; make a new one.
+UNAVAILABLE EVIDENCE_NOT_WRITTEN: the read could not be put on record, so nothing was read; retry with back-off.
+UNAVAILABLE STREAM_OVER, STOPPING with RetryInfo: the stream lasted its time, or the service stops; open another and send
+again what was not answered. RESOURCE_EXHAUSTED TOO_MANY_STREAMS with RetryInfo: wait and open another.
+INTERNAL UNEXPECTED_FAULT: a fault of ours; metadata "correlation" names the line of the log; tell the operator.
+
+Without ErrorInfo come gRPC's own answers, for example UNAVAILABLE while a service starts.
 """
 
 from collections import abc as _abc

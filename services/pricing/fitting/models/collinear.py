@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from services.pricing.fitting.models.design import INTERCEPT, Design, Floats
@@ -15,11 +17,14 @@ _SHARE = 1e-3
 def collinear(design: Design, weights: Floats) -> list[str]:
     """One sentence for each way in which the columns repeat one another; none when they do not."""
     gram = design.gram(weights)
-    scale = np.sqrt(np.diag(gram))
-    empty = scale == 0
+    return repeated(design.columns, gram, np.sqrt(np.diag(gram)))
+
+
+def repeated(columns: Sequence[tuple[str, str]], gram: Floats, scale: Floats) -> list[str]:
+    """The same of normal equations; `scale` is how large a column is, 0 where it is empty."""
     told = [
-        f"{name} {level} does not occur: leave the level out"
-        for (name, level), none in zip(design.columns, empty, strict=True)
+        f"{name} {level}".rstrip() + " does not occur: leave it out"
+        for (name, level), none in zip(columns, scale == 0, strict=True)
         if none
     ]
     if told:
@@ -29,12 +34,15 @@ def collinear(design: Design, weights: Floats) -> list[str]:
         if value > _NOTHING:
             continue
         named: dict[str, list[str]] = {}
-        for (name, level), share in zip(design.columns, direction, strict=True):
+        for (name, level), share in zip(columns, direction, strict=True):
             if abs(share) > _SHARE and name != INTERCEPT:
                 named.setdefault(name, []).append(level)
         listed = " and ".join(
             f"{name} ({', '.join(levels)})" if levels != [""] else name
             for name, levels in named.items()
         )
-        told.append(f"{listed} say the same thing (collinear): leave one of them out")
+        if sum(map(len, named.values())) == 1:
+            told.append(f"{listed} tells nobody apart from others: leave it out")
+        else:
+            told.append(f"{listed} say the same thing (collinear): leave one of them out")
     return told

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from services.pricing.core.tariff import (
     AppliesTo,
     CategoryFeature,
@@ -141,4 +143,5 @@ def feature_of(factor: Factor, levels: tuple[FactorLevel, ...]) -> Feature:
         priced_last=bands.last,
         required=factor.control is None,
         biometric=bands.biometric,
+        flat_below=msgspec.UNSET if factor.control is None else factor.control.flat_below,
     )

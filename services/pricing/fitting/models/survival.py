@@ -17,19 +17,10 @@ import pandas as pd
 from lifelines.statistics import proportional_hazard_test
 from scipy.linalg import LinAlgWarning
 
-from services.pricing.fitting.models.design import INTERCEPT, Category, Design, Floats, Term
+from services.pricing.fitting.models.design import Design
+from services.pricing.fitting.models.monthly_poisson import monthly_poisson
 from services.pricing.fitting.models.refusal import FitFault, FitRefused
-from services.pricing.fitting.models.regression import Fitted, regress
 
-DAYS_A_YEAR = 365.25
-_MONTH = DAYS_A_YEAR / 12
-# A month with more than this share of the first events is cut into so many parts. Where most have
-# their first event early, who is left is healthier by the week: one rate for the whole month put
-# the coefficients 0.03 to 0.07 standard errors apart from Cox', a quarter of it below 0.02. Cut in
-# full months alone (a twentieth), they came to be 0.038 apart. Days would not be better: so short,
-# bands count an event's whole day and treat ties as Breslow does; nor a cut where hardly anybody is
-# left, whose bands have no events to tell their rate.
-_FULL_MONTH, _PARTS = 0.0025, 4
 # Newton's tolerances of lifelines are of the likelihood; this moves no coefficient visibly.
 _COX = {"precision": 1e-9}
 
@@ -141,64 +132,13 @@ def proportional_hazards(rows: pd.DataFrame, design: Design) -> pd.DataFrame:
     return _listed(design, statistic=statistic, p=p, persons=len(frame))
 
 
-def monthly_poisson(rows: pd.DataFrame, design: Design, *, where: str) -> Fitted:
-    """Poisson's coefficients of the same first events, with a rate of its own for each month.
-
-    The piecewise exponential model: where the rate is steady within a band it is Cox' model, so
-    that the two check one another; months with more than a few events are cut into four. Bands
-    in which nobody had an event are left out, as Cox leaves them out.
-    """
-    edges = _bands(rows)
-    start, stop = rows["start"].to_numpy(float), rows["stop"].to_numpy(float)
-    first = np.searchsorted(edges, start, side="right") - 1
-    last = np.searchsorted(edges, stop, side="left") - 1
-    number = last - first + 1
-    row = np.repeat(np.arange(len(rows)), number)
-    band = first[row] + np.arange(len(row)) - np.repeat(np.cumsum(number) - number, number)
-    days = np.minimum(edges[band + 1], stop[row]) - np.maximum(edges[band], start[row])
-    event = rows["event"].to_numpy()[row] & (band == last[row])
-    held = np.bincount(band, weights=event) > 0
-    kept = held[band]
-    present = np.flatnonzero(held)
-    codes = np.searchsorted(present, band[kept]).astype(np.int32)
-    month = Category(name="month", levels=tuple(str(one) for one in present), codes=codes)
-    split = design.take(row[kept])
-    terms: tuple[Term, ...] = (month, *split.terms) if len(present) > 1 else split.terms
-    return regress(
-        "poisson",
-        Design(terms=terms, size=int(kept.sum())),
-        event[kept].astype(np.float64),
-        days[kept] / DAYS_A_YEAR,
-        rows["person_id"].to_numpy()[row[kept]],
-        where=where,
-    )
-
-
 def cross_check(rows: pd.DataFrame, design: Design, *, where: str) -> pd.DataFrame:
     """Cox beside Poisson on the first event: `apart` is their difference in Poisson's errors."""
     found = cox(rows, design)
     poisson = monthly_poisson(rows, design, where=where)
-    own = {
-        (one.name, one.level): one
-        for one in poisson.model.coefficients
-        if one.name not in ("month", INTERCEPT)
-    }
-    pairs = [own[name, level] for name, level in zip(found["name"], found["level"], strict=True)]
-    found["poisson"] = [one.estimate for one in pairs]
-    found["poisson_se"] = [one.se_naive for one in pairs]
+    found["poisson"], found["poisson_se"] = poisson.estimate, poisson.se_naive
     found["apart"] = (found["estimate"] - found["poisson"]).abs() / found["poisson_se"]
     return found
-
-
-def _bands(rows: pd.DataFrame) -> Floats:
-    """The first day of each band and the end of the last: months, and parts of full ones."""
-    months = np.arange(0.0, rows["stop"].max() + _MONTH, _MONTH)
-    ends = rows.loc[rows["event"], "stop"].to_numpy(float)
-    events = np.bincount(np.searchsorted(months, ends, side="left") - 1, minlength=len(months) - 1)
-    parts = np.where(events > _FULL_MONTH * len(ends), _PARTS, 1)
-    within = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
-    begins = np.repeat(months[:-1], parts) + within / np.repeat(parts, parts) * _MONTH
-    return np.append(begins, months[-1])
 
 
 def _timed(segments: pd.DataFrame) -> pd.DataFrame:

@@ -27,7 +27,7 @@ from services.pricing.core.balance import (
     Reach,
     off_balance,
 )
-from services.pricing.core.tariff import E4, MILLION
+from services.pricing.core.tariff import MILLION
 from services.pricing.fitting.renewal.work import each
 
 Column: TypeAlias = NDArray[np.int64]
@@ -49,8 +49,8 @@ class Shard:
 
     cell: NDArray[np.int32]  # each policy's place in `technical_e4`
     technical_e4: Column
-    least_minor: Column
-    most_minor: Column
+    least_e4: Column
+    most_e4: Column
     credit_kind: NDArray[np.int32]  # each policy's place in `credits`
     credits: Column
 
@@ -61,7 +61,7 @@ class Shard:
     def offered_e4(self, k_billionths: int) -> Column:
         """Each policy's clip(k·t, lo, hi); the product is made once for all of the same t."""
         scaled = balanced(self.technical_e4, k_billionths)[self.cell]
-        return clipped(scaled, self.least_minor * E4, self.most_minor * E4)
+        return clipped(scaled, self.least_e4, self.most_e4)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,8 +108,8 @@ def reach_of(shards: Sequence[Shard]) -> Reach:
 
 def _ends_e4(shard: Shard) -> tuple[int, int]:
     credit = shard.credit()
-    least = less_credit(shard.least_minor * E4, credit)
-    return int(least.sum()), int(less_credit(shard.most_minor * E4, credit).sum())
+    least = less_credit(shard.least_e4, credit)
+    return int(least.sum()), int(less_credit(shard.most_e4, credit).sum())
 
 
 def _bracketed(
@@ -132,14 +132,13 @@ def _parted(shards: Sequence[Shard], low: int, high: int) -> tuple[int, Terms]:
 
 
 def _between(shard: Shard, low: int, high: int) -> tuple[int, list[Terms]]:
-    below, above = (balanced(shard.technical_e4, k) for k in (low, high))
-    floor, ceiling = (below // E4)[shard.cell], (-(-above // E4))[shard.cell]
-    up, down = shard.least_minor >= ceiling, shard.most_minor <= floor
+    below, above = (balanced(shard.technical_e4, k)[shard.cell] for k in (low, high))
+    up, down = shard.least_e4 >= above, shard.most_e4 <= below
     held = np.flatnonzero(up | down)
-    bound = np.where(up[held], shard.least_minor[held], shard.most_minor[held])
+    bound = np.where(up[held], shard.least_e4[held], shard.most_e4[held])
     credit = shard.credits[shard.credit_kind[held]]
-    still = int(less_credit(bound * E4, credit).sum())
-    free = ~(up | down) & (shard.least_minor <= floor) & (shard.most_minor >= ceiling)
+    still = int(less_credit(bound, credit).sum())
+    free = ~(up | down) & (shard.least_e4 <= below) & (shard.most_e4 >= above)
     kinds = shard.credits.size
     if shard.technical_e4.size * kinds > free.size:  # there is nothing to be saved
         return still, [_terms(shard, ~(up | down))]
@@ -160,8 +159,8 @@ def _terms(shard: Shard, rows: NDArray[np.bool_] | slice) -> Terms:
     technical = shard.technical_e4[shard.cell[rows]]
     return Terms(
         technical_e4=technical,
-        least_e4=shard.least_minor[rows] * E4,
-        most_e4=shard.most_minor[rows] * E4,
+        least_e4=shard.least_e4[rows],
+        most_e4=shard.most_e4[rows],
         credit=shard.credits[shard.credit_kind[rows]],
         count=np.ones(technical.size, np.int64),
     )

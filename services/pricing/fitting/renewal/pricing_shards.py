@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from services.pricing.core.renewal import MOST_EXPIRING_MINOR, bounds_minor
+from services.pricing.core.renewal import MOST_EXPIRING_MINOR, bounds_e4
 from services.pricing.core.tariff import CreditCap
 from services.pricing.fitting.renewal.columns import (
     AMOUNTS,
@@ -21,8 +21,8 @@ from services.pricing.fitting.renewal.columns import (
     CREDIT,
     DIGEST,
     GROUP,
-    LEAST,
-    MOST,
+    LEAST_E4,
+    MOST_E4,
     POLICY,
     ROW,
     TECHNICAL,
@@ -120,14 +120,14 @@ def price_shard(path: Path, grid: Grid, terms: Terms, groups: tuple[str, ...]) -
     codes = judged.codes
     if not keep.all():
         table, codes = table.filter(pa.array(keep)), codes[keep]
-    least, most = bounds_minor(_whole(table, UNCREDITED), terms.collar)
+    least, most = bounds_e4(_whole(table, UNCREDITED), terms.collar)
     cells = pa.array(codes).dictionary_encode()
     gross = [grid.gross_e4(code) for code in cells.dictionary.to_pylist()]
     made = {
         CODE: cells,
         TECHNICAL: pa.DictionaryArray.from_arrays(cells.indices, pa.array(gross, pa.int64())),
-        LEAST: pa.array(least),
-        MOST: pa.array(most),
+        LEAST_E4: pa.array(least),
+        MOST_E4: pa.array(most),
     }
     for name, column in made.items():
         table = table.append_column(name, column)

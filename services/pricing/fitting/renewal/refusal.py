@@ -48,7 +48,8 @@ def _out_of_reach(error: OutOfReach, work: Work) -> list[str]:
 
     reach, change = error.reach, work.settings.change_millionths / 10_000
     target = f"{said(error.target_e4)} {currency} with an approved change of {change:g} %"
-    allowed = f"{said(reach.least_e4)} to {said(reach.most_e4)} {currency}"
+    least_e4 = reach.least_e4 + E4 - 1  # in whole minor units inside what can be reached
+    allowed = f"{said(least_e4)} to {said(reach.most_e4)} {currency}"
     return [
         f"the target, {target}, is out of reach of the collar",
         f"the collar allows {allowed}; widen renewal.collar or change renewal.approved_change",

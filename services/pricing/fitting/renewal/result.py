@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from services.pricing.core.arithmetic import less_credit, to_multiple
 from services.pricing.core.balance import Reach
-from services.pricing.core.renewal import uncredited_e4
+from services.pricing.core.renewal import to_minor_inside, uncredited_e4
 from services.pricing.core.tariff import E4, Collar, CreditCap
 from services.pricing.fitting.renewal.balancing import Shard
 from services.pricing.fitting.renewal.columns import (
@@ -28,7 +28,9 @@ from services.pricing.fitting.renewal.columns import (
     CREDIT,
     GROUP,
     LEAST,
+    LEAST_E4,
     MOST,
+    MOST_E4,
     POLICY,
     TECHNICAL,
     TECHNICAL_MINOR,
@@ -158,8 +160,8 @@ def columns_of(table: pa.Table) -> Shard:
     return Shard(
         cell=technical.indices.to_numpy(),
         technical_e4=technical.dictionary.to_numpy(),
-        least_minor=table[LEAST].to_numpy(),
-        most_minor=table[MOST].to_numpy(),
+        least_e4=table[LEAST_E4].to_numpy(),
+        most_e4=table[MOST_E4].to_numpy(),
         credit_kind=credit.indices.to_numpy(),
         credits=credit.dictionary.to_numpy(),
     )
@@ -168,7 +170,8 @@ def columns_of(table: pa.Table) -> Shard:
 def _renewed(work: Work, table: pa.Table, k: int) -> tuple[pa.Table, Sums]:
     shard = columns_of(table)
     unit = work.rates.tariff.rounding.to_minor_units
-    least, most, credit = shard.least_minor, shard.most_minor, shard.credit()
+    least, most, credit = shard.least_e4, shard.most_e4, shard.credit()
+    least_minor, most_minor = to_minor_inside(least, most)
     offered = shard.offered_e4(k)
     uncredited = uncredited_e4(offered, least, most, unit)
     charged = to_multiple(less_credit(uncredited, credit), unit)
@@ -177,8 +180,8 @@ def _renewed(work: Work, table: pa.Table, k: int) -> tuple[pa.Table, Sums]:
         POLICY: table[POLICY],
         CODE: table[CODE].cast(pa.int64()),
         TECHNICAL_MINOR: pa.array(technical),
-        LEAST: table[LEAST],
-        MOST: table[MOST],
+        LEAST: pa.array(least_minor),
+        MOST: pa.array(most_minor),
         "uncredited_minor": pa.array(uncredited // E4),
         CREDIT: pa.array(credit),
         "charged_minor": pa.array(charged // E4),
@@ -193,8 +196,8 @@ def _renewed(work: Work, table: pa.Table, k: int) -> tuple[pa.Table, Sums]:
         technical_minor=int(technical.sum()),
         uncredited_minor=int(uncredited.sum()) // E4,
         charged_minor=int(charged.sum()) // E4,
-        held_up=int((offered == least * E4).sum()),
-        held_down=int((offered == most * E4).sum()),
+        held_up=int((offered == least).sum()),
+        held_down=int((offered == most).sum()),
     )
     return pa.table(made), sums
 

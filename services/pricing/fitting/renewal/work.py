@@ -31,7 +31,7 @@ from services.pricing.fitting.renewal.terms import Terms
 T = TypeVar("T")
 
 # Changes whenever the same inputs would give other files: unfinished work of before is not used.
-FORMAT = 3
+FORMAT = 4
 _THREADS = 8
 # Columns with few different values; so have groups.
 _FEW = (CODE, CREDIT, TECHNICAL_MINOR, TIER)

@@ -83,7 +83,7 @@ def _sections(found: Inputs, progress: Callable[[str], None]) -> Iterator[Sectio
     held = unseen if len(unseen) else found.scored
     judged = SELECTED if SELECTED in held else INDICATED
     for name, made in (
-        ("samples", _samples(found, judged)),
+        ("samples", _samples(found, held, judged)),
         ("lift", _lift(held, judged, found.fit.currency)),
         ("factors", _by_factor(found, held, judged)),
         ("claims", diagnostics.claims_by_factor(found.fit, held, features)),
@@ -98,6 +98,11 @@ def _sections(found: Inputs, progress: Callable[[str], None]) -> Iterator[Sectio
         progress(name)
 
 
+def measured_on(held: pd.DataFrame) -> str:
+    """What segments a report's measures are of, in words; `held` as in `_sections`."""
+    return "what was held out" if (held["holdout"] != "train").any() else "what was learnt from"
+
+
 def in_money(scored: pd.DataFrame, currency: str) -> pd.DataFrame:
     """The segments with their amounts in whole money instead of its smallest units."""
     unit = 10 ** currency_exponent(currency)
@@ -106,7 +111,7 @@ def in_money(scored: pd.DataFrame, currency: str) -> pd.DataFrame:
     return scored.assign(**{name: scored[name] / unit for name in amounts})
 
 
-def _samples(found: Inputs, judged: str) -> Iterator[Section]:
+def _samples(found: Inputs, held: pd.DataFrame, judged: str) -> Iterator[Section]:
     by = found.scored["holdout"].map(_SAMPLES).astype("category")
     listed = [name for name in _SAMPLES.values() if name in set(by.cat.categories)]
     by = by.cat.set_categories(listed, ordered=True)
@@ -115,8 +120,8 @@ def _samples(found: Inputs, judged: str) -> Iterator[Section]:
         chapter="level",
         zh="总体：实际与预期",
         en="Overall: actual against expected",
-        sentence="The last year and a share of the people were held out. The level is set to what "
-        "was learnt from, so that a ratio elsewhere is a change over time or of people.",
+        sentence="The level is set to what was learnt from, so that a ratio elsewhere is a change "
+        "over time or of people." + f" All below is measured on {measured_on(held)}.",
         table=table,
         picture=pictures.ratios(table, "actual / expected by sample"),
     )
@@ -132,7 +137,7 @@ def _lift(held: pd.DataFrame, judged: str, currency: str) -> Iterator[Section]:
         sentence=f"calibration over the deciles: intercept {line['intercept']:+.3f}, slope "
         f"{line['slope']:.3f} (0 and 1 is right; a slope below 1 spreads people too far)",
         table=deciles.rename(columns={"group": "decile"}),
-        picture=pictures.deciles(deciles, f"{judged}, on what was held out", currency),
+        picture=pictures.deciles(deciles, f"{judged}, on {measured_on(held)}", currency),
     )
     others = [
         name for name in (FLAT, PREVIOUS, INDICATED) if name in held and _differ(held, judged, name)

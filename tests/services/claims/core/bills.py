@@ -9,6 +9,8 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
+from services.claims.core.adjudicate import allowed_lines
+from services.claims.core.decision import Decision
 from services.claims.core.facts import (
     Balance,
     BillFacts,
@@ -17,6 +19,7 @@ from services.claims.core.facts import (
     CoverInterval,
     DiagnosisFacts,
     DisclosedCondition,
+    EarlierService,
     HospitalTier,
     LineFacts,
     LinePayment,
@@ -32,7 +35,7 @@ from services.claims.core.facts import (
 from services.claims.core.intake import priced
 from services.claims.core.plan import Plan
 from services.claims.plans.accumulator_units import accumulators
-from services.claims.plans.loader import load_plan_file
+from services.claims.plans.loader import load_plan
 
 ROOT = Path(__file__).parents[4]
 PLANS = ROOT / "services" / "claims" / "plans"
@@ -46,7 +49,16 @@ DAY = date(2025, 3, 10)
 def plan_named(name: str) -> Plan:
     """An example plan, or one of the test plans that have every kind of term."""
     of_tests = CASES / "plans" / f"{name}.yaml"
-    return load_plan_file(of_tests if of_tests.exists() else PLANS / f"{name}.yaml")
+    return plan_of_file(of_tests if of_tests.exists() else PLANS / f"{name}.yaml")
+
+
+def plan_of_file(path: Path) -> Plan:
+    return load_plan(path.read_bytes(), str(path))
+
+
+def allowed_services(facts: BillFacts, decision: Decision) -> tuple[EarlierService, ...]:
+    """What later claims of the member are told of this one."""
+    return tuple(one.service for one in allowed_lines(facts, decision))
 
 
 def policy(

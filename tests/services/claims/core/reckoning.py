@@ -1,4 +1,4 @@
-"""A second reckoning of what a plan pays, from the sentences of CONVENTIONS A and nothing else.
+"""A second reckoning of what a plan pays, from docs/conventions.md A and nothing else.
 
 It knows no engine: exact fractions, one line after the other, for plans of two sections. What it
 and the engine disagree on, one of them has wrong.

@@ -7,7 +7,7 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from services.claims.core.adjudicate import adjudicate, allowed_services
+from services.claims.core.adjudicate import adjudicate
 from services.claims.core.codes import comparable
 from services.claims.core.decision import DecisionLine
 from services.claims.core.facts import (
@@ -22,7 +22,15 @@ from services.claims.core.facts import (
 from services.claims.core.plan import SystemCodes
 from services.claims.core.reasons import Reason
 from services.claims.core.terms import CodeMatcher
-from tests.services.claims.core.bills import ICD_10, YIBAO, bill, line, plan_named, policy
+from tests.services.claims.core.bills import (
+    ICD_10,
+    YIBAO,
+    allowed_services,
+    bill,
+    line,
+    plan_named,
+    policy,
+)
 
 PLAN = plan_named("every-term")
 SPELLINGS = ["J06.9", "j06.9", " J06.9 ", "Ｊ０６．９", "J06\u200b.9", "J 06.9", "\u00a0j06.9"]

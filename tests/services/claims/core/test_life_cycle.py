@@ -1,4 +1,4 @@
-"""The life cycle: exactly the moves of CONVENTIONS A, walked, and drawn in the docs."""
+"""The life cycle: exactly the moves of docs/conventions.md A, walked, and drawn in the docs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from services.claims.core.life_cycle import (
 )
 from tests.services.claims.core.bills import ROOT
 
-# CONVENTIONS A "Life cycle", typed off by hand; withdrawal stands below.
+# docs/conventions.md A "Life cycle", typed off by hand; withdrawal stands below.
 PROMISED = """
 received: registered
 registered: adjudicating

@@ -17,7 +17,7 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from services.claims.core.accumulators import with_changes
-from services.claims.core.adjudicate import adjudicate, allowed_services
+from services.claims.core.adjudicate import adjudicate
 from services.claims.core.canonical import (
     Inputs,
     decision_bytes,
@@ -52,7 +52,16 @@ from services.claims.core.plan import Deductible, OutOfPocketMaximum, Plan
 from services.claims.core.reasons import Reason
 from services.claims.core.terms import terms_on
 from services.common.dated import Dated
-from tests.services.claims.core.bills import YIBAO, bill, bills, line, plan_named, policy, usages
+from tests.services.claims.core.bills import (
+    YIBAO,
+    allowed_services,
+    bill,
+    bills,
+    line,
+    plan_named,
+    policy,
+    usages,
+)
 from tests.services.claims.core.plans import LIMITS, plans, plans_of_one_share
 
 PLANS = ("every-term", "every-benefit", "million-medical", "chronic-diabetes")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.claims.core.adjudicate import adjudicate, allowed_services
+from services.claims.core.adjudicate import adjudicate
 from services.claims.core.canonical import (
     Inputs,
     inputs_bytes,
@@ -39,7 +39,7 @@ from services.claims.core.plan import ClockTerms
 from services.claims.core.reasons import Reason
 from services.claims.core.review import DENIALS
 from services.common.dated import Dated
-from tests.services.claims.core.bills import bill, bills, line, plan_named, policy
+from tests.services.claims.core.bills import allowed_services, bill, bills, line, plan_named, policy
 
 PLAN = plan_named("every-term")
 CLAUSE = PLAN.clauses[0].id

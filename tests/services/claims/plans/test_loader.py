@@ -12,11 +12,11 @@ from services.claims.plans.cases import run_cases
 from services.claims.plans.checks import MAX_SECTIONS
 from services.claims.plans.in_words import diff, explain
 from services.claims.plans.legal_days import longer_than_law
-from services.claims.plans.loader import load_plan, load_plan_file
+from services.claims.plans.loader import load_plan
 from services.claims.plans.price_list import load_price_list
 from services.claims.plans.unused import unused
 from services.common.strict_yaml import Fault, StrictYamlError
-from tests.services.claims.core.bills import CASES, PLANS, bill, line
+from tests.services.claims.core.bills import CASES, PLANS, bill, line, plan_of_file
 
 replace = msgspec.structs.replace
 SMALL = """\
@@ -62,7 +62,7 @@ def _line(yaml: str, text: str) -> int:
 
 @pytest.mark.parametrize("name", ["million-medical", "chronic-diabetes", "synthea-usd"])
 def test_example_plans_load(name: str) -> None:
-    assert load_plan_file(PLANS / f"{name}.yaml").id == name
+    assert plan_of_file(PLANS / f"{name}.yaml").id == name
 
 
 def test_a_plan_is_read_as_written() -> None:
@@ -633,7 +633,7 @@ ceilings:
 
 
 def test_the_plans_of_tests_have_every_term_between_them() -> None:
-    plans = [load_plan_file(path) for path in sorted((CASES / "plans").glob("*.yaml"))]
+    plans = [plan_of_file(path) for path in sorted((CASES / "plans").glob("*.yaml"))]
     empty = [
         name
         for name in plans[0].__struct_fields__

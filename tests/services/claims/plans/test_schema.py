@@ -18,11 +18,11 @@ import jsonschema
 import pytest
 
 from services.claims.plans.case_reader import read_case_file
-from services.claims.plans.loader import load_plan_file, read_plan
+from services.claims.plans.loader import read_plan
 from services.claims.plans.reader import Faults, Mapping
 from services.claims.plans.schema import case_schema, plan_schema
 from services.common.strict_yaml import StrictYamlError, YamlList, YamlMap, load
-from tests.services.claims.core.bills import CASES, PLANS
+from tests.services.claims.core.bills import CASES, PLANS, plan_of_file
 
 ROOT = Path(__file__).parents[4]
 PLAN_FILES = [*sorted(PLANS.glob("*.yaml")), *sorted((CASES / "plans").glob("*.yaml"))]
@@ -137,7 +137,7 @@ def _reader(path: Path) -> Any:
     if path in PLAN_FILES:
         return read_plan
     plan = next(one for one in PLAN_FILES if one.stem == _seen(path)["plan"])
-    return partial(read_case_file, load_plan_file(plan))
+    return partial(read_case_file, plan_of_file(plan))
 
 
 def _with_lines(tree: Any) -> Any:

@@ -19,7 +19,7 @@ from services.pricing.core.arithmetic import (
 _AMOUNTS = st.lists(st.integers(0, MAX_COLUMN_E4), min_size=1, max_size=8)
 
 
-@given(_AMOUNTS, st.integers(0, 1_000_000), st.integers(1, 9 * BILLION - 1))
+@given(_AMOUNTS, st.integers(0, 1_000_000), st.integers(1, 1_000 * BILLION - 1))
 def test_a_column_rounds_as_single_numbers_do(amounts: list[int], share: int, k: int) -> None:
     column = np.array(amounts, np.int64)
     shares = np.full(len(amounts), share, np.int64)

@@ -17,7 +17,7 @@ from services.pricing.core.balance import (
     off_balance,
     target_of,
 )
-from services.pricing.core.renewal import bounds_minor, offered_e4
+from services.pricing.core.renewal import bounds_e4, bounds_minor, offered_e4, to_minor_inside
 from services.pricing.core.tariff import E4, MILLION, Collar
 
 _COLLAR = Collar(least_millionths=850_000, greatest_millionths=1_250_000, source="a test")
@@ -31,15 +31,15 @@ _PERSON = st.tuples(
 def total(people: list[tuple[int, int, int]], k: int) -> int:
     found = 0
     for technical, expiring, credit in people:
-        offered = offered_e4(technical * E4, k, *bounds_minor(expiring, _COLLAR))
+        offered = offered_e4(technical * E4, k, *bounds_e4(expiring, _COLLAR))
         found += less_credit(offered, credit)
     return found
 
 
 def reach(people: list[tuple[int, int, int]]) -> Reach:
-    bounds = [bounds_minor(expiring, _COLLAR) for _, expiring, _ in people]
-    least = [less_credit(low * E4, p[2]) for (low, _), p in zip(bounds, people, strict=True)]
-    most = [less_credit(high * E4, p[2]) for (_, high), p in zip(bounds, people, strict=True)]
+    bounds = [bounds_e4(expiring, _COLLAR) for _, expiring, _ in people]
+    least = [less_credit(low, p[2]) for (low, _), p in zip(bounds, people, strict=True)]
+    most = [less_credit(high, p[2]) for (_, high), p in zip(bounds, people, strict=True)]
     return Reach(sum(least), sum(most))
 
 
@@ -59,7 +59,7 @@ def test_the_total_meets_the_target_within_a_millionth_or_the_target_is_refused(
     assert total(people, k - 1) < target <= total(people, k)
 
 
-@given(st.lists(_PERSON, min_size=1, max_size=20), st.integers(1, 9 * BILLION - 3))
+@given(st.lists(_PERSON, min_size=1, max_size=20), st.integers(1, 1_000 * BILLION - 3))
 def test_where_the_factor_is_believed_to_be_never_changes_it(
     people: list[tuple[int, int, int]], near: int
 ) -> None:
@@ -73,14 +73,14 @@ def test_clipping_again_and_again_gives_other_premiums_for_the_same_total() -> N
     people = [(1_000_00, 2_000_00, 0), (3_000_00, 2_000_00, 0), (2_000_00, 2_200_00, 0)]
     target = 6_100_00 * E4
     k = off_balance(lambda k: total(people, k), target, reach(people))
-    one = [offered_e4(t * E4, k, *bounds_minor(e, _COLLAR)) for t, e, _ in people]
+    one = [offered_e4(t * E4, k, *bounds_e4(e, _COLLAR)) for t, e, _ in people]
     again = [t * E4 for t, _, _ in people]
     for _ in range(200):
         scale = Fraction(target, sum(again))
         clipped_again = []
         for amount, (_, expiring, _) in zip(again, people, strict=True):
-            least, most = bounds_minor(expiring, _COLLAR)
-            clipped_again.append(clipped(int(amount * scale), least * E4, most * E4))
+            least, most = bounds_e4(expiring, _COLLAR)
+            clipped_again.append(clipped(int(amount * scale), least, most))
         again = clipped_again
     assert abs(sum(again) - sum(one)) <= len(people) * E4
     assert max(abs(a - b) / b for a, b in zip(again, one, strict=True)) > 0.01
@@ -145,7 +145,7 @@ def test_technical_prices_beyond_the_factor_reach_no_target() -> None:
     assert refused.value.reach.most_e4 == 850_00 * E4
 
 
-@given(st.integers(0, 9 * 10**12), st.integers(1, 9 * BILLION - 1))
+@given(st.integers(0, 9 * 10**12), st.integers(1, 1_000 * BILLION - 1))
 def test_the_factor_is_applied_exactly_and_rounded_half_up(amount: int, k: int) -> None:
     assert balanced(amount, k) == (2 * amount * k + BILLION) // (2 * BILLION)
 
@@ -159,3 +159,30 @@ def test_bounds_are_whole_fen_inside_the_collar_with_the_expiring_premium_betwee
     assert expiring * low <= least * MILLION
     assert most * MILLION <= expiring * high
     assert least <= expiring <= most
+    exactly = bounds_e4(expiring, collar)
+    ends = Fraction(expiring * low, 100), Fraction(expiring * high, 100)
+    assert ends[0] <= exactly[0] < ends[0] + 1
+    assert ends[1] - 1 < exactly[1] <= ends[1]
+    assert to_minor_inside(*exactly) == (least, most)
+
+
+def test_small_premiums_held_by_the_collar_meet_the_target_within_a_millionth() -> None:
+    """Two in three lie at a bound that is no whole fen: 85.85, 126.25. The sum is of fractions."""
+    people = [(10 * 101, 101, 0), (101, 101, 0), (1, 101, 100_000)] * 40
+    target = target_of(101 * len(people), 0)
+    k = off_balance(lambda k: total(people, k), target, reach(people))
+    low, high = Fraction(101 * 85, 100), Fraction(101 * 125, 100)
+    exact = Fraction(0)
+    for technical, _, credit in people:
+        offered = min(max(Fraction(technical * k, BILLION), low), high)
+        exact += offered * (1 - Fraction(credit, MILLION))
+    assert abs(exact * E4 / target - 1) <= TOLERANCE
+
+
+def test_the_ends_of_the_collar_themselves_can_be_reached() -> None:
+    people = [(1_000, 101, 0), (1, 333, 0), (500, 7, 0)]
+    expiring = sum(e for _, e, _ in people)
+    for change in (-150_000, 250_000):
+        target = target_of(expiring, change)
+        k = off_balance(lambda k: total(people, k), target, reach(people))
+        assert total(people, k) == target

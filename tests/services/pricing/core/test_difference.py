@@ -51,6 +51,12 @@ _CELL = "causes[0].tables[3].cells[1].factor_millionths"
         ("rounding", {"mode": "half_up", "to_minor_units": 100}, "rounding", "1 → 100"),
         ("valid_last", "2027-12-31", "valid_last", "None → 2027-12-31"),
         ("features[0].priced_last", "78", "features.age", "priced range: 18–79 → 18–78"),
+        (
+            "features[3].flat_below",
+            "6.5",
+            "features.hba1c_percent",
+            "clinical lower bound: 7.0 → 6.5",
+        ),
         ("features[2].levels[3].priced", True, "features.condition.type1_diabetes", "priced now"),
         ("causes[0].tables[3].applies_to", None, "inpatient.hba1c", "type2_diabetes both → all"),
         ("basis.credit_cap.share_millionths", 100_000, "basis.credit_cap", "0.3 → 0.1"),

@@ -89,6 +89,7 @@ FIGURES = {
     "in_order": "0 found, none allowed",
     "monotone": "0 breaches in 4 tables of 2 biometrics, none allowed",
     "one_layer": "0 breaches, with 2 in the outcome layer, none allowed",
+    "flat_below": "0 breaches in 2 outcomes, none allowed",
     "one_reading": "one lowers a factor by up to 8.5107 %, allowed up to 12 %",
     "credit_cap": "readings take off up to 17.668 %, the tariff's cap is 30 %, the law's 40 %",
     "collar": "0.8 to 1.25 times the expiring premium, allowed 0.5 to 2",

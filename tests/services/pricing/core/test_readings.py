@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from services.pricing.core.incentive import assess
-from services.pricing.core.months import Judged, MonthAssessment, assess_months
+from services.pricing.core.months import Judged, MonthAssessment, assess_months, in_time
 from services.pricing.core.programme import NoTargetInForce, share_text
 from services.pricing.core.readings import (
     LOINC,
@@ -77,7 +77,7 @@ def test_a_code_of_another_system_is_refused() -> None:
 def test_a_month_ends_as_the_hand_says(case: Mapping[str, Any]) -> None:
     wanted: Mapping[str, Any] = case["months"]
     found = assess_months(
-        readings_of(case),
+        in_time(readings_of(case), zone_of(case)),
         programmes().named(case.get("programme", "diabetes-glucose")),
         doctors_targets(case),
         month_days(list(wanted)),
@@ -138,7 +138,7 @@ def test_a_run_earns_what_the_hand_says(case: Mapping[str, Any]) -> None:
 
 def test_a_month_before_the_programmes_targets_is_refused() -> None:
     with pytest.raises(NoTargetInForce, match="2017-12-01"):
-        assess_months([], programmes().named("diabetes-glucose"), (), [date(2017, 12, 1)], SHANGHAI)
+        assess_months({}, programmes().named("diabetes-glucose"), (), [date(2017, 12, 1)], SHANGHAI)
 
 
 def test_who_vouches_for_a_reading_ranks_in_three_steps() -> None:

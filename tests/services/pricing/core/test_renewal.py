@@ -16,6 +16,7 @@ from services.pricing.core.renewal import (
     BookFactor,
     Expiring,
     Renewal,
+    bounds_e4,
     bounds_minor,
     collar_of,
     renewed,
@@ -48,7 +49,7 @@ def technical() -> Waterfall:
     ],
 )
 def test_a_premium_is_scaled_and_held_inside_the_collar(k: int, premium: int, cell: str) -> None:
-    found = renewed(technical(), k, bounds_minor(3_500_00, _COLLAR), 1)
+    found = renewed(technical(), k, bounds_e4(3_500_00, _COLLAR), 1)
     assert found.premium_minor == premium
     assert [(s.label.step, s.label.cell) for s in found.steps[-3:]] == [
         (OFF_BALANCE, ""),
@@ -59,20 +60,20 @@ def test_a_premium_is_scaled_and_held_inside_the_collar(k: int, premium: int, ce
 
 
 @given(
-    st.integers(1, 9 * BILLION - 1),
+    st.integers(1, 1_000 * BILLION - 1),
     st.integers(1, 20_000_00),
     st.sampled_from([1, 10, 100, 1_000]),
 )
 def test_steps_add_up_and_no_rounding_leaves_the_collar(k: int, expiring: int, unit: int) -> None:
     least, most = bounds_minor(expiring, _COLLAR)
-    found = renewed(technical(), k, (least, most), unit)
+    found = renewed(technical(), k, bounds_e4(expiring, _COLLAR), unit)
     assert sum(step.difference_e4 for step in found.steps) == found.premium_minor * 10_000
     assert least <= found.premium_minor <= most
     assert found.premium_minor % unit == 0 or found.premium_minor in (least, most)
 
 
 def test_without_a_books_factor_the_step_says_so_and_moves_nothing() -> None:
-    bounds = bounds_minor(3_500_00, _COLLAR)
+    bounds = bounds_e4(3_500_00, _COLLAR)
     found = renewed(technical(), None, bounds, 1)
     by_one = renewed(technical(), BILLION, bounds, 1)
     step, other = found.steps[-3], by_one.steps[-3]

@@ -16,8 +16,7 @@ from services.claims.plans.in_words.diff import Change, Side, compare
 from services.claims.plans.in_words.effects import effect
 from services.claims.plans.in_words.statements import KINDS, WORDS, Term
 from services.claims.plans.in_words.vocabulary import Absent, Effect
-from services.claims.plans.loader import load_plan_file
-from tests.services.claims.core.bills import CASES, PLANS
+from tests.services.claims.core.bills import CASES, PLANS, plan_of_file
 from tests.services.claims.plans.in_words.every_field import Changed, changes, full_plan
 
 FULL = full_plan()
@@ -168,14 +167,14 @@ def _explained(plan: Plan) -> dict[str, list[str]]:
 
 
 def test_code_sets_and_outcome_tiers_are_called_what_the_plan_calls_them() -> None:
-    plan = load_plan_file(PLANS / "hypertension-tiers.yaml")
+    plan = plan_of_file(PLANS / "hypertension-tiers.yaml")
     said = {one.place: one.said for one in explain.explain(plan)}
     assert "健康管理等级：血压达标。" in said["shares/controlled"].zh
     assert "Outcome tiers: in control." in said["shares/controlled"].en
     assert "代码集“降压药品”" in said["sections/drugs"].zh
     # The plan names no day for its tiers, and what holds then is told; without tiers nothing is.
     assert "the first day of the policy year counts" in said["outcome_tier_day"].en
-    other = load_plan_file(PLANS / "million-medical.yaml")
+    other = plan_of_file(PLANS / "million-medical.yaml")
     assert "outcome_tier_day" not in {one.place for one in explain.explain(other)}
     assert said["code_sets/pressure-drugs"].zh.startswith("降压药品：")
     bare = msgspec.structs.replace(plan, names=())
@@ -187,7 +186,7 @@ def test_code_sets_and_outcome_tiers_are_called_what_the_plan_calls_them() -> No
 
 
 def test_the_last_of_several_shares_is_for_all_other_cases() -> None:
-    plan = load_plan_file(PLANS / "million-medical.yaml")
+    plan = plan_of_file(PLANS / "million-medical.yaml")
     said = {one.place: one.said for one in explain.explain(plan)}
     assert "其余情形：" in said["shares/not-settled"].zh
     assert "In all other cases: " in said["shares/not-settled"].en
@@ -201,7 +200,7 @@ def test_the_last_of_several_shares_is_for_all_other_cases() -> None:
     "path", [*sorted(PLANS.glob("*.yaml")), *sorted((CASES / "plans").glob("*.yaml"))], ids=str
 )
 def test_a_plan_does_not_differ_from_itself_however_it_is_ordered(path: object) -> None:
-    plan = load_plan_file(PLANS / str(path))
+    plan = plan_of_file(PLANS / str(path))
     assert diff.diff(plan, plan) == ()
     assert diff.diff(plan, _turned(plan)) == ()
 
@@ -221,7 +220,7 @@ def _turned(plan: Plan) -> Plan:
 
 
 def test_an_order_that_says_something_is_told() -> None:
-    plan = load_plan_file(PLANS / "chronic-diabetes.yaml")
+    plan = plan_of_file(PLANS / "chronic-diabetes.yaml")
     first, second, *rest = plan.shares
     turned = msgspec.structs.replace(plan, shares=(second, first, *rest))
     (told,) = diff.diff(plan, turned)

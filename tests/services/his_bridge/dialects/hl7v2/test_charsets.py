@@ -11,7 +11,7 @@ from services.his_bridge.dialects.hl7v2.refusals import Refusal, Refused
 from tests.services.his_bridge.messages_hl7 import dft, judge
 
 DELIMITERS = b"|^&~\\"
-# The unified ideographs of GBK (EVIDENCE: 464 of these 20,902 are hazardous).
+# The unified ideographs of GBK (464 of these 20,902 end in a delimiter).
 GBK = range(0x4E00, 0x9FA6)
 
 

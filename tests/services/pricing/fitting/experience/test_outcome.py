@@ -14,7 +14,7 @@ import pytest
 
 from services.common.dated import add_months
 from services.pricing.core.incentive import window_of
-from services.pricing.core.months import Basis, MonthAssessment, assess_months
+from services.pricing.core.months import Basis, MonthAssessment, assess_months, in_time
 from services.pricing.core.readings import (
     LOINC,
     Fasting,
@@ -230,7 +230,7 @@ def _judged(
             )
         )
     found = load_programmes(example_programmes()).named(programme)
-    return assess_months(counted, found, (), asked, SHANGHAI)
+    return assess_months(in_time(counted, SHANGHAI), found, (), asked, SHANGHAI)
 
 
 def _value(one: MonthAssessment, kind: str) -> float:

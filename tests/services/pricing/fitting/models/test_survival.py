@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from services.pricing.fitting.models import survival
+from services.pricing.fitting.models import time_bands
 from services.pricing.fitting.models.design import Category, Design, Number
 from services.pricing.fitting.models.refusal import FitRefused
 from services.pricing.fitting.models.survival import (
@@ -171,7 +171,7 @@ def test_where_events_come_at_once_the_months_are_cut(monkeypatch: pytest.Monkey
     rows, design = often(3_000)
     assert (cross_check(rows, design, where="test")["apart"] <= 0.02).all()
     # Control: with one rate for each whole month the two are further apart.
-    monkeypatch.setattr(survival, "_PARTS", 1)
+    monkeypatch.setattr(time_bands, "_PARTS", 1)
     assert (cross_check(rows, design, where="test")["apart"] > 0.02).any()
 
 
@@ -179,7 +179,7 @@ def test_not_only_the_fullest_months_are_cut(monkeypatch: pytest.MonkeyPatch) ->
     rows, design = often(1_400)
     assert (cross_check(rows, design, where="test")["apart"] <= 0.02).all()
     # Control: with only those cut that have a twentieth of the events.
-    monkeypatch.setattr(survival, "_FULL_MONTH", 0.05)
+    monkeypatch.setattr(time_bands, "_FULL_MONTH", 0.05)
     assert (cross_check(rows, design, where="test")["apart"] > 0.02).any()
 
 

@@ -9,14 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from services.pricing.core.arithmetic import BILLION, less_credit
-from services.pricing.core.balance import OutOfReach
+from services.pricing.core.arithmetic import MAX_COLUMN_E4, less_credit
+from services.pricing.core.balance import MOST_BILLIONTHS, OutOfReach
 from services.pricing.core.renewal import offered_e4
-from services.pricing.core.tariff import E4
 from services.pricing.fitting.renewal import balancing
 from services.pricing.fitting.renewal.balancing import Shard, balance, reach_of
 
-# Technical premium (10⁻⁴ minor units), bounds (minor units) and credit of one policy.
+# Technical premium and bounds (10⁻⁴ minor units) and credit of one policy.
 Policy = tuple[int, int, int, int]
 
 
@@ -26,8 +25,8 @@ def shard_of(policies: Sequence[Policy]) -> Shard:
     return Shard(
         cell=cells.indices.to_numpy(),
         technical_e4=cells.dictionary.to_numpy(),
-        least_minor=least.to_numpy(),
-        most_minor=most.to_numpy(),
+        least_e4=least.to_numpy(),
+        most_e4=most.to_numpy(),
         credit_kind=kinds.indices.to_numpy(),
         credits=kinds.dictionary.to_numpy(),
     )
@@ -46,7 +45,7 @@ def alike(count: int) -> list[Policy]:
     found = []
     for _ in range(count):
         technical = drawn.choice([2_345_678_901, 3_000_000_001, 4_111_111_113])
-        expiring = technical // E4 * drawn.randint(60, 160) // 100
+        expiring = technical * drawn.randint(60, 160) // 100
         credit = drawn.choice([0, 33_333, 100_000])
         found.append((technical, expiring * 85 // 100, expiring * 125 // 100, credit))
     return found
@@ -57,7 +56,7 @@ def all_different(count: int) -> list[Policy]:
     found = []
     for number in range(count):
         technical = drawn.randint(1_000_000_000, 5_000_000_000)
-        expiring = technical // E4 * drawn.randint(60, 160) // 100
+        expiring = technical * drawn.randint(60, 160) // 100
         found.append((technical, expiring * 85 // 100, expiring * 125 // 100, number))
     return found
 
@@ -84,7 +83,7 @@ def test_the_factor_is_the_least_at_which_the_sum_one_by_one_reaches_the_target(
     shards = [shard_of(policies[:1_000]), shard_of(policies[1_000:])]
     reach = reach_of(shards)
     assert reach.least_e4 == one_by_one(policies, 1)
-    assert reach.most_e4 == one_by_one(policies, 9 * BILLION - 1)
+    assert reach.most_e4 == one_by_one(policies, MOST_BILLIONTHS)
     target = reach.least_e4 + round((reach.most_e4 - reach.least_e4) * share)
     monkeypatch.setattr(balancing, "_BELIEVED", believed)
     k = balance(shards, target, reach)
@@ -114,20 +113,20 @@ def test_a_target_just_out_of_reach_is_refused(beyond: int) -> None:
 
 
 def test_no_sum_of_many_policies_of_one_premium_leaves_63_bits() -> None:
-    most = 900_000_000
-    policy = (most * E4, most - 2, most, 0)
+    most = MAX_COLUMN_E4
+    policy = (most, most - 20_000, most, 0)
     one, count = shard_of([policy]), 500_000
     shard = Shard(
         cell=np.repeat(one.cell, count),
         technical_e4=one.technical_e4,
-        least_minor=np.repeat(one.least_minor, count),
-        most_minor=np.repeat(one.most_minor, count),
+        least_e4=np.repeat(one.least_e4, count),
+        most_e4=np.repeat(one.most_e4, count),
         credit_kind=np.repeat(one.credit_kind, count),
         credits=one.credits,
     )
     shards = [shard, shard, shard]
     reach = reach_of(shards)
-    assert reach.most_e4 == most * E4 * count * 3 > 2**63
+    assert reach.most_e4 == most * count * 3 > 2**63
     target = (reach.least_e4 + reach.most_e4) // 2
     k = balance(shards, target, reach)
     assert one_by_one([policy], k - 1) < target / (count * 3) <= one_by_one([policy], k)

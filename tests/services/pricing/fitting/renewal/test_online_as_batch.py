@@ -19,7 +19,7 @@ import pytest
 
 from services.pricing.core.arithmetic import less_credit, to_multiple
 from services.pricing.core.features import read
-from services.pricing.core.renewal import bounds_minor, renewed
+from services.pricing.core.renewal import bounds_e4, bounds_minor, renewed
 from services.pricing.core.tariff import E4, MILLION
 from services.pricing.core.waterfall import price
 from services.pricing.fitting.renewal.renew import renew_book
@@ -74,7 +74,7 @@ def differing(count: int, folder: Path, tariff: Mapping[str, Any]) -> int:
             age, sex, condition, expiring, _, credit = rows[int(policy)]
             values = read(features, {"age": str(age), "sex": sex, "condition": condition}).values
             held = bounds_minor(expiring, COLLAR)
-            alone = renewed(price(RATES, values), k, held, 1)
+            alone = renewed(price(RATES, values), k, bounds_e4(expiring, COLLAR), 1)
             assert sum(step.difference_e4 for step in alone.steps) == alone.premium_minor * E4
             assert held[0] <= uncredited <= held[1]
             assert uncredited == alone.premium_minor

@@ -15,7 +15,7 @@ import pytest
 from services.pricing.core.arithmetic import less_credit, to_multiple
 from services.pricing.core.balance import OutOfReach
 from services.pricing.core.features import outcome_features, read
-from services.pricing.core.renewal import bounds_minor, renewed
+from services.pricing.core.renewal import bounds_e4, renewed
 from services.pricing.core.tariff import E4, MILLION, CreditCap
 from services.pricing.core.waterfall import price
 from services.pricing.fitting.renewal import dealing, pricing_shards, renew
@@ -53,7 +53,7 @@ def test_every_policy_pays_what_it_would_pay_alone(tmp_path: Path) -> None:
         )
         assert not values.faults
         technical = price(RATES, values.values)
-        bounds = bounds_minor(row["expiring_uncredited_minor"], COLLAR)
+        bounds = bounds_e4(row["expiring_uncredited_minor"], COLLAR)
         alone = renewed(technical, manifest.off_balance_billionths, bounds, 1)
         batch = by_policy[row["policy_id"]]
         assert batch["uncredited_minor"] == alone.premium_minor

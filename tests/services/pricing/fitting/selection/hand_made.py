@@ -14,6 +14,8 @@ from services.pricing.core.tariff import (
     CategoryTable,
     Cause,
     FactorTable,
+    Feature,
+    NumericFeature,
 )
 from services.pricing.fitting.models.fit_result import (
     CauseFit,
@@ -56,6 +58,9 @@ tariff:
 """
 
 
+_LOWEST = {"hba1c_percent": "7.0", "systolic_mmhg": "130"}
+
+
 def hand_made() -> Fit:
     """A fit whose indicated relativities are the demo's factors."""
     tariff = demo_rates().tariff
@@ -65,7 +70,7 @@ def hand_made() -> Fit:
         synthetic=True,
         run_card="runs/0003-fit.json",
         currency=tariff.currency,
-        features=tariff.features,
+        features=tuple(_bounded(feature) for feature in tariff.features),
         causes=tuple(_cause(cause) for cause in tariff.causes),
         large_loss_load_e4=tariff.large_loss_load_e4,
         target_loss_ratio=None,
@@ -85,6 +90,13 @@ def file(yaml: str = YAML) -> PricingFile:
 def digest(fit: Fit) -> str:
 
     return hashlib.sha256(fit_bytes(fit)).hexdigest()
+
+
+def _bounded(feature: Feature) -> Feature:
+    """The demo's are of format 1, which states no clinical lower bound."""
+    if not isinstance(feature, NumericFeature) or feature.name not in _LOWEST:
+        return feature
+    return msgspec.structs.replace(feature, flat_below=_LOWEST[feature.name])
 
 
 def _cause(cause: Cause) -> CauseFit:
