@@ -41,6 +41,7 @@ from bench import (
     what_if,
 )
 from bench.live import Live, live_stack
+from bench.postgres import postgres_server
 from bench.rows import QUICK, Report, Sizes
 from demo.his import LoadRefused
 from demo.processes import ChildFailed, stand_alone
@@ -72,6 +73,12 @@ MEASURES = (
 )
 # Measured only when it is asked for: several minutes.
 _LONG = ("hl7v2-memory",)
+# They need a PostgreSQL server, which is one for all of them, with a database for each.
+_ON_BOTH_DATABASES = {
+    "stored": stored.measure,
+    "what-if": what_if.measure,
+    "evidence": evidence.measure,
+}
 # They need the stack; the order keeps the pull, which is done once, beside an idle stack.
 _LIVE = ("pull", "decision", "settle", "quote")
 _PACKAGES = ("temporalio", "grpcio", "protobuf", "sqlalchemy", "numpy")
@@ -165,19 +172,20 @@ def _run_in_folder(only: list[str], sizes: Sizes, report: Report) -> None:
             _measured(report, "engine", lambda: engine.measure(report, sizes))
             _measured(report, "every edit", lambda: every_edit.measure(report, sizes))
         if "identity" in only:
-            work = partial(identified.measure, report, sizes, Path(folder))
-            _measured(report, "identity", lambda: _awaited(work()))
+            identity = partial(identified.measure, report, sizes, Path(folder))
+            _measured(report, "identity", lambda: _awaited(identity()))
         if "masking" in only:
             masked = partial(masking.measure, report, sizes, Path(folder))
             _measured(report, "masking", lambda: _awaited(masked()))
         if "sealing" in only:
             _measured(report, "sealing", lambda: sealing.measure(report, sizes, Path(folder)))
-        if "stored" in only:
-            _measured(report, "stored", lambda: stored.measure(report, sizes, Path(folder)))
-        if "what-if" in only:
-            _measured(report, "what-if", lambda: what_if.measure(report, sizes, Path(folder)))
-        if "evidence" in only:
-            _measured(report, "evidence", lambda: evidence.measure(report, sizes, Path(folder)))
+        databases = [name for name in _ON_BOTH_DATABASES if name in only]
+        if databases:
+            with postgres_server(durable=True) as server:
+                for name in databases:
+                    measure = _ON_BOTH_DATABASES[name]
+                    work = partial(measure, report, sizes, Path(folder), server)
+                    _measured(report, name, work)
         if "renew" in only:
             _measured(report, "renewal", lambda: renewing.measure(report, sizes, Path(folder)))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, create_engine, insert
 
 from bench.evidence_call import with_and_without
-from bench.postgres import fresh_database, postgres_server
+from bench.postgres import fresh_database
 from bench.rows import Report, Sizes, percentile
 from services.common.database import Database, migrate
 from services.common.evidence.access_read import AccessRead
@@ -83,11 +83,11 @@ class Tree:
         return bytes(self._levels[level][index * HASH_BYTES : (index + 1) * HASH_BYTES])
 
 
-def measure(report: Report, sizes: Sizes, folder: Path) -> None:
+def measure(report: Report, sizes: Sizes, folder: Path, server: str) -> None:
     """Everything about evidence that needs no stack."""
     _trees(report, sizes)
     asyncio.run(_stored(report, sizes, "SQLite", f"sqlite:///{folder / 'evidence.db'}"))
-    with postgres_server(durable=True) as server, fresh_database(server) as url:
+    with fresh_database(server) as url:
         asyncio.run(_stored(report, sizes, "PostgreSQL", url))
     asyncio.run(with_and_without(report, sizes, folder))
 

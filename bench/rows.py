@@ -38,6 +38,7 @@ class Sizes:
     stored: int = 200
     batches: int = 5
     singles: int = 100
+    compared: int = 20  # claims of a batch whose statements are compared by their lines
     idle: int = 150
     concurrent: int = 320
     settled: int = 480
@@ -70,6 +71,7 @@ QUICK = Sizes(
     stored=8,
     batches=1,
     singles=3,
+    compared=4,
     idle=3,
     concurrent=8,
     settled=8,

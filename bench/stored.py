@@ -30,7 +30,7 @@ from sqlalchemy import (
 
 from bench import bills
 from bench.identities import identities
-from bench.postgres import backends_cpu_s, fresh_database, postgres_server, version_of
+from bench.postgres import backends_cpu_s, fresh_database, version_of
 from bench.rows import Report, Sizes
 from bench.statements import counted
 from demo.stack import sandbox_identity
@@ -64,8 +64,6 @@ from services.common.transport.certificates import load_identity
 from services.common.transport.credentials import server_credentials
 
 _KEY = bytes(32)
-# Claims of a batch whose statements are compared by their lines.
-_COMPARED = 20
 _INTAKE, _ACTUARY = Acting(role="insurer_intake"), Acting(role="actuary")
 _IN_ONE = (
     "the same inputs and outputs as bytes in one plain table of the same database, in one "
@@ -95,22 +93,21 @@ class _Nobody:
         """Do nothing."""
 
 
-def measure(report: Report, sizes: Sizes, folder: Path) -> None:
-    """Batches and single claims, on SQLite and on PostgreSQL."""
+def measure(report: Report, sizes: Sizes, folder: Path, server: str) -> None:
+    """Batches and single claims, on SQLite and on that PostgreSQL server."""
     url = f"sqlite:///{folder / 'stored.db'}"
     state = identities(folder)
     asyncio.run(_measure(report, sizes, "SQLite", url, state))
-    with postgres_server(durable=True) as server:
-        report.host["postgresql"] = version_of(server)
-        with fresh_database(server) as url:
-            asyncio.run(_measure(report, sizes, "PostgreSQL", url, state))
+    report.host["postgresql"] = version_of(server)
+    with fresh_database(server) as url:
+        asyncio.run(_measure(report, sizes, "PostgreSQL", url, state))
 
 
 async def _measure(report: Report, sizes: Sizes, kind: str, url: str, state: Path) -> None:
     async with served_claims(url, state) as served:
         count = sizes.singles + sizes.batches * sizes.stored
-        names = await _taken_in(report, served, kind, count, 2 * _COMPARED)
-        await _by_lines(report, served, kind, count)
+        names = await _taken_in(report, served, kind, count, 2 * sizes.compared)
+        await _by_lines(report, served, kind, range(count, count + sizes.compared))
         with _plain_table(served.database) as (engine, table):
             await _alone(report, served, kind, names[: sizes.singles], (engine, table))
             await _batches(report, served, kind, names[sizes.singles :], sizes, (engine, table))
@@ -135,16 +132,17 @@ async def _taken_in(
     return [claim.name for answer in answers for claim in answer.claims]
 
 
-async def _by_lines(report: Report, served: Served, kind: str, first: int) -> None:
+async def _by_lines(report: Report, served: Served, kind: str, few: range) -> None:
     """What batches of claims with few and with many lines ask of the database."""
-    for at, lines in enumerate((bills.LINES, bills.MANY_LINES)):
-        numbers = range(first + at * _COMPARED, first + (at + 1) * _COMPARED)
+    count = len(few)
+    many = range(few.stop, few.stop + count)
+    for numbers, lines in ((few, bills.LINES), (many, bills.MANY_LINES)):
         requests = [bills.submission(_token, number, lines=lines) for number in numbers]
         answers = [await served.claims.SubmitClaim(request) for request in requests]
         names = [claim.name for answer in answers for claim in answer.claims]
         with counted(served.database.engine) as asked:
             await served.settlement.SettleClaims(settlement_pb2.SettleClaimsRequest(names=names))
-        what = f"statements of a batch of {_COMPARED} claims of {lines} lines, {kind}"
+        what = f"statements of a batch of {count} claims of {lines} lines, {kind}"
         report.counts[what] = asked.statements
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import text
 
 from bench import bills, bulk
 from bench.identities import identities
-from bench.postgres import backends_cpu_s, fresh_database, postgres_server, version_of
+from bench.postgres import backends_cpu_s, fresh_database, version_of
 from bench.processes import memory_mib
 from bench.rows import Report, Sizes
 from bench.stored import Served, served_claims
@@ -32,15 +32,14 @@ _LONGEST_S = 600.0
 _AT_THE_FLOOR = 2_000
 
 
-def measure(report: Report, sizes: Sizes, folder: Path) -> None:
+def measure(report: Report, sizes: Sizes, folder: Path, server: str) -> None:
     """Load claims, and ask what another plan would have paid for all of them; on both databases."""
     state = identities(folder)
     url = f"sqlite:///{folder / 'what-if.db'}"
     asyncio.run(_measure(report, sizes, "SQLite", url, state))
-    with postgres_server(durable=True) as server:
-        report.host["postgresql"] = version_of(server)
-        with fresh_database(server) as url:
-            asyncio.run(_measure(report, sizes, "PostgreSQL", url, state))
+    report.host["postgresql"] = version_of(server)
+    with fresh_database(server) as url:
+        asyncio.run(_measure(report, sizes, "PostgreSQL", url, state))
 
 
 async def _measure(report: Report, sizes: Sizes, kind: str, url: str, state: Path) -> None:

@@ -6,11 +6,14 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from copy import copy
 from importlib import metadata
 from types import ModuleType
 from typing import Annotated
 
 import typer
+from typer.main import get_command_name
+from typer.models import CommandInfo
 
 from stack.commands.calling import Failed
 from stack.commands.terminal import shown
@@ -33,14 +36,16 @@ _GROUPS = {
     "medication": "medication",
     "evidence": "evidence",
 }
+_RUNS_OTHERS = "rerun"  # of its group: it needs them all
 _ANYTHING_FOLLOWS = {"allow_extra_args": True, "ignore_unknown_options": True}
 _EVERYWHERE = {"--as": "ROLE", "--purpose": "PURPOSE", "--person": "NAME"}
 
 
-def command_line(chosen: str) -> typer.Typer:
+def command_line(chosen: str, within: str = "") -> typer.Typer:
     """The command line with that command alone; with every command when there is none such.
 
-    To import all of them takes longer than most of them to answer.
+    So with a group's command `within` it. To import all of them, or to look at every option of a
+    large group, takes longer than most of them to answer.
     """
     app = typer.Typer(
         name="lipei",
@@ -60,8 +65,23 @@ def command_line(chosen: str) -> typer.Typer:
                 app.command()(command)
     for name, module in _GROUPS.items():
         if name == chosen or not known:
-            app.add_typer(_module(module).app, name=name)
+            app.add_typer(_narrowed(_module(module).app, within), name=name)
     return app
+
+
+def _narrowed(group: typer.Typer, chosen: str) -> typer.Typer:
+    """The group with that command alone; as it is when that is none, or runs the others."""
+    commands = [one for one in group.registered_commands if _name(one) == chosen]
+    groups = [one for one in group.registered_groups if one.name == chosen]
+    if chosen == _RUNS_OTHERS or len(commands) + len(groups) != 1:
+        return group
+    narrowed = copy(group)
+    narrowed.registered_commands, narrowed.registered_groups = commands, groups
+    return narrowed
+
+
+def _name(command: CommandInfo) -> str:
+    return command.name or get_command_name(command.callback.__name__ if command.callback else "")
 
 
 def _module(name: str) -> ModuleType:
@@ -148,7 +168,7 @@ def main() -> None:
         words = sys.argv[1:]
         place = _place(words)
         _check_order(words, place)
-        command_line(words[place] if place < len(words) else "")()
+        command_line(*words[place : place + 2] or [""])()
     except Failed as failed:
         for line in failed.lines:
             print(shown(line), file=sys.stderr)

@@ -26,7 +26,9 @@ from demo.hospital.truth import ASIDE_FOR, End
 from demo.scenario import generated
 
 ROOT = Path(__file__).parents[2]
-SEEDS = [1, 7, 20250101]
+# The one that the demo takes; whole hospitals of the others are for `make fault`.
+DEMO, OTHERS = 20250101, (1, 7)
+SEEDS = [*OTHERS, DEMO]
 FINGERPRINT = """
 import hashlib, json
 from demo.scenario import generated
@@ -39,7 +41,9 @@ print(digest.hexdigest())
 """
 
 
-@pytest.fixture(scope="module", params=SEEDS)
+@pytest.fixture(
+    scope="module", params=[*(pytest.param(seed, marks=pytest.mark.fault) for seed in OTHERS), DEMO]
+)
 def hospital(request: pytest.FixtureRequest) -> Hospital:
     return generate(request.param)
 

@@ -8,8 +8,10 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from lipei.claims.v1 import decision_pb2, policy_pb2, reason_pb2, recompute_pb2
 from lipei.type.v1.money_pb2 import Money
@@ -17,6 +19,7 @@ from services.claims.core.decision import ENGINE_VERSION
 from services.common.identity import member_token
 from services.common.state import load_or_make_key, record_address
 from services.common.strict_yaml import StrictYamlError
+from stack.cli import command_line
 from stack.commands import plans
 from stack.commands.options import Language
 from stack.commands.policies import doubts
@@ -107,6 +110,21 @@ def test_wrong_use_exits_with_2(words: list[str]) -> None:
     typed = lipei(*words)
     assert typed.code == 2
     assert typed.err
+
+
+def test_a_command_alone_is_what_it_is_among_all() -> None:
+    whole: Any = typer.main.get_command(command_line(""))
+    for name, group in whole.commands.items():
+        for within, command in getattr(group, "commands", {}).items():
+            narrowed: Any = typer.main.get_command(command_line(name, within))
+            assert list(narrowed.commands) == [name]
+            kept = list(group.commands) if within == "rerun" else [within]
+            assert list(narrowed.commands[name].commands) == kept
+            alone = narrowed.commands[name].commands[within]
+            assert [one.opts for one in alone.params] == [one.opts for one in command.params]
+            assert alone.help == command.help
+    unknown: Any = typer.main.get_command(command_line("claims", "shwo"))
+    assert list(unknown.commands["claims"].commands) == list(whole.commands["claims"].commands)
 
 
 def test_the_exit_code_is_the_process_s() -> None:

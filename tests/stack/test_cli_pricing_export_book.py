@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import resource
 import shutil
@@ -9,11 +10,13 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -159,6 +162,17 @@ def _measure(stub: PricingServiceStub) -> None:
 
 
 def pricing_folder(folder: Path, *words: str) -> Path:
+    made = folder_once(words)
+    shutil.copytree(made, folder)
+    return folder / "pricing.yaml"
+
+
+@cache
+def folder_once(words: tuple[str, ...]) -> Path:
+    """A folder as `lipei pricing init` makes it, for the export's valuation day; to be copied."""
+    parent = tempfile.mkdtemp(prefix="lipei-pricing-")
+    atexit.register(shutil.rmtree, parent, ignore_errors=True)
+    folder = Path(parent) / "p"
     assert lipei("pricing", "init", folder, *words).code == 0
     file = folder / "pricing.yaml"
     text = file.read_text("utf-8")
@@ -171,7 +185,7 @@ def pricing_folder(folder: Path, *words: str) -> Path:
         assert old in text
         text = text.replace(old, new)
     file.write_text(text, "utf-8")
-    return file
+    return folder
 
 
 def export(office: Office, file: Path, *words: str, insurer: str = "insurer") -> Typed:

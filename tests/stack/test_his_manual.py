@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,12 @@ def commands_of(text: str) -> Iterator[str]:
         yield " ".join(found.split())
 
 
+@cache
+def every_command() -> Any:
+    """The whole command line, made once for all that is printed."""
+    return typer.main.get_command(command_line(""))
+
+
 class NoCommand(Exception):
     """A command, an option or a value that is none."""
 
@@ -44,7 +51,7 @@ class NoCommand(Exception):
 def check(command: str) -> None:
     """Raises: NoCommand."""
     words = shlex.split(command.replace("[RECORD]", "record"))[1:]
-    found: Any = typer.main.get_command(command_line(""))
+    found = every_command()
     while hasattr(found, "commands") and words:
         if "|" in words[0]:
             return  # a list of commands, each of which stands elsewhere

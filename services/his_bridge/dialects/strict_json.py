@@ -27,6 +27,8 @@ MAX_FAULTS = 100
 _EXPECTED = re.compile(r"Expected `([^`]*)`.*?(?: - at `\$([^`]*)`)?$", re.DOTALL)
 # Half of a UTF-16 pair, which JSON can write and no text can hold.
 _HALF = re.compile("[\ud800-\udfff]")
+# Made once: `json.dumps` makes one anew for each text.
+_text = json.JSONEncoder(ensure_ascii=False).encode
 _STEP = re.compile(r"\.([A-Za-z_]+)|\[(\d+)\]")
 
 
@@ -190,14 +192,10 @@ def _canonical(node: Any) -> str:
         return str(node)
     if isinstance(node, _Pairs):
         pairs = sorted(node, key=lambda pair: pair[0])
-        return "{" + ",".join(f"{_text(key)}:{_canonical(value)}" for key, value in pairs) + "}"
+        return "{" + ",".join([f"{_text(key)}:{_canonical(value)}" for key, value in pairs]) + "}"
     if isinstance(node, list):
         return "[" + ",".join(map(_canonical, node)) + "]"
     return _text(node)
-
-
-def _text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _place_of(error: msgspec.ValidationError) -> tuple[str, Any]:

@@ -64,10 +64,9 @@ def clipped(amount_e4: Whole, least_e4: Whole, most_e4: Whole) -> Whole:
     >>> clipped(5, 7, 9), clipped(8, 7, 9), clipped(12, 7, 9)
     (7, 8, 9)
     """
-    above = amount_e4 - least_e4
-    raised = least_e4 + above * (above > 0)
-    over = raised - most_e4
-    return raised - over * (over > 0)
+    if isinstance(amount_e4, int):
+        return min(max(amount_e4, least_e4), most_e4)
+    return amount_e4.clip(least_e4, most_e4)
 
 
 def to_multiple(amount_e4: Whole, to_minor_units: int) -> Whole:

@@ -108,8 +108,10 @@ def write_manifest(folder: Path, rows: Mapping[str, int], told: Mapping[str, Any
 
     That is rows, digests, versions, and what was `told`: without a manifest there is no book.
     """
-    for name in rows:
-        _put_in_order(folder / f"{name}.parquet", _ORDER[name])
+    # What does not fit into memory lies beside the parts, and goes with them if this is killed.
+    with connect("UTC", spill=folder.with_name(SPILL)) as con:
+        for name in rows:
+            _put_in_order(con, folder / f"{name}.parquet", _ORDER[name])
     said = {
         "format": _FORMAT,
         "tables": {
@@ -165,19 +167,16 @@ def is_finished(folder: Path, told_of: Mapping[str, str] | None = None) -> bool:
         return False
 
 
-def _put_in_order(file: Path, columns: Sequence[str]) -> None:
+def _put_in_order(con: duckdb.DuckDBPyConnection, file: Path, columns: Sequence[str]) -> None:
     """Sort a table by columns, whatever its size; on the disk, its owner's alone (0600)."""
     schema = pq.read_schema(file)
     sorted_file = file.with_name(f"{file.name}.new")
     sorted_file.unlink(missing_ok=True)
     handle = os.open(sorted_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     order = ", ".join(map(identifier, columns))
-    # What does not fit into memory lies beside the parts, and goes with them if this is killed.
-    spill = file.parent.with_name(SPILL)
     try:
         with (
             os.fdopen(handle, "wb") as out,
-            connect("UTC", spill=spill) as con,
             pq.ParquetWriter(out, schema) as writer,
         ):
             found = con.sql(

@@ -10,6 +10,7 @@ import platform
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -121,8 +122,9 @@ def differences(before: RunCard, after: RunCard) -> list[str]:
     return told
 
 
-def versions() -> dict[str, str]:
-    """The versions of everything that a figure may depend on."""
+@cache
+def versions() -> Mapping[str, str]:
+    """The versions of everything that a figure may depend on; they stay while a process runs."""
     return {"python": platform.python_version()} | {
         name: metadata.version(name) for name in _LIBRARIES
     }

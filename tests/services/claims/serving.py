@@ -52,6 +52,8 @@ from tests.tenants import of_hospital, of_installation, of_insurer
 HOSPITAL_DESK = ("desk-hospital", "hospital_records")
 TOKEN_KEY = bytes(range(32))
 STUDY_KEY = bytes(range(32, 64))
+# Between two looks whether an earlier claim of the member is decided.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.01, 0.16
 INSURER = Party(
     holder_name="Test Insurer", account_number="6222000000000001", bank_code="104100000004"
 )
@@ -85,6 +87,7 @@ class StepByStep:
         steps = self.settlement
         nobody: Any = None
         await steps.RegisterClaim(settlement_pb2.RegisterClaimRequest(name=claim_name), nobody)
+        pause_s = _FIRST_PAUSE_S
         while True:
             try:
                 await steps.AdjudicateClaim(
@@ -94,7 +97,8 @@ class StepByStep:
             except Refused as refused:
                 if refused.code is not grpc.StatusCode.ABORTED:
                     raise
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
         await steps.ReleasePayment(settlement_pb2.ReleasePaymentRequest(name=claim_name), nobody)
 
 

@@ -146,7 +146,6 @@ def test_of_two_sharers_of_a_deductible_only_the_corrected_one_is_decided_anew(
     assert got(service, first.name) == first
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize("state", ["payment_sent", "payment_failed", "appealed"])
 def test_a_correction_waits_while_the_claim_stands_elsewhere(service: Served, state: str) -> None:
     claim = decided(service, "B1", line(1, DRUG, "30000.00"))

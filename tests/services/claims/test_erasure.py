@@ -132,7 +132,6 @@ def test_bill_and_decision_are_gone_and_names_states_and_amounts_stay(both: Serv
     assert is_sound(both)
 
 
-@pytest.mark.both_databases
 def test_no_row_tells_which_services_were_billed(both: Served) -> None:
     """Not by a hash that could be guessed back, nor by a reason, a clause or an outcome."""
     before = decided(both, "B1")
@@ -432,7 +431,6 @@ FORGED = {
 }
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize("forgery", FORGED)
 @pytest.mark.parametrize(("table", "column"), [("claim", "bill_number"), ("decision", "output")])
 @pytest.mark.parametrize("other", [100, 101])

@@ -235,7 +235,6 @@ def test_insurers_know_each_their_own(service: Served, desk: Desk) -> None:
     assert len(taken(service, from_the_hospital(bill("B1")))) == 2
 
 
-@pytest.mark.both_databases
 def test_every_fault_of_a_register_is_named_and_nothing_is_stored(service: Served) -> None:
     faulty = asked(
         days("", "2026-01-01"),

@@ -204,7 +204,6 @@ def test_a_provider_that_bills_directly_bears_what_is_above_its_contract(
     assert provider not in borne(got(service, name))
 
 
-@pytest.mark.both_databases
 def test_a_list_that_comes_late_is_for_later_decisions_until_a_person_says_so(
     service: Served,
 ) -> None:
@@ -219,7 +218,6 @@ def test_a_list_that_comes_late_is_for_later_decisions_until_a_person_says_so(
     service.claims.ReplayClaim(pb.ReplayClaimRequest(name=claim.name))
 
 
-@pytest.mark.both_databases
 def test_every_fault_of_a_list_is_named_with_its_line_and_nothing_is_stored(
     service: Served,
 ) -> None:

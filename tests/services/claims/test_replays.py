@@ -125,7 +125,6 @@ def test_everything_stored_is_the_same_page_by_page(both: Served) -> None:
     assert (found.done, found.total) == (5, 5)
 
 
-@pytest.mark.both_databases
 def test_superseded_decisions_are_replayed_too(both: Served) -> None:
     name = decided(both, "B1", "200000.00")
     claim = both.claims.GetClaim(claims_pb2.GetClaimRequest(name=name)).claim
@@ -143,7 +142,6 @@ def test_superseded_decisions_are_replayed_too(both: Served) -> None:
     assert (difference.position, difference.in_force) == (0, False)
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("column", "change", "differs"),
     [
@@ -172,7 +170,6 @@ def test_what_was_tampered_with_is_found(
     assert error_of(caught.value).metadata == {"differs": ", ".join(differs)}
 
 
-@pytest.mark.both_databases
 def test_bytes_that_do_not_open_are_a_difference_and_no_crash(both: Served) -> None:
     name = decided(both, "B1")
     unlocked(both)
@@ -181,7 +178,6 @@ def test_bytes_that_do_not_open_are_a_difference_and_no_crash(both: Served) -> N
     assert list(difference.differs) == ["inputs"]
 
 
-@pytest.mark.both_databases
 def test_a_whole_forgery_that_fits_itself_is_not_what_its_inputs_give(both: Served) -> None:
     name = decided(both, "B1")
     unlocked(both)
@@ -223,7 +219,6 @@ def test_an_earlier_engine_that_decided_the_same_is_said_and_no_alarm(both: Serv
     assert not found.differences
 
 
-@pytest.mark.both_databases
 def test_what_an_earlier_engine_decided_otherwise_is_said_as_such(both: Served) -> None:
     name = decided(both, "B1")
     unlocked(both)

@@ -194,7 +194,6 @@ def test_a_review_names_what_it_looked_at_and_says_all_its_faults(service: Serve
     assert got(service, claim.name) == claim
 
 
-@pytest.mark.both_databases
 def test_of_two_reviews_of_one_look_the_second_is_told(service: Served) -> None:
     claim = decided(service, "B1", BIG)
     first = asked(review_pb2.ReviewClaimRequest, claim)
@@ -827,7 +826,6 @@ def test_above_the_threshold_somebody_else_must_confirm(strict: Served, desk: De
     strict.claims.ReplayClaim(pb.ReplayClaimRequest(name=claim.name))
 
 
-@pytest.mark.both_databases
 def test_the_clocks_of_a_claim_count_by_its_plan(database_url: str, desk: Desk) -> None:
     with served(database_url, workflows=Stuck(), caller=lambda: desk.who) as made:
         plan = (PLANS / f"{PLAN}.yaml").read_text()
@@ -1022,7 +1020,6 @@ def test_money_that_comes_back_voids_a_write_off_that_waits(strict: Served, desk
     assert refused(strict.review.ConfirmReview, late).reason == "NOTHING_TO_CONFIRM"
 
 
-@pytest.mark.both_databases
 def test_a_cleared_suspicion_is_an_adjusters_to_review(service: Served) -> None:
     claim = decided(service, "B1", BIG)
     with service.database.writing() as connection:

@@ -466,7 +466,6 @@ def decided_at_last(service: Served, request: pb.SubmitClaimRequest) -> pb.Claim
     return claim
 
 
-@pytest.mark.both_databases
 def test_fifty_at_once_are_all_decided_and_the_deductible_is_used_once(both: Served) -> None:
     def submit(number: int) -> int:
         request = submission(bill(f"B{number}", line(1, DRUG, f"{1000 + number}.00")), wait_s=30)

@@ -86,7 +86,6 @@ def test_one_step_does_the_whole_way_and_every_move_is_recorded(service: Served)
     assert moves_of(service, name) == WHOLE_WAY
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize("step_by_step", [True, False])
 def test_a_claim_from_before_is_registered_by_its_workflow_or_the_decision(
     service: Served, step_by_step: bool

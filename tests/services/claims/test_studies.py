@@ -35,8 +35,6 @@ from tests.services.claims.given import bill, id_number, imported, policy, publi
 from tests.services.claims.serving import STUDY_KEY, Served, served, token
 from tests.tenants import of_hospital, of_insurer
 
-pytestmark = pytest.mark.both_databases
-
 STUDY, BEFORE = "0" * 31 + "1", "2026-07-01"
 CHIEF = frozenset({access_pb2.ROLE_CHIEF_ACTUARY})
 PEOPLE = 6
@@ -231,6 +229,7 @@ def test_two_studies_share_no_name(service: Served, desk: Desk) -> None:
     assert people(one) == people(exported(service, desk))
 
 
+@pytest.mark.both_databases
 def test_who_is_insured_meanwhile_changes_nothing(both: Served, desk: Desk) -> None:
     first, second = exported(both, desk)
     other = policy(3)
@@ -243,6 +242,7 @@ def test_who_is_insured_meanwhile_changes_nothing(both: Served, desk: Desk) -> N
     assert {one.birth_date for one in people(exported(both, desk))} == {"1980-07-01"}
 
 
+@pytest.mark.both_databases
 def test_who_withdraws_meanwhile_ends_the_study(both: Served, desk: Desk) -> None:
     first, second = exported(both, desk)
     assert exported(both, desk, page_token=second.confirm_token)[0].grants
@@ -383,6 +383,7 @@ def leave_out(service: Served, desk: Desk, *members: str) -> None:
         desk.who = before
 
 
+@pytest.mark.both_databases
 def test_who_withdrew_from_studies_is_in_none(both: Served, desk: Desk) -> None:
     left = token("CN-ID", id_number(101))
     for _ in range(2):

@@ -199,7 +199,6 @@ def by_engine(service: Served, name: str, engine: str, less: int) -> None:
     in_clear(service, name, engine_version=engine)
 
 
-@pytest.mark.both_databases
 def test_what_an_earlier_engine_decided_otherwise_is_not_laid_at_the_plans_door(
     both: Served,
 ) -> None:
@@ -271,7 +270,6 @@ def test_what_was_in_force_before_the_period_counts_as_stored(both: Served, cloc
     assert by_claim(what_if(both, new, "2026-07-02", "2026-07-31", every_claim=True)) == {}
 
 
-@pytest.mark.both_databases
 def test_the_days_are_those_of_the_hospitals_zone(both: Served, clock: Clock) -> None:
     clock.day = "2026-07-01"
     decided(both, "B1")
@@ -516,7 +514,6 @@ def test_one_at_a_time_and_one_that_is_given_up_makes_room(many: Served) -> None
     assert soon(makes_room), "a what-if that was given up is never over"
 
 
-@pytest.mark.both_databases
 def test_balances_that_hold_too_little_are_an_alarm(both: Served) -> None:
     decided(both, "B1")
     with both.database.writing() as connection:
@@ -524,7 +521,6 @@ def test_balances_that_hold_too_little_are_an_alarm(both: Served) -> None:
     assert refused(both, TEXT.encode()).reason == "BALANCES_ALTERED"
 
 
-@pytest.mark.both_databases
 def test_a_claim_that_is_not_decided_yet_is_counted(both: Served) -> None:
     decided(both, "B1")
     with both.database.writing() as connection:

@@ -22,7 +22,7 @@ from services.his_bridge.core.consent import (
 )
 from services.his_bridge.storage import consents, holding
 from services.his_bridge.storage.sealed import known_members
-from tests.services.common.sealing.keys import subject_keys
+from tests.services.common.sealing.keys import prepared
 from tests.services.his_bridge.population import person
 from tests.services.his_bridge.records import CN_ID, Resource, tokens
 
@@ -65,7 +65,7 @@ def record(
 ) -> None:
     """Grant, with its effect, in one transaction."""
     given = list(given)
-    keys = subject_keys(database) if keys is None else keys
+    keys = prepared(database) if keys is None else keys
     with database.writing() as connection:
         sealer = keys.sealer(connection)
         holding.one_at_a_time(connection, hospital)
@@ -76,7 +76,7 @@ def record(
 def take_back(database: Database, hospital: str, given: Terms, now_us: int = 1) -> None:
     """Withdraw, with its effect, in one transaction."""
     event = Withdrawn(consent_id=given.consent_id, withdrawn_us=now_us)
-    keys = subject_keys(database)
+    keys = prepared(database)
     with database.writing() as connection:
         sealer = keys.sealer(connection)
         holding.one_at_a_time(connection, hospital)

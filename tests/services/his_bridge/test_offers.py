@@ -163,7 +163,6 @@ def test_named_bills_are_offered_all_or_none(database_url: str) -> None:
     acting(database_url, work)
 
 
-@pytest.mark.both_databases
 def test_an_older_version_and_an_erased_person_s_bill_stay_refused(database_url: str) -> None:
     async def work(place: Place) -> None:
         await place.pull()

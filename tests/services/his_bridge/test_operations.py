@@ -202,7 +202,6 @@ def test_a_map_resumes_what_waits_for_its_codes_and_leaves_the_rest(
     acting(database_url, work)
 
 
-@pytest.mark.both_databases
 def test_a_newer_map_replaces_the_older_one(
     database_url: str, claims: list[dict[str, Any]]
 ) -> None:

@@ -106,7 +106,6 @@ def test_every_rpc_of_the_bridge_is_tried_here() -> None:
     assert {method.name for method in methods} == REQUESTS.keys()
 
 
-@pytest.mark.both_databases
 def test_another_hospital_is_refused_byte_for_byte_like_one_that_never_was(
     bridge: HisBridgeServicer, subtests: pytest.Subtests
 ) -> None:

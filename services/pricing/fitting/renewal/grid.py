@@ -7,6 +7,8 @@ by the same rules as those of a quote.
 
 from __future__ import annotations
 
+import functools
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -29,6 +31,8 @@ _ABSENT, _UNPRICED, _WRONG = 0, 1, 2
 _FIRST = 3
 # Codes of a book are whole numbers of 63 bits; a tariff with more combinations is refused.
 _MOST_CODES = 2**62
+# Different values of features that need not be read again in the next shard.
+_REMEMBERED = 100_000
 
 
 class TooManyCells(ValueError):
@@ -75,6 +79,8 @@ class Grid:
         if stride > _MOST_CODES:
             raise TooManyCells("the tariff has more combinations of cells than can be numbered")
         self.columns = tuple(a.feature.name for a in self.axes if a.starts)
+        self._read_one = functools.lru_cache(_REMEMBERED)(self._one)
+        self._gross_e4: dict[int, int] = {}
 
     def judge(self, columns: Mapping[str, pa.Array], rows: int) -> Judged:
         """Each row's code; `columns` are dictionary arrays by the feature's name, or missing."""
@@ -82,29 +88,40 @@ class Grid:
         unpriced = np.zeros(rows, dtype=np.bool_)
         wrong = np.zeros(rows, dtype=np.bool_)
         faults: list[tuple[FeatureFault, NDArray[np.int64]]] = []
-        for axis in self.axes:
+        for place, axis in enumerate(self.axes):
             if not axis.starts:
                 continue
             column = columns.get(axis.feature.name)
             if column is None:
                 column = pa.nulls(rows, pa.dictionary(pa.int32(), pa.string()))
-            texts = column.dictionary.to_pylist()
-            # A missing value is the last text, so that it is read as nothing given.
-            of_text, found = self._read(axis, [*texts, None])
-            indices = pc.fill_null(column.indices, len(texts)).to_numpy(zero_copy_only=False)
-            own = of_text[indices]
+            texts, indices = column.dictionary.to_pylist(), column.indices
+            if column.null_count:
+                # A missing value is the last text, so that it is read as nothing given.
+                indices = pc.fill_null(indices, len(texts))
+                texts.append(None)
+            of_text, found = self._read(place, texts)
+            places = indices.to_numpy(zero_copy_only=False)
+            own = of_text[places]
             for index, fault in found:
-                at = np.flatnonzero(indices == index)
+                at = np.flatnonzero(places == index)
                 if at.size:
                     faults.append((fault, at))
-            unpriced |= own == _UNPRICED
-            wrong |= own == _WRONG
+            if found:
+                unpriced |= own == _UNPRICED
+                wrong |= own == _WRONG
             codes += own * axis.stride
         return Judged(codes, ~(unpriced | wrong), wrong, tuple(faults))
 
     def waterfall(self, code: int) -> Waterfall:
         """The waterfall of a code whose row was priced."""
         return price(self.rates, at_stratum_means(self.rates, self.values(code)))
+
+    def gross_e4(self, code: int) -> int:
+        """The technical gross premium of a code, before it is rounded; worked out once."""
+        found = self._gross_e4.get(code)
+        if found is None:
+            found = self._gross_e4[code] = self.waterfall(code).steps[-2].premium_e4
+        return found
 
     def values(self, code: int) -> tuple[int | None, ...]:
         """One value of each feature that stands for its cell, in the tariff's order."""
@@ -115,20 +132,25 @@ class Grid:
         return tuple(found)
 
     def _read(
-        self, axis: Axis, texts: Sequence[str | None]
+        self, place: int, texts: Sequence[str | None]
     ) -> tuple[Codes, list[tuple[int, FeatureFault]]]:
         codes = np.zeros(len(texts), dtype=np.int64)
         faults: list[tuple[int, FeatureFault]] = []
         for index, text in enumerate(texts):
-            given = {} if text is None else {axis.feature.name: text}
-            value = read((axis.feature,), given)
-            for fault in value.faults:
-                codes[index] = _UNPRICED if fault.reason == NOT_PRICED else _WRONG
-                faults.append((index, fault))
-            if not value.faults and value.values[0] is not None:
-                at = np.searchsorted(axis.starts, value.values[0], side="right") - 1
-                codes[index] = _FIRST + at
+            codes[index], found = self._read_one(place, text)
+            faults += [(index, fault) for fault in found]
         return codes, faults
+
+    def _one(self, place: int, text: str | None) -> tuple[int, tuple[FeatureFault, ...]]:
+        axis = self.axes[place]
+        given = {} if text is None else {axis.feature.name: text}
+        value = read((axis.feature,), given)
+        if value.faults:
+            unpriced = value.faults[0].reason == NOT_PRICED
+            return _UNPRICED if unpriced else _WRONG, value.faults
+        if value.values[0] is None:
+            return _ABSENT, ()
+        return _FIRST + bisect_right(axis.starts, value.values[0]) - 1, ()
 
 
 def _starts(rates: Rates, position: int, feature: Feature) -> tuple[int, ...]:

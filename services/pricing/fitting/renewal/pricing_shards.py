@@ -10,7 +10,6 @@ from typing import TypeAlias
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from services.pricing.core.renewal import MOST_EXPIRING_MINOR, bounds_e4
@@ -20,6 +19,7 @@ from services.pricing.fitting.renewal.columns import (
     CHARGED,
     CODE,
     CREDIT,
+    DIGEST,
     GROUP,
     LEAST_E4,
     MOST_E4,
@@ -29,6 +29,7 @@ from services.pricing.fitting.renewal.columns import (
     TIER,
     UNCREDITED,
 )
+from services.pricing.fitting.renewal.dealing import read_dealt
 from services.pricing.fitting.renewal.grid import Grid
 from services.pricing.fitting.renewal.terms import Terms
 
@@ -79,21 +80,21 @@ class Priced:
     table: pa.Table  # policy, code, technical_e4, bounds, credit, expiring amounts, groups
     referred: pa.Table  # policy and reason of who has no price and goes to a person
     wrong: Tally
-    codes: Column  # the different codes, ascending
 
 
 def price_shard(path: Path, grid: Grid, terms: Terms, groups: tuple[str, ...]) -> Priced:
     """Read one dealt shard and price it; decides nothing about the book as a whole."""
-    dealt = pq.read_table(path, read_dictionary=list(grid.columns), partitioning=None)
+    dealt = read_dealt(path)
     line = _whole(dealt, ROW)
-    if np.any(np.diff(line) < 0):  # several threads have dealt
-        dealt = dealt.take(pa.array(np.argsort(line)))
+    if np.any(line[1:] < line[:-1]):  # several threads have read
+        dealt = dealt.take(pa.array(np.argsort(line))).combine_chunks()
         line = _whole(dealt, ROW)
-    rows = dealt.num_rows
-    features = {
-        name: dealt[name].combine_chunks() for name in grid.columns if name in dealt.column_names
+    texts = {
+        name: _texts(dealt[name])
+        for name in dict.fromkeys((*grid.columns, *groups, TIER))
+        if name in dealt.column_names
     }
-    judged = grid.judge(features, rows)
+    judged = grid.judge(texts, dealt.num_rows)
     wrong = Tally()
     referred: list[tuple[Column, str]] = []
     for fault, at in judged.faults:
@@ -102,35 +103,45 @@ def price_shard(path: Path, grid: Grid, terms: Terms, groups: tuple[str, ...]) -
         else:
             wrong.add(RowFault(fault.feature, fault.reason, fault.text), line[at])
     bad = judged.wrong.copy()
-    for kind, flags in _amount_faults(dealt, terms.cap):
-        wrong.add(kind, line[flags])
-        bad |= flags
-    keep = judged.priced & ~bad
-    codes, inverse = np.unique(judged.codes[keep], return_inverse=True)
-    gross = np.array([grid.waterfall(int(code)).steps[-2].premium_e4 for code in codes], np.int64)
-    table = dealt.filter(pa.array(keep))
-    least, most = bounds_e4(_whole(table, UNCREDITED), terms.collar)
-    technical = gross[inverse] if codes.size else np.zeros(0, np.int64)
+    for kind, flags in _faults(dealt, texts.get(TIER), terms.cap):
+        if flags.any():
+            wrong.add(kind, line[flags])
+            bad |= flags
     made = {
-        POLICY: table[POLICY],
-        CODE: pa.array(judged.codes[keep]),
-        TECHNICAL: pa.array(technical),
+        POLICY: dealt[POLICY],
+        UNCREDITED: dealt[UNCREDITED],
+        CHARGED: dealt[CHARGED],
+        CREDIT: dealt[CREDIT].dictionary_encode(),
+        **{f"{GROUP}{name}": texts[name] for name in groups},
+    }
+    if TIER in texts:
+        made[TIER] = texts[TIER]
+    table, keep = pa.table(made), judged.priced & ~bad
+    codes = judged.codes
+    if not keep.all():
+        table, codes = table.filter(pa.array(keep)), codes[keep]
+    least, most = bounds_e4(_whole(table, UNCREDITED), terms.collar)
+    cells = pa.array(codes).dictionary_encode()
+    gross = [grid.gross_e4(code) for code in cells.dictionary.to_pylist()]
+    made = {
+        CODE: cells,
+        TECHNICAL: pa.DictionaryArray.from_arrays(cells.indices, pa.array(gross, pa.int64())),
         LEAST_E4: pa.array(least),
         MOST_E4: pa.array(most),
-        CREDIT: table[CREDIT],
-        UNCREDITED: table[UNCREDITED],
-        CHARGED: table[CHARGED],
-        **{f"{GROUP}{name}": table[name] for name in groups},
     }
-    if TIER in dealt.column_names:
-        made[TIER] = table[TIER]
-    return Priced(
-        table=pa.table(made), referred=_referred(dealt, referred, bad), wrong=wrong, codes=codes
-    )
+    for name, column in made.items():
+        table = table.append_column(name, column)
+    return Priced(table=table, referred=_referred(dealt, referred, bad), wrong=wrong)
 
 
-def _amount_faults(
-    dealt: pa.Table, cap: CreditCap | None
+def _texts(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """A column by its different values, as a caller of a quote would write them."""
+    found = column.combine_chunks().dictionary_encode()
+    return pa.DictionaryArray.from_arrays(found.indices, found.dictionary.cast(pa.string()))
+
+
+def _faults(
+    dealt: pa.Table, tiers: pa.DictionaryArray | None, cap: CreditCap | None
 ) -> list[tuple[RowFault, NDArray[np.bool_]]]:
     found = []
     for name in AMOUNTS:
@@ -147,22 +158,36 @@ def _amount_faults(
         found.append(
             (RowFault(CREDIT, "CREDIT", text), (credit < 0) | (credit > cap.share_millionths))
         )
-    if TIER in dealt.column_names:
+    if tiers is not None:
         text = "must be a plan's name of a tier: 1 to 64 of A-Z a-z 0-9 _ -, or empty"
-        named = pc.fill_null(pc.match_substring_regex(dealt[TIER], _TIER_FORM), True)
+        formed = pc.match_substring_regex(tiers.dictionary, _TIER_FORM)
+        named = pc.fill_null(formed.take(tiers.indices), True)
         malformed = ~named.to_numpy(zero_copy_only=False)
         found.append((RowFault(TIER, "MALFORMED", text), malformed))
     empty = pc.is_null(dealt[POLICY]).to_numpy(zero_copy_only=False)
     found.append((RowFault(POLICY, "MISSING", "every row must name its policy"), empty))
-    # A policy's rows all fall into one shard, so that here is where a second one shows.
-    codes = pc.dictionary_encode(dealt[POLICY].combine_chunks()).indices
-    names = codes.fill_null(-1).to_numpy(zero_copy_only=False)
-    _, first = np.unique(names, return_index=True)
-    again = np.ones(len(names), dtype=np.bool_)
-    again[first] = False
     text = "stands in the book more than once; a policy is renewed once"
-    found.append((RowFault(POLICY, "TWICE", text), again & ~empty))
+    found.append((RowFault(POLICY, "TWICE", text), _again(dealt) & ~empty))
     return found
+
+
+def _again(dealt: pa.Table) -> NDArray[np.bool_]:
+    """Rows whose policy has come before; all rows of one policy fall into one shard.
+
+    Numbers are sorted sooner than names are compared: only the names of rows are compared whose
+    digest may stand there twice.
+    """
+    digests = dealt[DIGEST].to_numpy()
+    ordered = np.sort(digests)
+    twice = np.zeros(1 << 16, dtype=np.bool_)
+    twice[ordered[1:][ordered[1:] == ordered[:-1]] >> 16] = True
+    rows = np.flatnonzero(twice[digests >> 16])
+    names = dealt[POLICY].take(pa.array(rows)).combine_chunks().dictionary_encode()
+    codes = names.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    _, first = np.unique(codes, return_index=True)
+    again = np.zeros(dealt.num_rows, dtype=np.bool_)
+    again[np.delete(rows, first)] = True
+    return again
 
 
 def _referred(dealt: pa.Table, found: list[tuple[Column, str]], bad: NDArray[np.bool_]) -> pa.Table:

@@ -7,17 +7,13 @@ where it was, and a step that was done does nothing more. The book itself is nev
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import msgspec
-import numpy as np
-import pyarrow.parquet as pq
 
 from services.pricing.core.balance import target_of
 from services.pricing.core.features import outcome_features
 from services.pricing.fitting.renewal import dealing
-from services.pricing.fitting.renewal.balancing import Shard, balance, reach_of
-from services.pricing.fitting.renewal.columns import CHARGED, CREDIT, LEAST_E4, MOST_E4, TECHNICAL
+from services.pricing.fitting.renewal.balancing import balance, reach_of
+from services.pricing.fitting.renewal.columns import CHARGED
 from services.pricing.fitting.renewal.dealing import Wanted
 from services.pricing.fitting.renewal.grid import Grid
 from services.pricing.fitting.renewal.pricing_shards import Tally, price_shard
@@ -28,7 +24,15 @@ from services.pricing.fitting.renewal.result import (
     finish,
     write_shard,
 )
-from services.pricing.fitting.renewal.work import Progress, Work, each, write, write_table
+from services.pricing.fitting.renewal.work import (
+    Progress,
+    Work,
+    each,
+    read_rows,
+    write,
+    write_rows,
+    write_table,
+)
 
 
 class BookRefused(ValueError):
@@ -102,7 +106,7 @@ def price_one(work: Work, grid: Grid, number: int) -> Tally:
     found = price_shard(work.dealt(number), grid, work.terms, work.settings.groups)
     if not found.wrong.counts:
         write_table(work.referred(number), found.referred)
-        write_table(work.priced(number), found.table, "none")
+        write_rows(work.priced(number), found.table)
     return found.wrong
 
 
@@ -113,34 +117,21 @@ def balance_book(work: Work) -> Balanced:
     """
     if work.balanced.exists():
         return msgspec.json.decode(work.balanced.read_bytes(), type=Balanced)
-    shards = [_columns(work, number) for number in range(work.settings.shards)]
-    renewed = sum(int(shard.technical_e4.size) for shard in shards)
+    numbers = [n for n in range(work.settings.shards) if work.priced(n).exists()]
+    tables = [read_rows(work.priced(number)) for number in numbers]
+    shards = [columns_of(table) for table in tables]
+    renewed = sum(table.num_rows for table in tables)
     if not renewed:
         raise NothingToRenew("the tariff prices no row of the book")
-    expiring = sum(_expiring(work))
-    target = target_of(expiring, work.settings.change_millionths)
+    expiring = sum(int(table[CHARGED].to_numpy().sum()) for table in tables)
+    target, reach = target_of(expiring, work.settings.change_millionths), reach_of(shards)
     found = Balanced(
         rows=rows_of(work),
         renewed=renewed,
         expiring_minor=expiring,
         target_e4=target,
-        reach=reach_of(shards),
-        k_billionths=balance(shards, target),
+        reach=reach,
+        k_billionths=balance(shards, target, reach),
     )
     write(work.balanced, msgspec.json.encode(found, order="sorted"))
     return found
-
-
-def _columns(work: Work, number: int) -> Shard:
-    path = work.priced(number)
-    if path.exists():
-        return columns_of(pq.read_table(path, columns=[TECHNICAL, LEAST_E4, MOST_E4, CREDIT]))
-    none = np.zeros(0, np.int64)
-    return Shard(technical_e4=none, least_e4=none, most_e4=none, credit=none)
-
-
-def _expiring(work: Work) -> Iterator[int]:
-    for number in range(work.settings.shards):
-        if work.priced(number).exists():
-            column = pq.read_table(work.priced(number), columns=[CHARGED])[CHARGED]
-            yield int(column.to_numpy().sum())

@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 import shutil
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.pricing.core.arithmetic import less_credit, to_multiple
 from services.pricing.core.balance import Reach
-from services.pricing.core.renewal import offered_e4, to_minor_inside, uncredited_e4
+from services.pricing.core.renewal import to_minor_inside, uncredited_e4
 from services.pricing.core.tariff import E4, Collar, CreditCap
 from services.pricing.fitting.renewal.balancing import Shard
 from services.pricing.fitting.renewal.columns import (
@@ -33,6 +33,7 @@ from services.pricing.fitting.renewal.columns import (
     MOST_E4,
     POLICY,
     TECHNICAL,
+    TECHNICAL_MINOR,
     TIER,
     UNCREDITED,
 )
@@ -43,6 +44,8 @@ from services.pricing.fitting.renewal.work import (
     GONE,
     HELD,
     Work,
+    each,
+    read_rows,
     write,
     write_table,
 )
@@ -111,7 +114,7 @@ def write_shard(work: Work, number: int, found: Balanced) -> None:
     done = work.sums(number).exists() and work.renewed(number).exists()
     if done or not work.priced(number).exists():
         return
-    table, sums = _renewed(work, pq.read_table(work.priced(number)), found.k_billionths)
+    table, sums = _renewed(work, read_rows(work.priced(number)), found.k_billionths)
     write_table(work.renewed(number), table)
     write(work.sums(number), msgspec.json.encode(sums))  # afterwards: it says that the other is
 
@@ -153,29 +156,34 @@ def _clear(work: Work) -> None:
 
 def columns_of(table: pa.Table) -> Shard:
     """The columns of a priced shard that its balance and its premiums are made of."""
-    technical, least, most, credit = (
-        table[name].to_numpy() for name in (TECHNICAL, LEAST_E4, MOST_E4, CREDIT)
+    technical, credit = (table[name].combine_chunks() for name in (TECHNICAL, CREDIT))
+    return Shard(
+        cell=technical.indices.to_numpy(),
+        technical_e4=technical.dictionary.to_numpy(),
+        least_e4=table[LEAST_E4].to_numpy(),
+        most_e4=table[MOST_E4].to_numpy(),
+        credit_kind=credit.indices.to_numpy(),
+        credits=credit.dictionary.to_numpy(),
     )
-    return Shard(technical_e4=technical, least_e4=least, most_e4=most, credit=credit)
 
 
 def _renewed(work: Work, table: pa.Table, k: int) -> tuple[pa.Table, Sums]:
     shard = columns_of(table)
     unit = work.rates.tariff.rounding.to_minor_units
-    least, most = shard.least_e4, shard.most_e4
+    least, most, credit = shard.least_e4, shard.most_e4, shard.credit()
     least_minor, most_minor = to_minor_inside(least, most)
-    offered = offered_e4(shard.technical_e4, k, least, most)
+    offered = shard.offered_e4(k)
     uncredited = uncredited_e4(offered, least, most, unit)
-    charged = to_multiple(less_credit(uncredited, shard.credit), unit)
-    technical = to_multiple(shard.technical_e4, 1) // E4
+    charged = to_multiple(less_credit(uncredited, credit), unit)
+    technical = (to_multiple(shard.technical_e4, 1) // E4)[shard.cell]
     made = {
         POLICY: table[POLICY],
-        CODE: table[CODE],
-        "technical_minor": pa.array(technical),
+        CODE: table[CODE].cast(pa.int64()),
+        TECHNICAL_MINOR: pa.array(technical),
         LEAST: pa.array(least_minor),
         MOST: pa.array(most_minor),
         "uncredited_minor": pa.array(uncredited // E4),
-        CREDIT: table[CREDIT],
+        CREDIT: pa.array(credit),
         "charged_minor": pa.array(charged // E4),
         UNCREDITED: table[UNCREDITED],
         CHARGED: table[CHARGED],
@@ -184,7 +192,7 @@ def _renewed(work: Work, table: pa.Table, k: int) -> tuple[pa.Table, Sums]:
     if TIER in table.column_names:
         made[TIER] = table[TIER]
     sums = Sums(
-        total_e4=int(less_credit(offered, shard.credit).sum()),
+        total_e4=int(less_credit(offered, credit).sum()),
         technical_minor=int(technical.sum()),
         uncredited_minor=int(uncredited.sum()) // E4,
         charged_minor=int(charged.sum()) // E4,
@@ -203,14 +211,14 @@ def _referred(work: Work) -> int:
 
 def _waterfalls(work: Work, grid: Grid) -> pa.Table:
     """Every step of every combination of cells that occurs; the last is the technical gross."""
-    codes = np.zeros(0, np.int64)
+    codes: set[int] = set()
     for number in range(work.settings.shards):
         path = work.priced(number)
         if path.exists():
-            codes = np.union1d(codes, pq.read_table(path, columns=[CODE])[CODE].to_numpy())
+            codes.update(read_rows(path)[CODE].combine_chunks().dictionary.to_pylist())
     lines = [
         {
-            CODE: int(code),
+            CODE: code,
             "position": position,
             "step": step.label.step,
             "cell": step.label.cell,
@@ -220,8 +228,8 @@ def _waterfalls(work: Work, grid: Grid) -> pa.Table:
             "text_zh": step.label.text_zh,
             "text_en": step.label.text_en,
         }
-        for code in codes
-        for position, step in enumerate(grid.waterfall(int(code)).steps[:-1])
+        for code in sorted(codes)
+        for position, step in enumerate(grid.waterfall(code).steps[:-1])
     ]
     return pa.Table.from_pylist(lines)
 
@@ -251,8 +259,13 @@ def _manifest(work: Work, found: Balanced, sums: Sums, referred: int) -> Manifes
         charged_minor=sums.charged_minor,
         held_up=sums.held_up,
         held_down=sums.held_down,
-        files={path.name: _digest(path) for path in sorted(work.made.iterdir())},
+        files=_digests(sorted(work.made.iterdir())),
     )
+
+
+def _digests(paths: Sequence[Path]) -> dict[str, str]:
+    found = each(lambda number: _digest(paths[number]), len(paths))
+    return {path.name: digest for path, digest in zip(paths, found, strict=True)}
 
 
 def _digest(path: Path) -> str:

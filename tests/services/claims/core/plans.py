@@ -33,15 +33,16 @@ _OTHERS = ("exclusions", "waiting_periods", "mutual_recognition", "payees")
 _AMOUNTS = (0, 1, 999, 10_000, 250_000, 3_000_000)
 _COUNTS = (0, 1, 3)
 _UNITS = (0, 1, 5)
-_SHARES = ("0", "0.05", "0.333", "0.6", "1")
+_one_share = st.sampled_from(("0", "0.05", "0.333", "0.6", "1"))
 
+_base = st.sampled_from(BASES)
 replace = msgspec.structs.replace
 
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """A plan with some of an example's terms, at amounts that may be nothing or out of reach."""
-    plan = plan_named(draw(st.sampled_from(BASES)))
+    plan = plan_named(draw(_base))
     changed: dict[str, Any] = {}
     for name in LIMITS:
         of = {"unit_limits": _UNITS, "count_limits": _COUNTS}.get(name, _AMOUNTS)
@@ -59,7 +60,7 @@ def plans(draw: st.DrawFn) -> Plan:
     changed["authorisations"] = draw(st.sampled_from(((), plan.authorisations)))
     shares = (*draw(_some(plan.shares[:-1])), plan.shares[-1])
     changed["shares"] = tuple(
-        replace(one, values=Dated(((plan.first_day, Decimal(draw(st.sampled_from(_SHARES)))),)))
+        replace(one, values=Dated(((plan.first_day, Decimal(draw(_one_share))),)))
         if draw(st.booleans())
         else one
         for one in shares

@@ -65,7 +65,8 @@ def test_every_kind_of_decision_has_a_page_with_all_its_amounts(
 ) -> None:
     of_a_kind = unlike(decided_in_cases())
     assert len(of_a_kind) > 150
-    _have_pages(of_a_kind, languages, of_a_kind)
+    # One language's page is the same form without the other's texts: a browser reads some.
+    _have_pages(of_a_kind, languages, of_a_kind if languages == BOTH else of_a_kind[::8])
 
 
 @pytest.mark.fault

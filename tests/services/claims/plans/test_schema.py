@@ -31,6 +31,9 @@ PLAN, CASE = plan_schema(), case_schema()
 _FORMATS = jsonschema.Draft202012Validator.FORMAT_CHECKER
 PLAN_VALID = jsonschema.Draft202012Validator(PLAN, format_checker=_FORMATS)
 CASE_VALID = jsonschema.Draft202012Validator(CASE, format_checker=_FORMATS)
+# One part of a file alone: what is beside it is not asked again for each place in it.
+PLAN_PART_VALID = PLAN_VALID.evolve(schema={**PLAN, "required": []})
+CASE_PART_VALID = CASE_VALID.evolve(schema={**CASE, "required": []})
 # Reasons that look at one value and nothing else.
 OF_FORM = {
     *("UNKNOWN_KEY", "MISSING_KEY", "NOT_TEXT", "NOT_AN_ID", "NOT_A_BOOLEAN", "NOT_DATED"),
@@ -101,11 +104,14 @@ def test_the_places_that_are_changed_are_all_there_are(files: list[Path], least:
 
 def _agree(path: Path, *, every: int) -> None:
     """Ask both about each place of the file that no smaller file has."""
-    valid = PLAN_VALID if path in PLAN_FILES else CASE_VALID
+    whole, part = (
+        (PLAN_VALID, PLAN_PART_VALID) if path in PLAN_FILES else (CASE_VALID, CASE_PART_VALID)
+    )
     tree = _with_lines(_tree(path))
     refused, apart = 0, []
     asked: set[Way] = set()  # in each mapping once for a key that it does not know
     for way in _own_ways(path):
+        valid = part if way[:-1] else whole
         for what, small in _wrong(tree, way, every, unknown=way[:-1] not in asked):
             reasons = _reasons(path, tree)
             place = f"{_alike(way)} {what}"
@@ -162,11 +168,7 @@ def _wrong(tree: Any, way: Way, every: int, *, unknown: bool) -> Iterator[tuple[
     holder = tree
     for step in to:
         holder = holder[step]
-    small = _small(tree, to)
-    if to:
-        # What may be left out beside it says nothing about it either.
-        needed = {to[0], *PLAN["required"], *CASE["required"]}
-        small = {name: value for name, value in small.items() if name in needed}
+    small = _small({to[0]: tree[to[0]]}, to) if to else tree
     before = holder[key]
     for value in WRONG[len(_alike(way)) % every :: every]:
         holder[key] = _with_lines(value)

@@ -37,7 +37,7 @@ from tests.services.common.evidence.logs import (
     read,
     reads,
 )
-from tests.services.common.programs import together
+from tests.services.common.programs import Together, together
 
 EVERY = Asked()
 
@@ -144,10 +144,15 @@ for line in sys.stdin:
 """
 
 
+@pytest.fixture(scope="module")
+def writers() -> Iterator[Together]:
+    with together(3, WRITER) as found:
+        yield found
+
+
 @pytest.mark.both_databases
-def test_replicas_make_one_dense_sequence(log: Kept, database_url: str) -> None:
-    with together(3, WRITER) as writers:
-        assert writers.do(json.dumps({"url": database_url})) == ["done"] * 3
+def test_replicas_make_one_dense_sequence(log: Kept, database_url: str, writers: Together) -> None:
+    assert writers.do(json.dumps({"url": database_url})) == ["done"] * 3
     found = bodies(log)
     assert len(found) == 3 * 30
     assert root_in(log, 90) == root_of([leaf_hash(body) for body in found])

@@ -26,6 +26,11 @@ def subject_keys(database: Database, master: KeySet = MASTER) -> SubjectKeys:
     return keys
 
 
+def prepared(database: Database) -> SubjectKeys:
+    """The keys that were prepared before, else those of the same master key."""
+    return _PREPARED.get(database.engine) or subject_keys(database)
+
+
 def sealer(connection: Connection) -> Sealer:
     """The keys of the connection's database, prepared before, within its transaction."""
     return _PREPARED[connection.engine].sealer(connection)

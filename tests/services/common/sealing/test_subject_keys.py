@@ -25,22 +25,26 @@ from services.common.sealing import (
 )
 from services.common.sealing.subject_keys import subject_key
 from services.common.sealing.tables import member_table, subject_key_table
-from tests.services.common.programs import together
+from tests.services.common.programs import Together, together
 from tests.services.common.sealing.keys import MASTER, now_us, subject_keys
 
 HELLO = b"hello, this is what a person said"
 PLACE = {"table": "bill", "column": "body", "row": "b1"}
 MAKER = """
-import sys, time
+import sys
 from services.common.database import Database
 from tests.services.common.sealing.keys import subject_keys
-database = Database(sys.argv[1])
-keys = subject_keys(database)
 print("ready", flush=True)
+urls = {}
 for line in sys.stdin:
+    url, subject = line.strip().split(maxsplit=1)
+    if url not in urls:
+        database = Database(url)
+        urls[url] = database, subject_keys(database)
+    database, keys = urls[url]
     with database.writing() as connection:
         sealer = keys.sealer(connection)
-        sealed = sealer.seal(b"x", table="t", column="c", row="r", subject=line.strip())
+        sealed = sealer.seal(b"x", table="t", column="c", row="r", subject=subject)
     print(sealed.hex(), flush=True)
 """
 
@@ -262,25 +266,30 @@ def test_scrubbing_works_on_both_databases(database: Database, keys: SubjectKeys
         assert connection.execute(text("SELECT count(*) FROM subject_key")).scalar_one() == 3
 
 
+@pytest.fixture(scope="module")
+def makers() -> Iterator[Together]:
+    with together(2, MAKER) as found:
+        yield found
+
+
 @pytest.mark.both_databases
 def test_two_processes_that_need_a_subjects_key_at_once_make_one(
-    database: Database, database_url: str
+    database: Database, database_url: str, makers: Together
 ) -> None:
     subject_keys(database)
-    with together(2, MAKER, database_url) as makers:
-        for number in range(10):
-            said = makers.do(f"person {number}")
-            keys = subject_keys(database)
-            for sealed in said:
-                with database.reading() as connection:
-                    plain = keys.sealer(connection).open(
-                        bytes.fromhex(sealed),
-                        table="t",
-                        column="c",
-                        row="r",
-                        subject=f"person {number}",
-                    )
-                assert plain == b"x"
+    for number in range(10):
+        said = makers.do(f"{database_url} person {number}")
+        keys = subject_keys(database)
+        for sealed in said:
+            with database.reading() as connection:
+                plain = keys.sealer(connection).open(
+                    bytes.fromhex(sealed),
+                    table="t",
+                    column="c",
+                    row="r",
+                    subject=f"person {number}",
+                )
+            assert plain == b"x"
     with database.reading() as connection:
         made = connection.execute(text("SELECT count(*) FROM subject_key")).scalar_one()
     assert made == 11  # and the one of the blind indexes

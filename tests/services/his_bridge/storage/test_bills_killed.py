@@ -20,8 +20,6 @@ from tests.services.his_bridge.core.folding_cases import TOKENS
 from tests.services.his_bridge.storage import killed_process
 from tests.services.his_bridge.storage.hospital import STORY, Hospital
 
-pytestmark = pytest.mark.both_databases
-
 # Every so many statements of the story it is cut off: at another place of each transaction.
 STEP = 37
 MODULE = killed_process.__name__
@@ -81,6 +79,7 @@ def test_cut_off_before_any_statement_the_story_ends_the_same(database: Database
         assert end_of(hospital) == wanted, cut
 
 
+@pytest.mark.both_databases
 def test_killed_again_and_again_the_story_ends_the_same(
     database: Database, database_url: str
 ) -> None:

@@ -276,7 +276,6 @@ def test_a_released_bill_is_shown_as_long_as_its_consent_holds(hospital: Hospita
     assert hospital.bills(NOW + 5) == []
 
 
-@pytest.mark.both_databases
 def test_a_page_is_filled_however_many_bills_are_withheld(hospital: Hospital) -> None:
     narrow = Scope(contents=(Content.BILLS,), care_types=(CareType.INPATIENT,))
     wide, gone = terms(LI), terms(WANG)
@@ -432,7 +431,6 @@ def test_the_columns_are_what_the_events_say(hospital: Hospital) -> None:
     assert len(events) == 4  # the third withdrawal changes nothing and is not written
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize("early", [False, True])
 def test_a_withdrawal_that_is_struck_from_the_columns_still_holds(
     hospital: Hospital, early: bool

@@ -122,7 +122,6 @@ def test_without_a_consent_of_the_survivor_nothing_is_shown(database: Database) 
     assert standing(hospital, WANG) == ["7.1"]
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize("asked", [LI, WANG])
 def test_erasing_either_of_merged_patients_erases_both(hospital: Hospital, asked: str) -> None:
     for what in ("before", "beside", "merge", "after"):

@@ -571,7 +571,6 @@ def values(database: Database) -> list[tuple[str, bool]]:
     return [(str(one.reading.value), told(one).withdrawn) for one in listed(database)]
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize("late", [ReadingsWithdrawn(), KeptOut(), reading("9.9")])
 @pytest.mark.parametrize("together", [False, True])
 def test_an_older_version_that_comes_late_changes_no_reading(
@@ -765,7 +764,6 @@ def last_states(database: Database, after: int = 0) -> list[Any]:
     return [one.row for one in shown]
 
 
-@pytest.mark.both_databases
 def test_studies_see_the_last_state_of_a_bill_and_a_reversed_one_not_at_all(
     database: Database,
 ) -> None:

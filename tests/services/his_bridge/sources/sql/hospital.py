@@ -6,9 +6,10 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from services.his_bridge.profiles.loader import SourceProfile, parse_profile
@@ -70,12 +71,16 @@ def profile(url: str, change: Callable[[str], str] = lambda text: text) -> Sourc
 @contextmanager
 def connected(url: str) -> Iterator[Connection]:
     """The hospital's own connection, which writes."""
+    with _engine(url).begin() as connection:
+        yield connection
+
+
+@lru_cache(maxsize=2)
+def _engine(url: str) -> Engine:
+    """It keeps no connection; what SQLAlchemy asks a database at first is asked once."""
     backend = make_url(url).get_backend_name()
     driver = "postgresql+psycopg" if backend == "postgresql" else "sqlite"
-    engine = create_engine(make_url(url).set(drivername=driver), poolclass=NullPool)
-    with engine.begin() as connection:
-        yield connection
-    engine.dispose()
+    return create_engine(make_url(url).set(drivername=driver), poolclass=NullPool)
 
 
 def run(url: str, statements: str, **values: Any) -> None:

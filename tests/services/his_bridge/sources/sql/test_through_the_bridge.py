@@ -39,8 +39,6 @@ from tests.services.his_bridge.sources.sql.hospital import (
     run,
 )
 
-pytestmark = pytest.mark.both_databases
-
 FOREVER = 1 << 62
 NOW_US = 1_780_000_000_000_000  # half a year before the clock by which rows are seen: set back
 FIRST, LAST = date(2026, 1, 1), date(2026, 12, 31)
@@ -110,6 +108,7 @@ def difference(found: SourceProfile, kept: Database) -> tuple[object, ...]:
     return differences(theirs, ours)
 
 
+@pytest.mark.both_databases
 def test_rows_are_released_once_and_agree_with_the_books(database_url: str, kept: Database) -> None:
     build(database_url)
     found = profile(database_url)
@@ -209,6 +208,7 @@ def reconciled(
     return asyncio.run(comparing())
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/New_York"])
 def test_what_changed_without_a_mark_is_found_and_mended_and_what_is_gone_is_named(
     database_url: str, kept: Database, zone: str
@@ -398,6 +398,7 @@ def test_what_takes_from_a_bill_is_compared_on_the_bills_day(
     assert reconciled(found, kept) == (0, [("2026-03-01", "extra", "Bill/open")])
 
 
+@pytest.mark.both_databases
 def test_messages_make_one_bill_whose_persons_are_looked_up(
     database_url: str, kept: Database
 ) -> None:
@@ -477,6 +478,7 @@ readings:
 """
 
 
+@pytest.mark.both_databases
 def test_results_of_a_laboratory_are_released_as_readings(
     database_url: str, kept: Database
 ) -> None:

@@ -18,7 +18,7 @@ from services.pricing.core.features import outcome_features, read
 from services.pricing.core.renewal import bounds_e4, renewed
 from services.pricing.core.tariff import E4, MILLION, CreditCap
 from services.pricing.core.waterfall import price
-from services.pricing.fitting.renewal import pricing_shards, renew
+from services.pricing.fitting.renewal import dealing, pricing_shards, renew
 from services.pricing.fitting.renewal.dealing import BookUnreadable
 from services.pricing.fitting.renewal.renew import BookRefused, NothingToRenew
 from services.pricing.fitting.renewal.terms import TermsRefused, terms_of
@@ -95,6 +95,51 @@ def test_a_policy_s_shard_is_sha256_of_its_name_whatever_the_libraries(tmp_path:
         for name in pq.read_table(path)["policy_id"].to_pylist():
             digest = hashlib.sha256(name.encode()).digest()
             assert int.from_bytes(digest[:4], "big") % SETTINGS.shards == number
+
+
+def test_the_files_are_the_same_in_whatever_pieces_the_book_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = write_book(tmp_path / "b.parquet", people(5_000))
+    whole, _ = renewed_book(work(book, tmp_path / "whole"))
+    pieces: list[int] = []
+
+    def counted(batch: pa.RecordBatch, *rest: Any) -> None:
+        pieces.append(batch.num_rows)
+        dealt(batch, *rest)
+
+    dealt = dealing._deal
+    monkeypatch.setattr(dealing, "_deal", counted)
+    monkeypatch.setattr(dealing, "_AT_ONCE", 1_000)
+    found, _ = renewed_book(work(book, tmp_path / "pieces"))
+    assert len(pieces) > 1, "the control: it was read in pieces"
+    assert found.files == whole.files
+
+
+def test_whole_numbers_are_grouped_by_as_texts_and_amounts_stay_plain_columns(
+    tmp_path: Path,
+) -> None:
+    rows = people(100)
+    made = work(write_book(tmp_path / "b.parquet", rows), tmp_path, groups=("age", "sex"), shards=1)
+    _, found = renewed_book(made)
+    assert [row["group_age"] for row in found] == [str(row["age"]) for row in rows]
+    kinds = pq.read_schema(made.result / "renewals-0000.parquet")
+    assert {str(kinds.field(name).type) for name in kinds.names} == {"string", "int64"}
+
+
+@pytest.mark.parametrize(
+    ("names", "again"),
+    [
+        (["a", "b", "c", "d"], [False] * 4),
+        (["a", "b", "a", "a"], [False, False, True, True]),
+    ],
+)
+def test_a_policy_stands_there_twice_by_its_name_and_not_by_its_digest(
+    names: list[str], again: list[bool]
+) -> None:
+    same = pa.array([7 << 16, 9, 7 << 16, 7 << 16], pa.uint32())
+    dealt = pa.table({"policy_id": names, "digest": same})
+    assert pricing_shards._again(dealt).tolist() == again
 
 
 def test_outcome_tiers_are_carried_to_the_result_and_price_nothing(tmp_path: Path) -> None:
