@@ -121,7 +121,7 @@ def _turns(paths: Iterable[Path]) -> Iterator[Path]:
     waiting: list[tuple[int, Path]] = []
     others: list[tuple[bool, Path]] = []
     for path in paths:
-        within = path.relative_to(here)
+        within = path.relative_to(here) if path.is_relative_to(here) else path
         under = [within.is_relative_to(first) for first in _WAITING]
         if any(under):
             waiting.append((under.index(True), path))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,26 @@ def test_a_target_out_of_reach_names_the_range_and_the_settings(folder: Path) ->
     assert "an approved change of 90 %, is out of reach of the collar" in found.err
     assert "the collar allows" in found.err
     assert not (folder / "renewal" / "renewals").exists()
+
+
+def test_the_ends_of_what_is_allowed_can_be_asked_for(folder: Path) -> None:
+    settings = folder / "pricing.yaml"
+    usual = settings.read_text("utf-8")
+
+    def with_change(change: Decimal) -> Typed:
+        text = usual.replace("approved_change: '0'", f"approved_change: '{change:f}'")
+        settings.write_text(text, "utf-8")
+        return renew(folder)
+
+    refused = with_change(Decimal("0.9"))
+    said = re.search(r"an approved_change from (-\d\.\d{6}) to (\d\.\d{6});", refused.err)
+    assert said is not None
+    step = Decimal("0.000001")
+    for end, beyond in zip(map(Decimal, said.groups()), (-step, step), strict=True):
+        assert with_change(end).code == 0
+        again = with_change(end + beyond)
+        assert again.code == 1
+        assert said[0] in again.err
 
 
 def test_faults_of_the_book_come_by_kind_with_rows_and_never_a_value(folder: Path) -> None:
