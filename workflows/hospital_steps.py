@@ -38,7 +38,8 @@ READINGS_PER_PAGE = 500
 WITHDRAWALS_PER_PAGE = CONSENTS_PER_CALL = 100
 CONSENT_WITHDRAWN = "CONSENT_WITHDRAWN"
 BILL_OF_ANOTHER = "BILL_OF_ANOTHER"
-OF_A_SOURCE = "SOURCE_"  # reasons of a hospital's system begin so
+# Reasons of a hospital's system begin so; one that hangs lets the call's time run out.
+OF_A_SOURCE = ("SOURCE_", grpc.StatusCode.DEADLINE_EXCEEDED.name)
 LOOK_AGAIN = timedelta(seconds=30)
 A = TypeVar("A")
 _READING_PATH = re.compile(r"readings\[([0-9]{1,4})\]\.", re.ASCII)

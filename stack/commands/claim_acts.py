@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -82,11 +82,20 @@ def act(
         print_json(answer)
         return
     claim: claims_pb2.Claim = answer.claim
-    stands, benefit = word(claims_pb2.ClaimState, claim.state), money(claim.decision.benefit)
-    say(f"{claim.name}: {stands}, benefit {benefit}{_to_recover(claim)}")
-    if claim.state == claims_pb2.CLAIM_STATE_PENDED_INFO:
-        say(f"still awaited: {awaited_of(claim, Language.EN)}")
+    for line in as_it_stands(claim):
+        say(line)
     say_next(claim)
+
+
+def as_it_stands(claim: claims_pb2.Claim) -> Iterator[str]:
+    """Where a claim stands after what was done with it, and whether that has taken effect."""
+    stands, benefit = word(claims_pb2.ClaimState, claim.state), money(claim.decision.benefit)
+    yield f"{claim.name}: {stands}, benefit {benefit}{_to_recover(claim)}"
+    if claim.state == claims_pb2.CLAIM_STATE_PENDED_INFO:
+        yield f"still awaited: {awaited_of(claim, Language.EN)}"
+    if claim.awaits_confirmation:
+        what = chinese.PROPOSED.get(claim.proposal.kind, "something proposed")
+        yield f"proposed: {what}; nothing changes until somebody else confirms it"
 
 
 def _told(name: str, fault: RpcFault) -> Failed | None:

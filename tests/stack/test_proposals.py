@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import reason_pb2
 from lipei.type.v1.money_pb2 import Money
-from stack.commands.claim_acts import say_next
+from stack.commands.claim_acts import as_it_stands, say_next
 from stack.commands.options import Language
 from stack.commands.pended import _queue
 from stack.commands.withheld import NOTHING, Withheld
@@ -95,3 +95,12 @@ def test_the_next_command_confirms_the_revision_that_was_seen(
     say_next(proposed("reverse", state))
     wanted = f"next: lipei claims confirm {NAME} --revision 6   (somebody else)"
     assert capsys.readouterr().out.strip() == wanted
+
+
+def test_whoever_proposed_is_told_that_nothing_changes_yet() -> None:
+    told = list(as_it_stands(proposed("adjust")))
+    wanted = "proposed: a new decision; nothing changes until somebody else confirms it"
+    assert told[1:] == [wanted]
+    effective = proposed("adjust")
+    effective.awaits_confirmation = False
+    assert len(list(as_it_stands(effective))) == 1

@@ -1,8 +1,13 @@
-"""What the hospital's steps make of a refusal: of a bill it is final, of the caller it is not."""
+"""What the hospital's steps make of a refusal: of a bill it is final, of the caller it is not.
+
+And of a source that cannot be read: the workflow decides, for what lies here must not wait.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -18,7 +23,8 @@ from services.common.access.guard import Context
 from services.common.refusals import Refused, Violation, invalid
 from tests.callers import caller, guard_for
 from tests.services.common.access.answering import answering, run
-from workflows.hospital_steps import HospitalSteps
+from workflows import hospital_steps
+from workflows.hospital_steps import LOOK_AGAIN, HospitalSteps
 
 BILL = "hospitals/h/bills/b"
 
@@ -77,6 +83,57 @@ def test_no_bill_is_refused_for_who_hands_it_over() -> None:
     assert not failed.value.non_retryable
     assert failed.value.type == "ROLE_NOT_ALLOWED"
     assert failed.value.message.startswith(grpc.StatusCode.PERMISSION_DENIED.name)
+
+
+def pull(bridge: Callable[[], Any]) -> ApplicationError:
+    """What the step of a pull says when the bridge answers so."""
+
+    async def answers(_method: MethodDescriptor, _request: Any, _context: Context) -> Any:
+        return await bridge()
+
+    async def call() -> None:
+        allowed = guard_for(caller(access_pb2.ROLE_HOSPITAL_INTEGRATION))
+        async with answering(allowed, answer=answers) as channel:
+            steps = HospitalSteps(channel, channel, channel)
+            request = his_bridge_pb2.PullBillsRequest(hospital="hospitals/h", request_id="r")
+            await ActivityEnvironment().run(steps.pull_bills, request)
+
+    with pytest.raises(ApplicationError) as failed:
+        run(call())
+    return failed.value
+
+
+async def away() -> Any:
+    raise Refused(grpc.StatusCode.UNAVAILABLE, "SOURCE_AWAY", "wait", retry_after_s=7)
+
+
+async def hangs() -> Any:
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("source", "reason", "pause"),
+    [
+        (away, "SOURCE_AWAY", timedelta(seconds=7)),
+        (hangs, grpc.StatusCode.DEADLINE_EXCEEDED.name, LOOK_AGAIN),
+    ],
+)
+def test_the_workflow_is_told_at_once_of_a_source_that_is_away_or_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+    source: Callable[[], Any],
+    reason: str,
+    pause: timedelta,
+) -> None:
+    monkeypatch.setattr(hospital_steps, "PULL_CALL_TIMEOUT_S", 0.5)
+    told = pull(source)
+    assert (told.type, told.non_retryable, told.next_retry_delay) == (reason, True, pause)
+
+
+def test_a_bridge_that_is_away_is_looked_for_by_the_step_itself() -> None:
+    async def down() -> Any:
+        raise Refused(grpc.StatusCode.UNAVAILABLE, "DATABASE_AWAY", "wait")
+
+    assert not pull(down).non_retryable
 
 
 class _Claims:
