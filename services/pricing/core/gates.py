@@ -13,7 +13,7 @@ import msgspec
 
 from services.common.money import grouped_minor
 from services.pricing.core.banned import Ban, banned_faults
-from services.pricing.core.checks import faults_of
+from services.pricing.core.checks import faults_of, flat_below
 from services.pricing.core.evidence import ABSENT, Evidence, TableEvidence, evidence_digest
 from services.pricing.core.fault import Fault
 from services.pricing.core.features import outcome_features
@@ -34,6 +34,7 @@ from services.pricing.core.tariff import (
     NumericFeature,
     Tariff,
     factor_text,
+    scaled,
 )
 
 # Faults of `checks` that are gates of their own.
@@ -166,8 +167,13 @@ def _flat_below(case: _Case) -> _Judged:
     for index, feature in enumerate(case.tariff.features):
         if not isinstance(feature, NumericFeature) or feature.name not in outcomes:
             continue
+        text = ""
         if isinstance(feature.flat_below, msgspec.UnsetType):
-            text = "an outcome states its clinical lower bound: below it no factor may change"
+            text = "must state the clinical lower bound, below which no factor changes; what was "
+            text += "fitted without is fitted again, or the tariff proposed anew with it"
+        elif _none_below(feature):
+            text = "is the least plausible value: no value lies below, so that it bounds nothing"
+        if text:
             faults.append(Fault(f"tariff.features[{index}].flat_below", "NO_LOWER_BOUND", text))
     count, wrong = len(outcomes), len(faults)
     measure = _Measure(
@@ -175,6 +181,14 @@ def _flat_below(case: _Case) -> _Judged:
         f"{wrong} breaches in {count} outcomes, none allowed",
     )
     return measure, faults
+
+
+def _none_below(feature: NumericFeature) -> bool:
+    try:
+        bound = flat_below(feature)
+        return bound is not None and bound <= scaled(feature.plausible_first, feature.places)
+    except ValueError:
+        return False  # `in_order` tells of it
 
 
 def _one_reading(case: _Case) -> _Judged:

@@ -302,6 +302,7 @@ def _coherent(factor: Factor, section: Section) -> bool:
         for edge in filter(None, (bands.plausible_first, bands.plausible_last)):
             scaled(edge, bands.places)
         flat = scaled(factor.control.flat_below, bands.places) if factor.control else None
+        lowest = scaled(bands.plausible_first or bands.firsts[0], bands.places)
     except ValueError as error:
         section.fault("bands", "EDGES", f"an edge {error}, in quotes")
         return False
@@ -313,6 +314,10 @@ def _coherent(factor: Factor, section: Section) -> bool:
     if factor.monotone != "rising":
         text = "a higher value of an outcome is a worse one: it must be declared rising"
         section.fault("monotone", "NOT_RISING", text)
+        return False
+    if flat <= lowest:
+        text = f"flat_below must lie above {written(lowest, bands.places)}, or it bounds nothing"
+        section.fault("outcome", "NOTHING_BELOW", text)
         return False
     if starts[1] < flat:
         text = f"values below {written(flat, bands.places)} stand in one band: there it is flat"

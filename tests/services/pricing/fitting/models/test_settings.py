@@ -49,6 +49,7 @@ def test_the_template_s_outcomes_together_take_off_no_more_than_a_cap_of_a_fifth
         ("        flat_below: '7.0'\n", "", "flat_below", "MISSING"),
         ("        least: '0.87'\n", "", "least", "MISSING"),
         ("flat_below: '7.0'", "flat_below: '7.5'", "hba1c.bands", "NOT_FLAT"),
+        ("flat_below: '7.0'", "flat_below: '3.0'", "hba1c.outcome", "NOTHING_BELOW"),
         ("monotone: rising", "monotone: falling", "hba1c.monotone", "NOT_RISING"),
         ("['18', '30',", "['30', '18',", "age.bands", "EDGES"),
         ("['3.0', '7.0',", "['3', '7.0',", "hba1c.bands", "EDGES"),
