@@ -168,7 +168,10 @@ def _check(row: ClaimRow, decided: Decision) -> None:
         text = "after an appeal nobody gets less than before"
         raise _refused("BELOW_PAID", text)
     if row.paid and takes_from_one_for_another(row, decided):
-        text = "it would owe another payee what this one was paid; reverse the claim instead"
+        instead = "reverse the claim instead"
+        if ClaimState(row.state) is ClaimState.PENDED_REVIEW:  # after an appeal none is reversed
+            instead = "have the hospital take the bill back and state it anew"
+        text = f"it would owe another payee what this one was paid; {instead}"
         raise _refused("PAYEE_CHANGED", text)
 
 

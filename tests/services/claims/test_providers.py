@@ -532,3 +532,18 @@ def test_a_correction_pays_each_payee_their_difference_and_takes_none_from_anoth
     assert (found.state, found.awaits_adjustment) == (pb.CLAIM_STATE_PAID, True)
     fault = refused(paying.review.AdjustClaim, asked(review_pb2.AdjustClaimRequest, found))
     assert fault.reason == "PAYEE_CHANGED"
+    assert "reverse the claim" in fault.text
+    # After an appeal nobody reverses it: the way out is the hospital's.
+    appealed = asked(review_pb2.AppealClaimRequest, found)
+    appealed = asked(review_pb2.DecideAppealRequest, paying.review.AppealClaim(appealed).claim)
+    appealed.outcome = review_pb2.APPEAL_OUTCOME_OVERTURN
+    desk.who = person("bo")
+    pended = paying.review.DecideAppeal(appealed).claim
+    fault = refused(paying.review.ReviewClaim, asked(review_pb2.ReviewClaimRequest, pended))
+    assert (fault.reason, pended.state) == ("PAYEE_CHANGED", pb.CLAIM_STATE_PENDED_REVIEW)
+    assert "take the bill back" in fault.text
+    desk.who = of_insurer()
+    other.kind = bill_pb2.BILL_KIND_REVERSAL
+    paying.claims.SubmitClaim(submission(other, wait_s=0))
+    after = got(paying, claim.name)
+    assert (after.state, after.recoverable) == (pb.CLAIM_STATE_RECOVERY_OPEN, yuan("550"))

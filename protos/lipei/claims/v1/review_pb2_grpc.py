@@ -126,7 +126,8 @@ class ReviewServiceServicer:
         somebody else confirms.
         FAILED_PRECONDITION FACTS_MISSING: a fact is missing that a term reads: deny the lines, or import what the policy
         lacks. UNDECIDABLE: the engine cannot decide it; have the bill or policy mended. BELOW_PAID: after an appeal nobody
-        gets less than before; decide the appeal otherwise.
+        gets less than before; decide the appeal otherwise. PAYEE_CHANGED: it would owe another payee what this one was paid;
+        have the hospital take the bill back and state it anew.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,6 +158,8 @@ class ReviewServiceServicer:
         hospital corrects its bill. Facts about the
         member come by ImportPolicies; call this without facts then. A claim that still lacks something goes on waiting: its
         clock stopped the first time only.
+
+        FAILED_PRECONDITION UNDECIDABLE: as ReviewClaim.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -209,7 +212,7 @@ class ReviewServiceServicer:
     def AppealClaim(self, request, context):
         """The member objects to a decision, themselves or through intake. Pays nothing and takes nothing back.
 
-        FAILED_PRECONDITION APPEAL_LATE: the plan's time limit is over (X12 CARC 138); stop.
+        FAILED_PRECONDITION APPEAL_LATE: the plan's time limit is over (X12 CARC 138); stop. UNDECIDABLE: as ReviewClaim.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

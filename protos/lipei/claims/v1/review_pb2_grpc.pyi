@@ -56,7 +56,8 @@ class ReviewServiceStub:
     somebody else confirms.
     FAILED_PRECONDITION FACTS_MISSING: a fact is missing that a term reads: deny the lines, or import what the policy
     lacks. UNDECIDABLE: the engine cannot decide it; have the bill or policy mended. BELOW_PAID: after an appeal nobody
-    gets less than before; decide the appeal otherwise.
+    gets less than before; decide the appeal otherwise. PAYEE_CHANGED: it would owe another payee what this one was paid;
+    have the hospital take the bill back and state it anew.
     """
     ConfirmReview: _grpc.UnaryUnaryMultiCallable[_review_pb2.ConfirmReviewRequest, _review_pb2.ConfirmReviewResponse]
     """A second person confirms what stands proposed, which takes effect, or rejects it, after which anybody may act anew: a
@@ -74,6 +75,8 @@ class ReviewServiceStub:
     hospital corrects its bill. Facts about the
     member come by ImportPolicies; call this without facts then. A claim that still lacks something goes on waiting: its
     clock stopped the first time only.
+
+    FAILED_PRECONDITION UNDECIDABLE: as ReviewClaim.
     """
     AdjustClaim: _grpc.UnaryUnaryMultiCallable[_review_pb2.AdjustClaimRequest, _review_pb2.AdjustClaimResponse]
     """Decides a paid, denied or closed claim anew by what is known now: the corrected bill, policies and price lists that were
@@ -106,7 +109,7 @@ class ReviewServiceStub:
     AppealClaim: _grpc.UnaryUnaryMultiCallable[_review_pb2.AppealClaimRequest, _review_pb2.AppealClaimResponse]
     """The member objects to a decision, themselves or through intake. Pays nothing and takes nothing back.
 
-    FAILED_PRECONDITION APPEAL_LATE: the plan's time limit is over (X12 CARC 138); stop.
+    FAILED_PRECONDITION APPEAL_LATE: the plan's time limit is over (X12 CARC 138); stop. UNDECIDABLE: as ReviewClaim.
     """
     DecideAppeal: _grpc.UnaryUnaryMultiCallable[_review_pb2.DecideAppealRequest, _review_pb2.DecideAppealResponse]
     """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
@@ -145,7 +148,8 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     somebody else confirms.
     FAILED_PRECONDITION FACTS_MISSING: a fact is missing that a term reads: deny the lines, or import what the policy
     lacks. UNDECIDABLE: the engine cannot decide it; have the bill or policy mended. BELOW_PAID: after an appeal nobody
-    gets less than before; decide the appeal otherwise.
+    gets less than before; decide the appeal otherwise. PAYEE_CHANGED: it would owe another payee what this one was paid;
+    have the hospital take the bill back and state it anew.
     """
     ConfirmReview: _aio.UnaryUnaryMultiCallable[_review_pb2.ConfirmReviewRequest, _review_pb2.ConfirmReviewResponse]  # type: ignore[assignment]
     """A second person confirms what stands proposed, which takes effect, or rejects it, after which anybody may act anew: a
@@ -163,6 +167,8 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     hospital corrects its bill. Facts about the
     member come by ImportPolicies; call this without facts then. A claim that still lacks something goes on waiting: its
     clock stopped the first time only.
+
+    FAILED_PRECONDITION UNDECIDABLE: as ReviewClaim.
     """
     AdjustClaim: _aio.UnaryUnaryMultiCallable[_review_pb2.AdjustClaimRequest, _review_pb2.AdjustClaimResponse]  # type: ignore[assignment]
     """Decides a paid, denied or closed claim anew by what is known now: the corrected bill, policies and price lists that were
@@ -195,7 +201,7 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     AppealClaim: _aio.UnaryUnaryMultiCallable[_review_pb2.AppealClaimRequest, _review_pb2.AppealClaimResponse]  # type: ignore[assignment]
     """The member objects to a decision, themselves or through intake. Pays nothing and takes nothing back.
 
-    FAILED_PRECONDITION APPEAL_LATE: the plan's time limit is over (X12 CARC 138); stop.
+    FAILED_PRECONDITION APPEAL_LATE: the plan's time limit is over (X12 CARC 138); stop. UNDECIDABLE: as ReviewClaim.
     """
     DecideAppeal: _aio.UnaryUnaryMultiCallable[_review_pb2.DecideAppealRequest, _review_pb2.DecideAppealResponse]  # type: ignore[assignment]
     """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
@@ -237,7 +243,8 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         somebody else confirms.
         FAILED_PRECONDITION FACTS_MISSING: a fact is missing that a term reads: deny the lines, or import what the policy
         lacks. UNDECIDABLE: the engine cannot decide it; have the bill or policy mended. BELOW_PAID: after an appeal nobody
-        gets less than before; decide the appeal otherwise.
+        gets less than before; decide the appeal otherwise. PAYEE_CHANGED: it would owe another payee what this one was paid;
+        have the hospital take the bill back and state it anew.
         """
 
     @_abc_1.abstractmethod
@@ -273,6 +280,8 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         hospital corrects its bill. Facts about the
         member come by ImportPolicies; call this without facts then. A claim that still lacks something goes on waiting: its
         clock stopped the first time only.
+
+        FAILED_PRECONDITION UNDECIDABLE: as ReviewClaim.
         """
 
     @_abc_1.abstractmethod
@@ -335,7 +344,7 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_review_pb2.AppealClaimResponse, _abc.Awaitable[_review_pb2.AppealClaimResponse]]:
         """The member objects to a decision, themselves or through intake. Pays nothing and takes nothing back.
 
-        FAILED_PRECONDITION APPEAL_LATE: the plan's time limit is over (X12 CARC 138); stop.
+        FAILED_PRECONDITION APPEAL_LATE: the plan's time limit is over (X12 CARC 138); stop. UNDECIDABLE: as ReviewClaim.
         """
 
     @_abc_1.abstractmethod
