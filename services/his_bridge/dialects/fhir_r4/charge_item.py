@@ -168,7 +168,7 @@ def read_charge(
         f"account[0]->{path}": key
         for path, key in onward(account, terms.base_url, findings).items()
     }
-    person = insured(findings, person, references.subject, coverages, support, own)
+    person = insured(findings, person, references.subject, coverages, support, own, terms.base_url)
     provider_id, tier = provider_of(
         findings, references.provider, "performingOrganization", support, terms
     )

@@ -128,7 +128,9 @@ def read_claim(
     if claim.use != "claim":
         findings.add(Reason.STATUS_UNKNOWN, "use")
     person = resolve_person(findings, references.patient, "patient", support)
-    person = insured(findings, person, references.patient, references.coverages, support, own)
+    person = insured(
+        findings, person, references.patient, references.coverages, support, own, terms.base_url
+    )
     provider_id, tier = provider_of(findings, references.provider, "provider", support, terms)
     stays = {
         path: resolve(findings, key, path, Encounter, support)

@@ -118,7 +118,7 @@ def read_invoice(
     coverages = {
         f"account->{path}": key for path, key in onward(account, terms.base_url, findings).items()
     }
-    person = insured(findings, person, references.subject, coverages, support, own)
+    person = insured(findings, person, references.subject, coverages, support, own, terms.base_url)
     provider_id, tier = provider_of(findings, references.issuer, "issuer", support, terms)
     charges = {
         path: charge

@@ -242,6 +242,7 @@ def insured(
     coverages: Mapping[str, Key | None],
     support: Support,
     own: FhirTerms,
+    base_url: str,
 ) -> Person | None:
     """The person under the number that a payor of the profile gave them; else as they are.
 
@@ -259,7 +260,9 @@ def insured(
         if rule is None or not _is_self(contract):
             continue
         text = contract.beneficiary.reference if contract.beneficiary else None
-        if patient is None or text is None or not f"/{text}".endswith(f"/{'/'.join(patient)}"):
+        whose = Findings(()).reference(text, "", "Patient", base_url)
+        # A contained patient is known in its own record only.
+        if patient is None or patient[1].startswith("#") or whose != patient:
             findings.add(Reason.IDENTITY_AMBIGUOUS, f"{path}->beneficiary")
             continue
         numbers[rule.kind, contract.subscriber_id.strip()] = path

@@ -24,6 +24,7 @@ from tests.services.his_bridge.dialects.charged import (
     judge,
 )
 from tests.services.his_bridge.records import (
+    BASE_URL,
     NAME,
     TERMS,
     TOKEN,
@@ -258,9 +259,20 @@ def test_a_number_of_anybody_else_is_not_taken(change: dict[str, Any]) -> None:
     assert added(resources, own).member_token == TOKEN
 
 
-def test_a_contract_of_another_patient_is_a_fault() -> None:
+@pytest.mark.parametrize("said", ["Patient/p1/_history/3", f"{BASE_URL}/Patient/p1", "urn:uuid:p1"])
+def test_a_contract_names_its_patient_as_any_record_does(said: str) -> None:
     resources = everything()
-    resources["Coverage"]["beneficiary"] = {"reference": "Patient/p2"}
+    resources["Coverage"]["beneficiary"] = {"reference": said}
+    own = msgspec.structs.replace(BY_ACCOUNT, coverages=COVERED)
+    assert added(resources, own).member_token == MEMBER
+
+
+@pytest.mark.parametrize(
+    "other", ["Patient/p2", "https://elsewhere.example/fhir/Patient/p1", "#p1", None]
+)
+def test_a_contract_of_another_patient_is_a_fault(other: str | None) -> None:
+    resources = everything()
+    resources["Coverage"]["beneficiary"] = {"reference": other}
     own = msgspec.structs.replace(BY_ACCOUNT, coverages=COVERED)
     outcome = judge(resources, "ChargeItem", own)
     assert isinstance(outcome, SetAside)
