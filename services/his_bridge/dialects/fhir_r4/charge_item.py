@@ -166,7 +166,7 @@ def read_charge(
     person = resolve_person(findings, references.subject, "subject", support)
     coverages = {
         f"account[0]->{path}": key
-        for path, key in onward(account, terms.base_url, findings).items()
+        for path, key in onward(account, terms.base_url, findings, "account[0]->").items()
     }
     person = insured(findings, person, references.subject, coverages, support, own, terms.base_url)
     provider_id, tier = provider_of(

@@ -116,7 +116,8 @@ def read_invoice(
     account = resolve(findings, references.account, "account", Account, support)
     person = resolve_person(findings, references.subject, "subject", support)
     coverages = {
-        f"account->{path}": key for path, key in onward(account, terms.base_url, findings).items()
+        f"account->{path}": key
+        for path, key in onward(account, terms.base_url, findings, "account->").items()
     }
     person = insured(findings, person, references.subject, coverages, support, own, terms.base_url)
     provider_id, tier = provider_of(findings, references.issuer, "issuer", support, terms)
@@ -128,7 +129,10 @@ def read_invoice(
     visits = visits_of(
         findings,
         [
-            (f"{path}->context", onward(charge, terms.base_url, findings).get("context"))
+            (
+                f"{path}->context",
+                onward(charge, terms.base_url, findings, f"{path}->").get("context"),
+            )
             for path, charge in charges.items()
         ],
         support,

@@ -141,9 +141,10 @@ class Diagnoses:
         base_url: str,
     ) -> None:
         """The diseases that a visit was for, by reference."""
+        pointers = onward(visit.encounter, base_url, findings, f"{visit.path}->")
         for index, entry in enumerate(visit.encounter.diagnosis):
             inner = f"diagnosis[{index}].condition"
-            key = onward(visit.encounter, base_url, findings).get(inner)
+            key = pointers.get(inner)
             path = f"{visit.path}->{inner}"
             condition = resolve(findings, key, path, Condition, support)
             if condition is not None:

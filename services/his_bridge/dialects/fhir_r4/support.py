@@ -294,8 +294,13 @@ def points_at(kind: str, raw: bytes, base_url: str) -> set[Key]:
     return {key for key in onward(resource, base_url, unheard).values() if key is not None}
 
 
-def onward(resource: Supporting | None, base_url: str, findings: Findings) -> dict[str, Key | None]:
-    """The pointers of a charge, an encounter or an account, by path."""
+def onward(
+    resource: Supporting | None, base_url: str, findings: Findings, behind: str = ""
+) -> dict[str, Key | None]:
+    """The pointers of a charge, an encounter or an account, by path in it.
+
+    `behind` is the pointer that led to it, with its arrow: where a fault stands is told from there.
+    """
     pointers: list[tuple[str, Reference | None, str]] = []
     if isinstance(resource, ChargeItem):
         pointers.append(("context", resource.context, "Encounter"))
@@ -310,7 +315,7 @@ def onward(resource: Supporting | None, base_url: str, findings: Findings) -> di
             for index, entry in enumerate(resource.coverage)
         ]
     return {
-        path: findings.reference(pointer.reference, path, kind, base_url)
+        path: findings.reference(pointer.reference, behind + path, kind, base_url)
         for path, pointer, kind in pointers
         if pointer is not None and pointer.reference
     }

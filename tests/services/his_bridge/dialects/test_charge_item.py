@@ -278,3 +278,15 @@ def test_a_contract_of_another_patient_is_a_fault(other: str | None) -> None:
     assert isinstance(outcome, SetAside)
     path = "account[0]->coverage[0].coverage->beneficiary"
     assert [(f.reason, f.path) for f in outcome.faults] == [(Reason.IDENTITY_AMBIGUOUS, path)]
+
+
+def test_of_many_diseases_of_a_visit_each_fault_is_named_once() -> None:
+    """Once for each of the others as well, it was: of a large record the faults filled memory."""
+    resources = everything()
+    resources["Encounter"]["diagnosis"] = [{"condition": {"reference": "none such"}}] * 3
+    outcome = judge(resources, "ChargeItem", BY_ACCOUNT)
+    assert isinstance(outcome, SetAside)
+    paths = [f"context->diagnosis[{index}].condition" for index in range(3)]
+    assert [(f.reason, f.path) for f in outcome.faults] == [
+        (Reason.REFERENCE_MALFORMED, path) for path in paths
+    ]
