@@ -20,7 +20,7 @@ from services.pricing.fitting.renewal.refusal import refusal_lines
 from services.pricing.fitting.renewal.renew import BookRefused
 from services.pricing.fitting.renewal.renew import renew_book as renew_book_here
 from services.pricing.fitting.renewal.stepping import Asked, _loaded, answered
-from services.pricing.fitting.renewal.work import BUILDING, HELD, Work
+from services.pricing.fitting.renewal.work import BUILDING, FORMAT, HELD, WORK, Work, work_name
 from services.pricing.fitting.renewal.workbook import write_workbook
 from services.pricing.tariffs.loader import example_tariffs
 from tests.services.pricing.fitting.renewal.books import people, work, write_book
@@ -229,6 +229,20 @@ def test_a_tariff_or_book_that_was_changed_meanwhile_is_refused(book: Path, tmp_
     (said,) = answered(Asked(plan=plan, step="price")).refused
     assert said.startswith("tariff.json can no longer be read")
     assert made.held == [], "also where there is no tariff any more"
+
+
+def test_what_an_earlier_version_began_is_refused_and_keeps_nobody_out(
+    book: Path, tmp_path: Path
+) -> None:
+    made = work(book, tmp_path)
+    of_plan = made.book_sha256, made.rates.version, made.settings, made.terms
+    before = made.folder / WORK / work_name(*of_plan, FORMAT - 1)
+    before.mkdir(parents=True)
+    (before / HELD).touch()
+    assert made.held == [before.name]
+    (said,) = answered(Asked(plan=plan_of(made, TARIFF).decode(), step="price")).refused
+    assert said.endswith("or another version began the renewal; begin anew")
+    assert made.held == []
 
 
 def test_a_step_of_work_that_was_removed_is_refused_and_a_finished_one_is_told_again(

@@ -13,7 +13,7 @@ import msgspec
 from services.pricing.fitting import run_card
 from services.pricing.fitting.renewal.settings import RenewalSettings
 from services.pricing.fitting.renewal.terms import Terms
-from services.pricing.fitting.renewal.work import HELD, Work, let_go, work_name, write
+from services.pricing.fitting.renewal.work import FORMAT, HELD, Work, let_go, work_name, write
 from services.pricing.tariffs.loader import TariffRefused, load_tariff
 
 
@@ -53,10 +53,15 @@ def hold(work: Work) -> None:
 
 
 def give_up(content: bytes) -> None:
-    """Hold the work of a plan no longer: it was refused, also where its tariff cannot be read."""
+    """Hold the work of a plan no longer: it was refused, also where its tariff cannot be read.
+
+    Nor what an earlier version of ours began of it: nobody goes on with that, and it would keep
+    every other renewal out of the folder.
+    """
     plan = msgspec.json.decode(content, type=Plan)
-    named = work_name(plan.book_sha256, plan.tariff_version, plan.settings, plan.terms)
-    let_go(Path(plan.folder), named)
+    of_plan = plan.book_sha256, plan.tariff_version, plan.settings, plan.terms
+    for written_as in range(1, FORMAT + 1):
+        let_go(Path(plan.folder), work_name(*of_plan, written_as))
 
 
 def work_of(content: bytes) -> Work:

@@ -94,7 +94,8 @@ def _made(asked: Asked, work: Work, grid: Grid) -> Answered:
     if asked.step == "finish" and not work.unfinished.exists():
         return _reported(work, _there(work))
     if not (work.unfinished / "dealt.json").exists():
-        raise PlanBroken(f"somebody has removed {work.unfinished}; begin anew")
+        text = f"{work.unfinished} is not there: somebody has removed it, or another version began"
+        raise PlanBroken(f"{text} the renewal; begin anew")
     if asked.step == "price":
         return Answered(faults=sum(price_one(work, grid, asked.number).counts.values()))
     if asked.step == "faults":

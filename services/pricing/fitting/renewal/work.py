@@ -101,10 +101,17 @@ class Work:
 
 
 def work_name(
-    book_sha256: str, tariff_version: str, settings: RenewalSettings, terms: Terms
+    book_sha256: str,
+    tariff_version: str,
+    settings: RenewalSettings,
+    terms: Terms,
+    written_as: int = FORMAT,
 ) -> str:
-    """The name of a renewal's unfinished work: of all that its result depends on."""
-    said = (book_sha256, tariff_version, settings, terms, FORMAT)
+    """The name of a renewal's unfinished work: of all that its result depends on.
+
+    `written_as` names the one that an earlier version of ours began.
+    """
+    said = (book_sha256, tariff_version, settings, terms, written_as)
     return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()[:16]
 
 
