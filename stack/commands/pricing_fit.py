@@ -205,7 +205,7 @@ def _survived(lived: Survival) -> Table:
             cause.cause,
             f"{cause.persons:,}",
             f"{cause.first_events:,}",
-            f"{apart:.4f} standard errors" if not cause.refused else "—",
+            f"{apart:.4f} standard errors" if cause.checked else "—",
             f"{min(p):.3g}" if p else "—",
         )
         rows(made, [line])

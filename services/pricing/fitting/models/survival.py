@@ -134,8 +134,9 @@ def proportional_hazards(rows: pd.DataFrame, design: Design) -> pd.DataFrame:
 
 def cross_check(rows: pd.DataFrame, design: Design, *, where: str) -> pd.DataFrame:
     """Cox beside Poisson on the first event: `apart` is their difference in Poisson's errors."""
-    found = cox(rows, design)
+    # First the one that names what it cannot tell: lifelines speaks of columns and formulas.
     poisson = monthly_poisson(rows, design, where=where)
+    found = cox(rows, design)
     found["poisson"], found["poisson_se"] = poisson.estimate, poisson.se_naive
     found["apart"] = (found["estimate"] - found["poisson"]).abs() / found["poisson_se"]
     return found

@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from services.pricing.fitting.models.coding import OUTSIDE, Coded, coded, design_of
 from services.pricing.fitting.models.design import Design
 from services.pricing.fitting.models.files import SURVIVAL
-from services.pricing.fitting.models.refusal import FitRefused
+from services.pricing.fitting.models.refusal import FitFault, FitRefused
 from services.pricing.fitting.models.settings import CauseModel, FitSettings
 from services.pricing.fitting.models.survival import (
     cross_check,
@@ -168,10 +169,14 @@ def _of_cause(
 def _checked(
     cause: CauseModel, rows: pd.DataFrame, factors: Mapping[str, Coded]
 ) -> tuple[Checked, ...]:
+    if not cause.frequency:
+        return ()
     few = _chosen(rows, CHECKED_PERSONS)
+    _refuse_silent(cause, few, factors)
     small, design = _design(cause, few, factors)
     if not design.terms:
-        return ()
+        text = "of no factor have two levels a first event: there is nothing to compare"
+        raise FitRefused([FitFault(where=f"{cause.name}.survival", code="NO_CLAIMS", text=text)])
     compared = cross_check(small, design, where=f"{cause.name}.survival")
     steady: dict[tuple[str, str], float] = {}
     with contextlib.suppress(FitRefused):  # nobody from the origin on: Cox stands without the test
@@ -189,6 +194,36 @@ def _checked(
         )
         for one in _rows(compared)
     )
+
+
+def _refuse_silent(cause: CauseModel, rows: pd.DataFrame, factors: Mapping[str, Coded]) -> None:
+    """A base without a first event leaves nothing that its other levels could stand against."""
+    place = rows.loc[rows["event"], "row"].to_numpy()
+    people = f"among the {rows['person_id'].nunique():,} people looked at"
+    where = f"{cause.name}.survival"
+    if not len(place):
+        text = f"nobody has a first event {people}: there is nothing to compare"
+        raise FitRefused([FitFault(where=where, code="NO_CLAIMS", text=text)])
+    used = [factors[name] for name in cause.frequency]
+    # To whom a table does not apply stands with its base.
+    silent = [one for one in used if not _of_base(one, place).any()]
+    faults = [
+        FitFault(
+            where=f"{where}.{one.factor.name}",
+            code="BASE_SILENT",
+            text=f"nobody of its base {one.names[one.base]} has a first event {people}: there is "
+            "nothing to compare its other levels with",
+        )
+        for one in silent
+    ]
+    if faults:
+        raise FitRefused(faults)
+
+
+def _of_base(one: Coded, rows: NDArray[np.intp]) -> NDArray[np.bool_]:
+    codes = one.codes[rows]
+    found: NDArray[np.bool_] = (codes == one.base) | (codes < 0)
+    return found
 
 
 def _design(

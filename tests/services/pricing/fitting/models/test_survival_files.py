@@ -62,3 +62,33 @@ def test_a_model_that_cannot_be_made_says_why_and_the_curves_stand(book: MadeBoo
     assert found.causes[0].refused
     assert not found.causes[0].checked
     assert found.causes[0].curves
+
+
+_OF_TWO = """\
+fit:
+  target_loss_ratio: none
+  factors: {sex: {base: F}, condition: {base: none}}
+  causes:
+    inpatient: {frequency: [sex, condition], severity: []}
+"""
+
+
+@pytest.mark.parametrize(
+    ("with_events", "places"),
+    [
+        ({"M"}, ["inpatient.survival.sex: nobody of its base F "]),
+        (set(), ["inpatient.survival: nobody "]),
+        ({"F", "M"}, []),
+    ],
+)
+def test_without_a_first_event_to_stand_against_a_cause_is_refused_by_name(
+    book: MadeBook, with_events: set[str], places: list[str]
+) -> None:
+    people = book.experience.loc[book.experience["sex"].isin(with_events), "person_id"]
+    claims = book.claims[book.claims["person_id"].isin(people)]
+    (cause,) = survival(book.experience, claims, settings(_OF_TWO), synthetic=True).causes
+    told = cause.refused.splitlines()
+    assert [line.startswith(place) for line, place in zip(told, places, strict=True)] == [
+        True for _ in places
+    ]
+    assert bool(cause.checked) == (not places)
