@@ -21,6 +21,7 @@ from services.his_bridge.dialects.fhir_r4.support import (
     onward,
     resolve,
     stands,
+    was_taken_back,
 )
 
 _FIRST_RANK = b"1"
@@ -140,17 +141,26 @@ class Diagnoses:
         patient: Key | None,
         base_url: str,
     ) -> None:
-        """The diseases that a visit was for, by reference."""
+        """The diseases that a visit was for, by reference.
+
+        What was suspected and ruled out is ordinary in a visit, and no disease of the bill; a
+        principal one that was is a fault.
+        """
+        ranked = any(bytes(entry.rank) == _FIRST_RANK for entry in visit.encounter.diagnosis)
         pointers = onward(visit.encounter, base_url, findings, f"{visit.path}->")
         for index, entry in enumerate(visit.encounter.diagnosis):
             inner = f"diagnosis[{index}].condition"
             key = pointers.get(inner)
             path = f"{visit.path}->{inner}"
             condition = resolve(findings, key, path, Condition, support)
-            if condition is not None:
-                stands(findings, path, condition, patient, base_url)
-                concept = findings.concept(condition.code, f"{path}->code")
-                self.add(concept, principal=bytes(entry.rank) == _FIRST_RANK)
+            if condition is None:
+                continue
+            principal = bytes(entry.rank) == _FIRST_RANK
+            if was_taken_back(condition) and not principal and (ranked or index > 0):
+                continue
+            stands(findings, path, condition, patient, base_url)
+            concept = findings.concept(condition.code, f"{path}->code")
+            self.add(concept, principal=principal)
 
     def all(self, terms: SourceTerms) -> tuple[ParsedDiagnosis, ...]:
         """In the order in which they came; the first is principal where the profile says so."""

@@ -127,15 +127,20 @@ def stands(
     """Name it when what a bill points at was taken back, or is another patient's."""
     if found is None:
         return
-    if isinstance(found, Condition):
-        said = found.verification_status.coding if found.verification_status else []
-        taken_back = any(coding.code in _REFUTED for coding in said)
-    else:
-        taken_back = found.status in _TAKEN_BACK[type(found)]
-    if taken_back:
+    if was_taken_back(found):
         findings.add(Reason.REFERENCE_TAKEN_BACK, path)
     subjects = found.subject if isinstance(found, Account) else [found.subject]
     names_patient(findings, path, subjects, patient, base_url)
+
+
+def was_taken_back(
+    found: Encounter | Condition | MedicationRequest | ChargeItem | Account,
+) -> bool:
+    """Whether it is not so, came to nothing, or is not to be paid."""
+    if isinstance(found, Condition):
+        said = found.verification_status.coding if found.verification_status else []
+        return any(coding.code in _REFUTED for coding in said)
+    return found.status in _TAKEN_BACK[type(found)]
 
 
 def names_patient(

@@ -154,7 +154,7 @@ def judge(
     reader = made(terms, tokens, own)
     record = resources[kind]
     glance = reader.glance(raw or as_bytes(record))
-    by_key = {(name, one["id"]): as_bytes(one) for name, one in resources.items()}
+    by_key = {(one["resourceType"], one["id"]): as_bytes(one) for one in resources.values()}
     wanted, found = set(glance.needs), {}
     while wanted:
         key = wanted.pop()

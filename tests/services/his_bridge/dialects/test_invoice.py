@@ -23,6 +23,7 @@ from tests.services.his_bridge.dialects.charged import (
     judge,
 )
 from tests.services.his_bridge.records import (
+    ICD_10,
     NAME,
     TERMS,
     TOKEN,
@@ -82,6 +83,27 @@ def test_balanced_is_the_same_bill_and_a_draft_is_none() -> None:
     resources["Invoice"]["status"] = "draft"
     assert judge(resources, "Invoice", INVOICES) == BillWithdrawn()  # of one that was a bill
     assert InvoiceReader(TERMS, tokens, INVOICES).glance(as_bytes(resources["Invoice"])).keep_out
+
+
+def test_a_disease_that_a_visit_ruled_out_is_left_out_unless_it_is_the_principal_one() -> None:
+    resources = everything()
+    whole = bill_of(resources)
+    refuted = concept("http://terminology.hl7.org/CodeSystem/condition-ver-status", "refuted")
+    resources["Suspected"] = {
+        **resources["Condition"],
+        "id": "c9",
+        "code": concept(ICD_10, "C16.9", "胃癌"),
+        "verificationStatus": refuted,
+    }
+    stated = resources["Encounter"]["diagnosis"]
+    stated.insert(0, {"condition": {"reference": "Condition/c9"}, "rank": 2})
+    assert bill_of(resources) == whole
+    # Where no rank is given the first may be the principal one.
+    for entry in stated:
+        entry.pop("rank")
+    outcome = judge(resources, "Invoice", INVOICES)
+    assert isinstance(outcome, SetAside)
+    assert [f.reason for f in outcome.faults] == [Reason.REFERENCE_TAKEN_BACK]
 
 
 @pytest.mark.parametrize("status", ["cancelled", "entered-in-error"])
