@@ -126,6 +126,8 @@ class Parsing:
             node.add(Reason.TIME_MISSING, "adm_time")
         if begin is not None and end is not None and end < begin:
             node.add(Reason.END_BEFORE_START, "dscg_time")
+        if not node.states("setl_id") and not self.answer.states("setl_id"):
+            node.add(Reason.REFERENCE_MISSING, "setl_id")
         chronic = node.states("opsp_mdtrt_date") and not node.states("adm_time")
         care = CareType.CHRONIC if chronic else CareType.INPATIENT
         diagnoses = self._diagnoses()

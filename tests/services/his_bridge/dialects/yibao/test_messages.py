@@ -276,6 +276,12 @@ def answer(said: Message) -> Message:
 
 CASES: list[tuple[str, Message, Spoil, list[tuple[Reason, str]]]] = [
     (
+        "a settlement list of no settlement",
+        LIST,
+        lambda m: m["input"]["setlinfo"].pop("setl_id"),
+        [(Reason.REFERENCE_MISSING, "input.setlinfo.setl_id")],
+    ),
+    (
         "a quantity with an exponent",
         FEES,
         lambda m: detail(m).update(cnt="1e400"),
