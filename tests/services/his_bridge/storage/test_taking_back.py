@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, text
 
 from lipei.type.v1 import bill_pb2
-from services.common.database import Database
+from services.common.database import Database, migrate
 from services.his_bridge import messages
 from services.his_bridge.core.consent import Scope, Terms
 from services.his_bridge.storage import holding, lists, showing, taking_back, withheld
@@ -320,6 +320,23 @@ def erased(hospital: Hospital, request_id: str) -> None:
     keys = subject_keys(hospital.database)
     where = [hospital.name]
     erase(hospital.database, keys, request_id, LI, where, NOW, recipient=INSURER)
+
+
+def test_what_was_taken_before_this_was_noted_is_taken_back_too(hospital: Hospital) -> None:
+    """The migration knows by the consent whose it is; of what waits it does not know it."""
+    given = consented(hospital)
+    hospital.arrive(FINAL, final("FB", "09:00", {"C1": "50.00"}, account="B"))
+    one, _ = handed_out(hospital)
+    answered(hospital, [one])
+    with hospital.database.writing() as connection:
+        connection.execute(text("DROP INDEX ix_released_bill_goes_on"))
+        for name in ("handed_to", "goes_on_as"):
+            connection.execute(text(f"ALTER TABLE released_bill DROP COLUMN {name}"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0017'"))
+    migrate(hospital.database, "services.his_bridge")
+    take_back(hospital.database, hospital.name, given, NOW)
+    hospital.arrive(REVERSAL, {**REVERSAL, "id": "XB", "account": "B"})
+    assert [one.bill_number for one in handed_out(hospital)] == ["NO-A"]
 
 
 class CutOff(BaseException):
