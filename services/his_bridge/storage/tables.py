@@ -209,13 +209,7 @@ released_bill = Table(
     Index("ix_released_bill_member", "member"),
     Index("ix_released_bill_external", "hospital", "external_index"),
     Index("ix_released_bill_bill", "hospital", "bill_id", "seq"),
-    Index(
-        "ix_released_bill_goes_on",
-        "hospital",
-        "goes_on_as",
-        sqlite_where=text("goes_on_as IS NOT NULL"),
-        postgresql_where=text("goes_on_as IS NOT NULL"),
-    ),
+    Index("ix_released_bill_goes_on", "hospital", "goes_on_as", "seq"),
 )
 
 # Answers of the insurer, by request: the same request changes nothing, another body is refused.

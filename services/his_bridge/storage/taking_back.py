@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select, update
 
 from services.his_bridge.storage.releases import DELIVERY_PENDING
 from services.his_bridge.storage.tables import released_bill
@@ -32,24 +32,24 @@ def owed(recipient: str) -> ColumnElement[bool]:
         had.c.kind != _REVERSAL,
         had.c.handed_to == recipient,
     )
-    under_its_own = exists().where(
+    own = exists().where(
         has,
         had.c.bill_id == back.c.bill_id,
         had.c.seq < back.c.seq,
-        ~_reversed_between(back.c.bill_id, had.c.seq, back.c.seq),
+        ~_reversed_between(had.c.hospital, back.c.bill_id, had.c.seq, back.c.seq),
     )
     before_the_merge = exists().where(
         merged.c.hospital == back.c.hospital,
         merged.c.goes_on_as == back.c.bill_id,
         merged.c.seq < back.c.seq,
-        ~_reversed_between(back.c.bill_id, merged.c.seq, back.c.seq),
+        ~_reversed_between(merged.c.hospital, back.c.bill_id, merged.c.seq, back.c.seq),
         has,
         had.c.bill_id == merged.c.bill_id,
         had.c.seq < merged.c.seq,
-        ~_reversed_between(merged.c.bill_id, had.c.seq, merged.c.seq),
+        ~_reversed_between(merged.c.hospital, merged.c.bill_id, had.c.seq, merged.c.seq),
     )
-    mine = and_(back.c.kind == _REVERSAL, back.c.goes_on_as.is_(None))
-    return and_(mine, or_(under_its_own, before_the_merge))
+    mine = and_(back.c.kind == _REVERSAL, _is_told(back.c.goes_on_as))
+    return and_(mine, or_(own.correlate(back), before_the_merge.correlate(back)))
 
 
 def waits(connection: Connection, people: Collection[str], recipient: str) -> bool:
@@ -115,7 +115,7 @@ def overtake(
         back.c.name.in_(names),
         back.c.kind == _REVERSAL,
         back.c.seq > released_bill.c.seq,
-        or_(back.c.bill_id == released_bill.c.bill_id, goes_on),
+        or_(back.c.bill_id == released_bill.c.bill_id, goes_on.correlate_except(merged)),
     )
     connection.execute(
         update(released_bill)
@@ -123,23 +123,32 @@ def overtake(
             released_bill.c.hospital == hospital,
             released_bill.c.delivery == DELIVERY_PENDING,
             released_bill.c.name.not_in(besides),
-            taken_back,
+            taken_back.correlate_except(back),
         )
         .values(delivery=_REFUSED, refusal_reasons=_REASONS)
     )
 
 
+def _is_told(goes_on_as: ColumnElement[str | None]) -> ColumnElement[bool]:
+    """The insurer hears of a reversal. Hidden from indexes: nearly all releases go on as none."""
+    return func.coalesce(goes_on_as, "") == ""
+
+
 def _reversed_between(
-    bill_id: ColumnElement[str], after: ColumnElement[int], before: ColumnElement[int]
+    hospital: ColumnElement[str],
+    bill_id: ColumnElement[str],
+    after: ColumnElement[int],
+    before: ColumnElement[int],
 ) -> ColumnElement[bool]:
     """The insurer heard, or hears, of another reversal in between; one it refused did nothing."""
     other = released_bill.alias()
-    return exists().where(
-        other.c.hospital == released_bill.c.hospital,
+    between = exists().where(
+        other.c.hospital == hospital,
         other.c.bill_id == bill_id,
         other.c.kind == _REVERSAL,
-        other.c.goes_on_as.is_(None),
+        _is_told(other.c.goes_on_as),
         other.c.delivery != _REFUSED,
         other.c.seq > after,
         other.c.seq < before,
     )
+    return between.correlate_except(other)  # two levels up, too: else any bill would do

@@ -13,13 +13,7 @@ def upgrade() -> None:
     """What was taken went to whom its consent names; of what still waits nobody knows."""
     op.add_column("released_bill", sa.Column("handed_to", sa.String(80), nullable=True))
     op.add_column("released_bill", sa.Column("goes_on_as", sa.String(32), nullable=True))
-    op.create_index(
-        "ix_released_bill_goes_on",
-        "released_bill",
-        ["hospital", "goes_on_as"],
-        sqlite_where=sa.text("goes_on_as IS NOT NULL"),
-        postgresql_where=sa.text("goes_on_as IS NOT NULL"),
-    )
+    op.create_index("ix_released_bill_goes_on", "released_bill", ["hospital", "goes_on_as", "seq"])
     op.execute(
         "UPDATE released_bill SET handed_to = (SELECT consent.recipient FROM consent WHERE "
         "consent.hospital = released_bill.hospital AND "

@@ -322,6 +322,19 @@ def erased(hospital: Hospital, request_id: str) -> None:
     erase(hospital.database, keys, request_id, LI, where, NOW, recipient=INSURER)
 
 
+def test_another_bill_that_was_taken_back_and_stated_anew_in_between_changes_nothing(
+    hospital: Hospital,
+) -> None:
+    given = consented(hospital)
+    hospital.arrive(FINAL, final("FB", "09:00", {"C1": "50.00"}, account="B"))
+    hospital.arrive({**REVERSAL, "id": "XB", "account": "B"})
+    hospital.arrive(final("GB", "13:00", {"C1": "60.00"}, account="B"))
+    answered(hospital, handed_out(hospital))
+    take_back(hospital.database, hospital.name, given, NOW)
+    hospital.arrive(REVERSAL)
+    assert [one.bill_number for one in handed_out(hospital)] == ["NO-A"]
+
+
 def test_what_was_taken_before_this_was_noted_is_taken_back_too(hospital: Hospital) -> None:
     """The migration knows by the consent whose it is; of what waits it does not know it."""
     given = consented(hospital)
