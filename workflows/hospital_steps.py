@@ -118,7 +118,7 @@ class HospitalSteps:
         """
         answer = await self._hand_in(bill)
         if isinstance(answer, RpcFault) and answer.reason == BILL_OF_ANOTHER:
-            taken_back = await self._hand_in(_reversal_of(bill))
+            taken_back = await self._hand_in(_bare(bill))
             answer = taken_back if isinstance(taken_back, RpcFault) else await self._hand_in(bill)
         told = his_bridge_pb2.Acknowledgement(bill=bill.name)
         if not isinstance(answer, RpcFault):
@@ -136,8 +136,13 @@ class HospitalSteps:
     async def _hand_in(self, bill: bill_pb2.Bill) -> claims_pb2.SubmitClaimResponse | RpcFault:
         """What claims answers to a bill, once it is not too busy; or why it will never take it.
 
+        What takes a bill back says no more than which one, so that it is one request however much
+        of it the bridge shows: repeated, it never takes back what was stated anew since.
+
         Raises: ApplicationError for what may be tried again.
         """
+        if bill.kind == bill_pb2.BILL_KIND_REVERSAL:
+            bill = _bare(bill)
         body = bill.SerializeToString(deterministic=True)
         request = claims_pb2.SubmitClaimRequest(
             request_id=hashlib.sha256(body).hexdigest(), bill=bill
@@ -327,12 +332,14 @@ async def _asked_for(rpc: Callable[..., Awaitable[A]], request: Any) -> A:
         ) from None
 
 
-def _reversal_of(bill: bill_pb2.Bill) -> bill_pb2.Bill:
-    """What takes back every claim that rests on a bill's number."""
-    reversal = bill_pb2.Bill()
-    reversal.CopyFrom(bill)
-    reversal.kind = bill_pb2.BILL_KIND_REVERSAL
-    return reversal
+def _bare(bill: bill_pb2.Bill) -> bill_pb2.Bill:
+    """What takes back every claim that rests on a bill's number, and says nothing else of it."""
+    return bill_pb2.Bill(
+        name=bill.name,
+        bill_number=bill.bill_number,
+        provider_id=bill.provider_id,
+        kind=bill_pb2.BILL_KIND_REVERSAL,
+    )
 
 
 def _refused_readings(fault: RpcFault) -> dict[int, set[str]]:

@@ -46,6 +46,7 @@ MAX_DIAGNOSES = 100
 QUANTITY_PLACES, PRICE_PLACES = 4, 6
 CONSENT = re.compile(r"(hospitals/[a-z][a-z0-9-]{0,62})/consents/[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 AUTHORISATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,47}", re.ASCII)
+_WHICH_BILL = frozenset({"name", "bill_number", "provider_id", "kind"})
 _NUMBER = re.compile(r"[!-~](?:[ -~]{0,126}[!-~])?", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = 1990, 2199
 # So far may a hospital's clock be ahead of ours: what is refused comes again a day later only.
@@ -96,6 +97,18 @@ def bill_faults(bill: bill_pb2.Bill) -> list[Violation]:
     _total_faults(bill, currency, add)
     faults += coding_faults(bill, _possible)
     return faults
+
+
+def is_bare(bill: bill_pb2.Bill) -> bool:
+    """Whether a bill takes another one back and says nothing but which one."""
+    said = {field.name for field, _ in bill.ListFields()}
+    return bill.kind == bill_pb2.BILL_KIND_REVERSAL and said <= _WHICH_BILL
+
+
+def bare_faults(bill: bill_pb2.Bill) -> list[Violation]:
+    """Everything that keeps a bare reversal from naming a bill; empty for a good one."""
+    found = bill_name_faults(bill.provider_id, bill.bill_number)
+    return [Violation(f"bill.{fault.field}", fault.reason, fault.text) for fault in found]
 
 
 def bill_name_faults(provider_id: str, bill_number: str) -> list[Violation]:

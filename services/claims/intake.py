@@ -11,7 +11,13 @@ import grpc
 
 from lipei.claims.v1 import claims_pb2
 from lipei.type.v1 import bill_pb2
-from services.claims.bill_intake import bill_faults, core_faults, future_faults
+from services.claims.bill_intake import (
+    bare_faults,
+    bill_faults,
+    core_faults,
+    future_faults,
+    is_bare,
+)
 from services.claims.core.life_cycle import ClaimState
 from services.claims.covering import (
     Answering,
@@ -63,13 +69,14 @@ def check(request: claims_pb2.SubmitClaimRequest, tenant: Tenant, at_us: int) ->
     faults: list[Violation] = request_id_faults(request.request_id)
     if not request.HasField("bill"):
         raise invalid([*faults, Violation("bill", "MISSING", "hand a bill in")])
-    faults += bill_faults(request.bill)
+    bare = is_bare(request.bill)
+    faults += bare_faults(request.bill) if bare else bill_faults(request.bill)
     if tenant.hospital is not None and hospital_of(request.bill) is None:
         text = 'a hospital names its bill, as "hospitals/{hospital}/bills/{bill}"'
         faults.append(Violation("bill.name", "NOT_A_NAME", text))
     if request.wait.seconds < 0 or request.wait.nanos < 0:
         faults.append(Violation("wait", "NEGATIVE", "must not be negative"))
-    if not faults and (faults := core_faults(request.bill)):
+    if not bare and not faults and (faults := core_faults(request.bill)):
         faults += future_faults(request.bill, at_us)
     if faults:
         raise invalid(faults)

@@ -1,10 +1,12 @@
-"""Which hospitals exist for whoever calls."""
+"""Which hospitals exist for whoever calls, and whether they hand over what they see."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TypeVar
 
+from lipei.type.v1 import access_pb2
+from services.common.access.caller import current_caller
 from services.common.access.tenant import Kind, current_tenant
 from services.common.grpc_edge import Violation, invalid, not_found
 from services.his_bridge.requests import HOSPITAL, not_a_name
@@ -18,6 +20,11 @@ def mine(hospitals: Mapping[str, H]) -> Mapping[str, H]:
     if tenant.kind is Kind.INSTALLATION:
         return hospitals
     return {name: one for name, one in hospitals.items() if name == tenant.hospital}
+
+
+def hands_over() -> bool:
+    """Whether what the caller is shown goes on to the insurer: the hospital's worker asks."""
+    return access_pb2.ROLE_HOSPITAL_INTEGRATION in current_caller().roles
 
 
 def hospital_named(

@@ -37,14 +37,15 @@ _TIERS: dict[core.Tier | None, bill_pb2.HospitalTier.ValueType] = {
 
 def released_bill(shown: ShownBill) -> pb.ReleasedBill:
     """A released bill, the consent that covers it, and what became of it."""
-    row = shown.row
+    row, consent_id = shown.row, shown.consent_id
+    name = f"hospitals/{row.hospital}/bills/{row.name}"
+    if consent_id is None:
+        found = bare_reversal(shown.bill, name=name)
+    else:
+        consent = f"hospitals/{row.hospital}/consents/{consent_id}"
+        found = bill(shown.bill, name=name, kind=row.kind, consent=consent)
     return pb.ReleasedBill(
-        bill=bill(
-            shown.bill,
-            name=f"hospitals/{row.hospital}/bills/{row.name}",
-            kind=row.kind,
-            consent=f"hospitals/{row.hospital}/consents/{shown.consent_id}",
-        ),
+        bill=found,
         receive_time=_moment(row.received_us),
         release_time=_moment(row.released_us),
         delivery=pb.Delivery(
@@ -52,6 +53,16 @@ def released_bill(shown: ShownBill) -> pb.ReleasedBill:
             claims=_TEXTS.decode(row.claims),
             refusal_reasons=_TEXTS.decode(row.refusal_reasons),
         ),
+    )
+
+
+def bare_reversal(found: core.Bill, *, name: str) -> bill_pb2.Bill:
+    """Which bill is taken back, and nothing else of it: no consent lets more out."""
+    return bill_pb2.Bill(
+        name=name,
+        bill_number=found.bill_number,
+        provider_id=found.provider_id,
+        kind=bill_pb2.BILL_KIND_REVERSAL,
     )
 
 

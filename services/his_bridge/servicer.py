@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import grpc
+from sqlalchemy import Connection
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceServicer
@@ -25,12 +26,13 @@ from services.common.grpc_edge import (
 )
 from services.common.identity import is_member_token
 from services.common.page_tokens import foreign_token, number_in
+from services.common.paging import Page
 from services.common.refusals import request_id_reused
 from services.common.request_id import request_id_faults
-from services.common.sealing import SubjectKeys
+from services.common.sealing import Sealer, SubjectKeys
 from services.common.sealing.erasures import OtherErasure, done_by
 from services.his_bridge import messages
-from services.his_bridge.callers import hospital_named, mine
+from services.his_bridge.callers import hands_over, hospital_named, mine
 from services.his_bridge.intake import BILLS, PullReport
 from services.his_bridge.leasing import LeaseHeld
 from services.his_bridge.pull_refusals import refused_by, under_way
@@ -50,8 +52,22 @@ from services.his_bridge.requests import (
     resume_token,
 )
 from services.his_bridge.sources.port import SourceFault
-from services.his_bridge.storage import last_pulls, lists, offers, showing, waiting, withheld
-from services.his_bridge.storage.erasure import NothingKept, WithdrawalNotTold, erase
+from services.his_bridge.storage import (
+    holding,
+    last_pulls,
+    lists,
+    offers,
+    showing,
+    taking_back,
+    waiting,
+    withheld,
+)
+from services.his_bridge.storage.erasure import (
+    NothingKept,
+    ReversalNotTold,
+    WithdrawalNotTold,
+    erase,
+)
 from services.his_bridge.storage.holding import READINGS
 from services.his_bridge.wiring import Hospital
 
@@ -63,6 +79,8 @@ LONGEST_PULL_S = 60.0
 _MEMBER = re.compile(r"members/(-|[a-z0-9]{1,16}\.[0-9a-f]{64})", re.ASCII)
 _STATES = {pb.DELIVERY_STATE_UNSPECIFIED: None, pb.DELIVERY_STATE_PENDING: "PENDING", **ANSWERS}
 Context = grpc.aio.ServicerContext[Any, Any]
+Shown = Page[showing.ShownBill]
+Bills = Callable[[Connection, Sealer], Shown]
 
 
 class HisBridgeServicer(HisBridgeServiceServicer):
@@ -125,15 +143,18 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         if named[1] not in mine(self._hospitals):
             raise not_found("bill", request.name)
         try:
-            shown = await self._queries.opened(
-                showing.bill_named, named[1], self._recipient, named[2], self._now_us()
+            shown = await self._bills(
+                named[1],
+                lambda connection, sealer: showing.bill_named(
+                    connection, sealer, named[1], self._recipient, named[2], self._now_us()
+                ),
             )
         except showing.NoActiveConsent:
             text = "no active consent covers this bill any more; ask the person, or leave it"
             raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NO_ACTIVE_CONSENT", text) from None
-        if shown is None:
+        if not shown:
             raise not_found("bill", request.name)
-        found = messages.released_bill(shown)
+        found = messages.released_bill(shown[0])
         note_consent(found.bill.name, found.bill.consent)
         return pb.GetBillResponse(bill=found)
 
@@ -149,14 +170,19 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         size = page_size(request.page_size, MOST_ON_PAGE)
         after = number_in(request.page_token, kind)
         delivery = _STATES[request.delivery_state]
-        shown = await self._queries.opened(
-            showing.bills_after,
+        shown = await self._bills(
             hospital,
-            self._recipient,
-            after,
-            size,
-            delivery,
-            self._now_us(),
+            lambda connection, sealer: showing.bills_after(
+                connection,
+                sealer,
+                hospital,
+                self._recipient,
+                after,
+                size,
+                delivery,
+                self._now_us(),
+            ),
+            to_answer=delivery == "PENDING",
         )
         bills = [messages.released_bill(one) for one in shown]
         for found in bills:
@@ -343,7 +369,7 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             raise invalid(faults)
         now_us, once = self._now_us(), current_tenant().own(request.request_id)
         try:
-            erasing = functools.partial(erase, dry_run=request.dry_run)
+            erasing = functools.partial(erase, recipient=self._recipient, dry_run=request.dry_run)
             done = await self._database.run(
                 erasing, self._database, self._keys, once, token, hospitals, now_us, done_by()
             )
@@ -354,6 +380,9 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             raise Refused(
                 grpc.StatusCode.FAILED_PRECONDITION, "WITHDRAWAL_NOT_TOLD", text
             ) from None
+        except ReversalNotTold:
+            text = "the insurer has a bill of the patient's that was taken back; pull, then repeat"
+            raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "REVERSAL_NOT_TOLD", text) from None
         except NothingKept:
             raise not_found("member", "members/-") from None
         return pb.EraseMemberResponse(
@@ -381,6 +410,31 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         known = mine(self._hospitals) if among is None else among
         return hospital_named(name, faults, field, known)[0]
 
+    async def _bills(self, hospital: str, query: Bills, *, to_answer: bool = False) -> Shown:
+        """What the caller may see of the released bills. What its worker is given is remembered.
+
+        `to_answer`: the worker hands it over, and says what became of it.
+        """
+        if not hands_over():
+            read_only: Shown = await self._queries.opened(query)
+            return read_only
+
+        def work() -> Shown:
+            with self._database.writing() as connection:
+                # No consent comes or goes between the look and what is remembered of it.
+                holding.one_at_a_time(connection, hospital, reads=True)
+                found = query(connection, self._keys.sealer(connection))
+                taking_back.note_handed_out(
+                    connection,
+                    hospital,
+                    self._recipient,
+                    [one.row for one in found],
+                    to_answer=to_answer,
+                )
+                return found
+
+        return await self._database.run(work)
+
     async def _offer_due(self, hospital: str) -> None:
         """Refused bills whose time has come go to the insurer with what this pull brings."""
 
@@ -406,4 +460,11 @@ class HisBridgeServicer(HisBridgeServiceServicer):
 
     def _acknowledge(self, hospital: str, request_id: str, answers: list[lists.Answer]) -> None:
         with self._database.writing() as connection:
-            lists.acknowledge(connection, hospital, request_id, answers, now_us=self._now_us())
+            lists.acknowledge(
+                connection,
+                hospital,
+                request_id,
+                answers,
+                recipient=self._recipient,
+                now_us=self._now_us(),
+            )

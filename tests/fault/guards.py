@@ -382,6 +382,46 @@ BILL_CONSENT = _guard(
     ),
     tests=("tests/services/his_bridge/storage/test_bills_held.py",),
 )
+TAKEN_BACK = _guard(
+    "reversals without a consent",
+    "the reversal of a bill leaves without a consent whether or not this insurer has the bill",
+    (
+        "services/his_bridge/storage/taking_back.py",
+        "        had.c.handed_to == recipient,\n",
+        "",
+    ),
+    tests=("tests/services/his_bridge/storage/test_taking_back.py",),
+)
+BARE = _guard(
+    "what a reversal says without a consent",
+    "a reversal that no consent covers leaves as a whole",
+    (
+        "services/his_bridge/messages.py",
+        "        found = bare_reversal(shown.bill, name=name)\n",
+        "        found = bill(shown.bill, name=name, kind=row.kind)\n",
+    ),
+    tests=("tests/services/his_bridge/storage/test_taking_back.py",),
+)
+OVERTAKEN = _guard(
+    "what was stated before a reversal",
+    "a later consent lets out what was stated before the reversal that the insurer heard of",
+    (
+        "services/his_bridge/storage/taking_back.py",
+        "    if to_answer and backs:\n",
+        "    if not to_answer and backs:\n",
+    ),
+    tests=("tests/services/his_bridge/storage/test_taking_back.py",),
+)
+BARE_KIND = _guard(
+    "a bare bill takes back",
+    "a bill of any kind may lack all its content",
+    (
+        "services/claims/bill_intake.py",
+        "    return bill.kind == bill_pb2.BILL_KIND_REVERSAL and said <= _WHICH_BILL\n",
+        "    return said <= _WHICH_BILL\n",
+    ),
+    tests=("tests/services/claims/test_bare_reversals.py",),
+)
 ONE_PATIENT = _guard(
     "one patient a bill",
     "what the records of several patients say under one id leaves as one bill",
@@ -514,6 +554,10 @@ GUARDS = (
     MONTHS_READ,
     CONSENT_CHECK,
     BILL_CONSENT,
+    TAKEN_BACK,
+    BARE,
+    OVERTAKEN,
+    BARE_KIND,
     ONE_PATIENT,
     SEEN,
     SECOND_PERSON,

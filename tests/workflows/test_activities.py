@@ -27,6 +27,7 @@ from workflows import hospital_steps
 from workflows.hospital_steps import LOOK_AGAIN, HospitalSteps
 
 BILL = "hospitals/h/bills/b"
+CORRECTION = bill_pb2.Bill(name=BILL, kind=bill_pb2.BILL_KIND_CORRECTION)
 
 
 Answer = Callable[[claims_pb2.SubmitClaimRequest], claims_pb2.SubmitClaimResponse]
@@ -37,7 +38,10 @@ def at_fault(_request: claims_pb2.SubmitClaimRequest) -> claims_pb2.SubmitClaimR
 
 
 def hand_over(
-    role: int, told: list[his_bridge_pb2.Acknowledgement], answers: Answer = at_fault
+    role: int,
+    told: list[his_bridge_pb2.Acknowledgement],
+    answers: Answer = at_fault,
+    given: bill_pb2.Bill = CORRECTION,
 ) -> None:
     """Hand one bill to a claims that takes the hospital for this role; what the bridge is told."""
 
@@ -45,8 +49,7 @@ def hand_over(
         if method.name == "ListBills":
             page = his_bridge_pb2.ListBillsResponse()
             if not told:
-                released = page.bills.add().bill
-                released.name, released.kind = BILL, bill_pb2.BILL_KIND_CORRECTION
+                page.bills.add().bill.CopyFrom(given)
             return page
         told.extend(request.acknowledgements)
         return his_bridge_pb2.AcknowledgeBillsResponse()
@@ -168,6 +171,25 @@ def test_a_correction_that_names_another_person_takes_the_old_bill_back_and_is_s
     assert [kind for kind, _ in claims.asked] == ["CORRECTION", "REVERSAL", "CORRECTION"]
     first, reversal, again = (request_id for _, request_id in claims.asked)
     assert first == again != reversal
+
+
+def test_what_takes_a_bill_back_is_one_request_however_much_of_it_is_shown() -> None:
+    """Whole while a consent stood, bare after it: repeated, it takes back nothing else."""
+    asked: list[claims_pb2.SubmitClaimRequest] = []
+
+    def take(request: claims_pb2.SubmitClaimRequest) -> claims_pb2.SubmitClaimResponse:
+        asked.append(request)
+        return claims_pb2.SubmitClaimResponse()
+
+    which = bill_pb2.Bill(
+        name=BILL, bill_number="1", provider_id="H1", kind=bill_pb2.BILL_KIND_REVERSAL
+    )
+    whole = bill_pb2.Bill(consent="hospitals/h/consents/c", lines=[bill_pb2.BillLine(number=1)])
+    whole.MergeFrom(which)
+    for shown in (whole, which):
+        hand_over(access_pb2.ROLE_HOSPITAL_INTEGRATION, [], take, shown)
+    assert [one.bill for one in asked] == [which, which]
+    assert len({one.request_id for one in asked}) == 1
 
 
 def test_where_the_old_bill_cannot_be_taken_back_the_correction_is_refused_and_says_why() -> None:

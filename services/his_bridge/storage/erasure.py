@@ -14,7 +14,7 @@ from services.common.database import Database
 from services.common.sealing import Sealer, SubjectKeys, erasures, members
 from services.common.sealing.tables import MEMBER, SUBJECT_KEY
 from services.his_bridge.core.outcomes import MergeLevel
-from services.his_bridge.storage import holding
+from services.his_bridge.storage import holding, taking_back
 from services.his_bridge.storage.consents import untold
 from services.his_bridge.storage.known_bills import Merges
 from services.his_bridge.storage.releases import DELIVERY_PENDING
@@ -41,11 +41,15 @@ class WithdrawalNotTold(ValueError):
     """A withdrawal of the patient's has not reached the insurer yet; nothing was erased."""
 
 
+class ReversalNotTold(ValueError):
+    """What takes back a bill that the insurer has waits to be handed over; nothing was erased."""
+
+
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _ERASURE = msgspec.json.Decoder(Erasure)
 
 
-def erase(
+def erase(  # noqa: PLR0913 - who, where, whom to tell before, by whom and when: a fact each
     database: Database,
     keys: SubjectKeys,
     request_id: str,
@@ -54,12 +58,15 @@ def erase(
     now_us: int,
     by: erasures.By = erasures.NOBODY_SAID,
     *,
+    recipient: str,
     dry_run: bool = False,
 ) -> Erasure:
     """Erase a patient at these hospitals; what that was, or would be in a dry run. Blocks.
 
-    Raises: NothingKept, WithdrawalNotTold; OtherErasure when the request_id was used before
-    and something is kept about this patient.
+    The insurer `recipient` can be told nothing of theirs afterwards.
+
+    Raises: NothingKept, WithdrawalNotTold, ReversalNotTold; OtherErasure when the request_id was
+    used before and something is kept about this patient.
     """
     with database.writing(dry_run=dry_run) as connection:
         sealer = keys.sealer(connection)
@@ -81,6 +88,8 @@ def erase(
             if member is not None
             for one in _as_one(connection, sealer, hospital, member)
         }
+        if taking_back.waits(connection, people, recipient):
+            raise ReversalNotTold
         parts = [_erase(connection, sealer, member, now_us) for member in sorted(people)]
         done = Erasure(
             keys=sum(part.keys for part in parts),

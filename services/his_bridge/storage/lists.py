@@ -37,7 +37,10 @@ from services.his_bridge.storage.tables import (
     quarantine,
     released_bill,
 )
+from services.his_bridge.storage.taking_back import overtake
 
+# What of a release an answer changes, or hangs on.
+_ANSWERED = ("name", "kind", "delivery", "first_refused_us")
 _FAULTS = msgspec.json.Decoder(tuple[Fault, ...])
 Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 
@@ -166,9 +169,10 @@ def acknowledge(
     request_id: str,
     answers: Sequence[Answer],
     *,
+    recipient: str,
     now_us: int,
 ) -> None:
-    """Record the insurer's answers, all or none. Repeating a request changes nothing.
+    """Record the answers of the insurer `recipient`, all or none. Repeating it changes nothing.
 
     Raises: UnknownBills, TakenBefore, OtherContent.
     """
@@ -188,7 +192,7 @@ def acknowledge(
     states = {
         row.name: row
         for row in connection.execute(
-            select(released_bill.c.name, released_bill.c.delivery, released_bill.c.first_refused_us)
+            select(*(released_bill.c[column] for column in _ANSWERED))
             .where(released_bill.c.hospital == hospital, released_bill.c.name.in_(names))
             .order_by(released_bill.c.seq)
             .with_for_update()
@@ -201,10 +205,14 @@ def acknowledge(
     if late:
         raise TakenBefore(late)
     for answer in answers:
-        first_us = states[answer.bill].first_refused_us
-        later: dict[str, int | None] = {"next_offer_us": None}
+        before_it = states[answer.bill]
+        later: dict[str, int | str | None] = {"next_offer_us": None}
         if answer.delivery == "REFUSED":
-            later = after_refusal(answer.refusal_reasons, first_us, now_us)
+            first_us = before_it.first_refused_us
+            later = {"handed_to": None}
+            later |= after_refusal(answer.refusal_reasons, first_us, now_us)
+        elif before_it.delivery != "TAKEN":
+            later["handed_to"] = recipient
         connection.execute(
             update(released_bill)
             .where(released_bill.c.hospital == hospital, released_bill.c.name == answer.bill)
@@ -215,6 +223,9 @@ def acknowledge(
                 **later,
             )
         )
+    reversals = [name for name in names if states[name].kind == "REVERSAL"]
+    if reversals:
+        overtake(connection, hospital, reversals, besides=names)
     if request_id:
         connection.execute(
             insert(acknowledgement),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
 from services.common.bulk import copy_rows
 from services.common.sealing import Sealer
@@ -40,6 +40,8 @@ class Releases:
         self._accounts = accounts
         self._now_us = now_us
         self.rows: list[dict[str, Any]] = []
+        # Accounts, by the ids of their bills, of which the second is now what the first was.
+        self._renamed: list[tuple[str, str]] = []
         # Set once it is known whose the bills are.
         self.plain: dict[str, str] = {}  # an account's name → the source's id of it
         self.member_of: dict[str, str] = {}
@@ -47,6 +49,14 @@ class Releases:
 
     def write(self, connection: Connection) -> None:
         """Write what was released, once it is numbered."""
+        for old, new in self._renamed:
+            connection.execute(
+                update(released_bill)
+                .where(
+                    released_bill.c.hospital == self._hospital, released_bill.c.goes_on_as == old
+                )
+                .values(goes_on_as=new)
+            )
         copy_rows(connection, released_bill, self.rows)
 
     def settle(
@@ -116,8 +126,20 @@ class Releases:
             goes_on = folded.bill is not None and _number(folded.bill) == _number(last.bill)
             if goes_on is not same_number or (goes_on and last_told(self._accounts[root]) is None):
                 continue
-            claims = last.claims if goes_on else None
-            self._release(name, EventKind.REVERSAL, last.bill, pending, claims=claims)
+            if not goes_on:
+                self._release(name, EventKind.REVERSAL, last.bill, pending)
+                continue
+            old, new = self._accounts[name].bill_id, self._accounts[root].bill_id
+            self._go_on(old, new)
+            silent = last.claims, new
+            self._release(name, EventKind.REVERSAL, last.bill, pending, silent=silent)
+
+    def _go_on(self, old: str, new: str) -> None:
+        """What went on as the bill `old` goes on as `new` now."""
+        self._renamed.append((old, new))
+        for row in self.rows:
+            if row["goes_on_as"] == old:
+                row["goes_on_as"] = new
 
     def _release(
         self,
@@ -126,14 +148,15 @@ class Releases:
         bill: Bill,
         pending: Pending,
         *,
-        claims: bytes | None = None,
+        silent: tuple[bytes, str] | None = None,
     ) -> None:
-        """`claims` are those of a bill that the insurer need not be told about."""
+        """`silent`: the insurer need not hear of it. The claims, and as which bill it goes on."""
+        claims, goes_on_as = silent if silent is not None else (b"[]", None)
         account = self._accounts[name]
         account.releases += 1
         number = account.releases
         released = account.bill_id if number == 1 else f"{account.bill_id}.{number}"
-        # A reversal is recorded whatever the person allows; who looks at it needs the consent.
+        # A reversal is recorded whatever the person allows; to see it whole needs the consent.
         need = holding.need_of_bill(bill)
         found = self.consent(bill.member_token, need)
         member = self.member_of[bill.member_token]
@@ -148,7 +171,7 @@ class Releases:
             external_id=self.plain.get(name, pending.external_id),
             other_numbers={charge: at for charge, at in before.items() if charge not in given},
         )
-        told = Told(kind=kind, bill=bill, claims=claims or b"[]", numbers={**before, **given})
+        told = Told(kind=kind, bill=bill, claims=claims, numbers={**before, **given})
         account.told.append(told)
         self.rows.append(
             {
@@ -164,9 +187,10 @@ class Releases:
                 "consent_id": found.terms.consent_id if found else "",
                 "received_us": pending.received_us,
                 "released_us": self._now_us,
-                "delivery": DELIVERY_PENDING if claims is None else "TAKEN",
-                "claims": claims or b"[]",
+                "delivery": DELIVERY_PENDING if silent is None else "TAKEN",
+                "claims": claims,
                 "refusal_reasons": b"[]",
+                "goes_on_as": goes_on_as,
             }
         )
 

@@ -7,7 +7,7 @@ before. Every function works in the caller's transaction.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
@@ -16,6 +16,7 @@ from sqlalchemy import (
     Row,
     and_,
     exists,
+    false,
     or_,
     select,
     true,
@@ -29,6 +30,7 @@ from services.his_bridge.storage import sealed
 from services.his_bridge.storage.consents import in_force, register_of
 from services.his_bridge.storage.holding import need_of_bill, need_of_day
 from services.his_bridge.storage.tables import inbox, reading, released_bill
+from services.his_bridge.storage.taking_back import owed
 
 STUDY_GROUP = 20  # bills of nobody are handed out by so many at once, never by fewer
 _GROUPS_AT_ONCE = 25  # groups that are looked at together on the way to a page's border
@@ -44,11 +46,14 @@ class NoBorder(Exception):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ShownBill:
-    """A released bill and the consent that covers it now."""
+    """A released bill and the consent that covers it now.
+
+    Without one it takes back what the insurer has, and leaves bare: which bill, and no more of it.
+    """
 
     row: Row[Any]
     bill: Bill
-    consent_id: str
+    consent_id: str | None
 
     @property
     def seq(self) -> int:
@@ -82,35 +87,41 @@ class _Use:
 class _Bills:
     """Whose bills are looked at, when, and for which uses: each needs a consent of its own.
 
-    The first use is the one that is named in the answer.
+    The first use is the one that is named in the answer. What is `bare` needs none.
     """
 
     hospital: str
     now_us: int
     uses: tuple[_Use, ...]
+    bare: ColumnElement[bool] = field(default_factory=false)
+
+
+def _settled_by(recipient: str, hospital: str, now_us: int) -> _Bills:
+    uses = (_Use(recipient, Purpose.CLAIM_SETTLEMENT),)
+    return _Bills(hospital, now_us, uses, owed(recipient))
 
 
 def bill_named(
     connection: Connection, sealer: Sealer, hospital: str, recipient: str, name: str, now_us: int
-) -> ShownBill | None:
-    """One released bill.
+) -> Page[ShownBill]:
+    """One released bill, or none of that name.
 
     Raises: NoActiveConsent; Erased.
     """
+    wanted = _settled_by(recipient, hospital, now_us)
     row = connection.execute(
-        select(released_bill).where(
+        select(released_bill, wanted.bare.label("bare")).where(
             released_bill.c.hospital == hospital, released_bill.c.name == name
         )
     ).first()
     if row is None:
-        return None
-    wanted = _Bills(hospital, now_us, (_Use(recipient, Purpose.CLAIM_SETTLEMENT),))
+        return Page((), more=False)
     if sealer.is_erased(members.subject_of(row.member)):
         raise Erased
     shown = _covered(connection, sealer, wanted, [row])
     if not shown:
         raise NoActiveConsent
-    return shown[0]
+    return Page(shown, more=False)
 
 
 def bills_after(
@@ -123,9 +134,12 @@ def bills_after(
     delivery: str | None,
     now_us: int,
 ) -> Page[ShownBill]:
-    """Released bills that a consent covers, in the order of their release, after a number."""
+    """Released bills that may leave, in the order of their release, after a number.
+
+    Whole where a consent covers them, else bare: what takes back a bill that the insurer has.
+    """
     delivered = true() if delivery is None else released_bill.c.delivery == delivery
-    wanted = _Bills(hospital, now_us, (_Use(recipient, Purpose.CLAIM_SETTLEMENT),))
+    wanted = _settled_by(recipient, hospital, now_us)
     return _bills(connection, sealer, wanted, delivered, seq, most)
 
 
@@ -139,13 +153,14 @@ def _bills(
 ) -> Page[ShownBill]:
     found: list[ShownBill] = []
     member, number = released_bill.c.member, released_bill.c.seq
-    query = select(released_bill).where(
-        released_bill.c.hospital == wanted.hospital,
+    covered = and_(
         *(
             in_force(member, wanted.hospital, use.recipient, use.purpose, wanted.now_us)
             for use in wanted.uses
-        ),
-        more,
+        )
+    )
+    query = select(released_bill, wanted.bare.label("bare")).where(
+        released_bill.c.hospital == wanted.hospital, or_(covered, wanted.bare), more
     )
     while len(found) < most:
         left = most - len(found)
@@ -169,9 +184,10 @@ def _covered(
         for recipient in {use.recipient for use in wanted.uses}
     }
     shown = []
+    sealer.load(members.subject_of(member) for member in people)
     for row in rows:
-        if any(row.member not in register.consents for register in registers.values()):
-            continue  # erased: nothing of theirs opens
+        if sealer.is_erased(members.subject_of(row.member)):
+            continue  # nothing of theirs opens
         bill = sealed.open_bill(sealer, row)
         need = need_of_bill(bill)
         found = [
@@ -180,6 +196,8 @@ def _covered(
         ]
         if found[0] is not None and None not in found:
             shown.append(ShownBill(row=row, bill=bill, consent_id=found[0].terms.consent_id))
+        elif row.bare:
+            shown.append(ShownBill(row=row, bill=bill, consent_id=None))
     return shown
 
 

@@ -186,7 +186,7 @@ released_bill = Table(
     Column("kind", String(16), nullable=False),
     Column("day", String(10), nullable=False),
     Column("total_minor", BigInteger, nullable=False),
-    # The consent under which it was released; empty: under none, and shown to nobody.
+    # The consent under which it was released; empty: under none, and shown to nobody whole.
     Column("consent_id", String(64), nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("received_us", BigInteger, nullable=False),
@@ -199,12 +199,17 @@ released_bill = Table(
     Column("next_offer_us", BigInteger),
     # Numbers of lines that were released before and are not on it any more: nobody else gets them.
     Column("other_numbers", LargeBinary),
+    # The insurer that it was handed out to and that has not refused it; see taking_back.
+    Column("handed_to", String(80)),
+    # Of a reversal that the insurer need not hear of: the bill under which this one goes on.
+    Column("goes_on_as", String(32)),
     UniqueConstraint("hospital", "name"),
     Index("ix_released_bill_delivery", "hospital", "delivery", "seq"),
     Index("ix_released_bill_day", "hospital", "day"),
     Index("ix_released_bill_member", "member"),
     Index("ix_released_bill_external", "hospital", "external_index"),
     Index("ix_released_bill_bill", "hospital", "bill_id", "seq"),
+    Index("ix_released_bill_goes_on", "hospital", "goes_on_as", "seq"),
 )
 
 # Answers of the insurer, by request: the same request changes nothing, another body is refused.

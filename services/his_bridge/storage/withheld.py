@@ -21,6 +21,7 @@ from services.his_bridge.storage.consents import Register, in_force, register_of
 from services.his_bridge.storage.holding import PURPOSES, need_of_bill
 from services.his_bridge.storage.lists import OF_INBOX
 from services.his_bridge.storage.tables import consent, held_record, inbox, released_bill
+from services.his_bridge.storage.taking_back import owed
 
 ERASED, WITHHELD = "ERASED", "WITHHELD"
 
@@ -46,6 +47,7 @@ def counts(connection: Connection, hospital: str, recipient: str, now_us: int) -
     """
     whose = released_bill.c.member
     covered = in_force(whose, hospital, recipient, Purpose.CLAIM_SETTLEMENT, now_us)
+    covered = or_(covered, owed(recipient))
     stands = case(
         (members.member.c.erased_us.is_not(None), ERASED),
         (~covered, WITHHELD),
@@ -120,7 +122,8 @@ def withheld_after(
 ) -> Page[Uncovered]:
     """Bills that were released once and are shown to nobody now, in the order of release.
 
-    Erased people's are not in it: there is nothing left to show.
+    Erased people's are not in it: there is nothing left to show. Nor is what takes back a bill that
+    the insurer has: that is shown bare.
     """
     number = released_bill.c.seq
     # What the consent of its release still covers needs no look: scopes never change.
@@ -135,7 +138,7 @@ def withheld_after(
     query = (
         select(released_bill)
         .join(members.member, kept)
-        .where(released_bill.c.hospital == hospital, ~stands)
+        .where(released_bill.c.hospital == hospital, ~stands, ~owed(recipient))
     )
     found: list[Uncovered] = []
     while len(found) < most:

@@ -43,7 +43,7 @@ def answered(place: Place, names: Iterable[str], *reasons: str) -> None:
         for name in names
     ]
     with place.database.writing() as connection:
-        lists.acknowledge(connection, H, "", found, now_us=place.now[0])
+        lists.acknowledge(connection, H, "", found, recipient=INSURER, now_us=place.now[0])
 
 
 def rows(place: Place, delivery: str | None = None) -> list[Any]:
@@ -182,7 +182,9 @@ def test_an_older_version_and_an_erased_person_s_bill_stay_refused(database_url:
         (older,) = [one.name for one in before if one.bill_id == newer.bill_id]
         answered(place, [*every, newer.name], UNKNOWN)
         gone = everybody()[1]
-        done = erase(place.database, place.keys, "erase", gone, [H], place.now[0])
+        done = erase(
+            place.database, place.keys, "erase", gone, [H], place.now[0], recipient=INSURER
+        )
         assert done.bills > 0
         told = await offer(place)
         assert told.offered_count == BILLS + 1 - 1 - done.bills

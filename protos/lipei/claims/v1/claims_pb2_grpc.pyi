@@ -71,7 +71,9 @@ class ClaimsServiceStub:
 
     A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what
     is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
-    these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
+    these claims. It may be bare (lipei.type.v1.Bill), whoever sends it: what else it says changes nothing. INVALID_ARGUMENT
+    for one that says more than a bare one and less than a whole one.
+    NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
     ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
     FAILED_PRECONDITION APPEAL_OPEN: it was paid, and a person decides an appeal about it first; ask them. ERASED: the
     person's data is gone; stop.
@@ -211,7 +213,9 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
 
     A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what
     is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
-    these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
+    these claims. It may be bare (lipei.type.v1.Bill), whoever sends it: what else it says changes nothing. INVALID_ARGUMENT
+    for one that says more than a bare one and less than a whole one.
+    NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
     ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
     FAILED_PRECONDITION APPEAL_OPEN: it was paid, and a person decides an appeal about it first; ask them. ERASED: the
     person's data is gone; stop.
@@ -354,7 +358,9 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         A bill of kind REVERSAL takes back the whole bill of the same provider and number: what is not paid is withdrawn, what
         is paid is reversed and to be recovered, and what its claims had used up is free again, to the fen. It answers with
-        these claims. NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
+        these claims. It may be bare (lipei.type.v1.Bill), whoever sends it: what else it says changes nothing. INVALID_ARGUMENT
+        for one that says more than a bare one and less than a whole one.
+        NOT_FOUND BILL_UNKNOWN: no claim rests on such a bill; there is nothing to take back.
         ABORTED PAYMENT_UNDER_WAY with RetryInfo: the bank has the payment; nothing is changed; wait and repeat.
         FAILED_PRECONDITION APPEAL_OPEN: it was paid, and a person decides an appeal about it first; ask them. ERASED: the
         person's data is gone; stop.

@@ -347,7 +347,9 @@ class Delivery(_message.Message):
 
     @_builtins.property
     def refusal_reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Stable reasons of the refusal, when refused: of SubmitClaim's refusal, or of each of its field violations."""
+        """Stable reasons of the refusal, when refused: of SubmitClaim's refusal, or of each of its field violations. The bridge's
+        own are ERASED, and TAKEN_BACK of what was not handed out before its bill was taken back.
+        """
 
     def __init__(
         self,
@@ -826,7 +828,9 @@ class BillCounts(_message.Message):
     refused_count: _builtins.int
     """The insurer refused them."""
     withheld_count: _builtins.int
-    """Of people without any consent to claim settlement in force: withheld, whatever the insurer did with them before."""
+    """Of people without any consent to claim settlement in force: withheld, whatever the insurer did with them before. Not
+    what takes back a bill that the insurer has, which is counted by its delivery.
+    """
     erased_count: _builtins.int
     """Of people who were erased, whatever the insurer did with them before."""
     @_builtins.property

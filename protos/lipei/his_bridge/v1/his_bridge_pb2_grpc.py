@@ -147,7 +147,8 @@ class HisBridgeServiceServicer:
         """One released bill. Asks the source nothing.
 
         NOT_FOUND: no such bill, or it is in quarantine or held; pull, or ask ListQuarantine.
-        FAILED_PRECONDITION NO_ACTIVE_CONSENT: released once, but no active consent covers it any more; ask the person.
+        FAILED_PRECONDITION NO_ACTIVE_CONSENT: released once, but no active consent covers it any more; ask the person. Never
+        of what takes back a bill that the insurer has: that is answered bare, as ListBills has it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,6 +156,13 @@ class HisBridgeServiceServicer:
 
     def ListBills(self, request, context):
         """Released bills in the order of their release, as far as an active consent covers them now. Asks the source nothing.
+
+        Whatever was handed out can be taken back: a REVERSAL that no consent covers is in the list all the same, bare
+        (lipei.type.v1.Bill), when the insurer has the bill: an earlier release of it was given to a hospital's integration, and
+        was not refused since. One of a bill that this insurer never got is not in the list, nor is a CORRECTION that no
+        consent covers. What ROLE_HOSPITAL_INTEGRATION is given counts as handed out, before the answer leaves, whether or not
+        it is acknowledged. Where it asks for PENDING and is given a REVERSAL, earlier releases of the same bill that are
+        pending and not in the answer are never handed out any more: REFUSED, with the reason TAKEN_BACK.
 
         INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
         """
@@ -165,6 +173,7 @@ class HisBridgeServiceServicer:
     def AcknowledgeBills(self, request, context):
         """Records what the insurer did with released bills, so that none that was taken is offered again and refusals are seen at
         the hospital.
+        With a REVERSAL, earlier releases of its bill that are pending and not answered by this call end as REFUSED, TAKEN_BACK.
         Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
         NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
@@ -259,6 +268,8 @@ class HisBridgeServiceServicer:
         ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used before, and there is something to erase: whose it was is not
         kept, so that it may have been somebody else's; make a new one.
         FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
+        REVERSAL_NOT_TOLD: the same of what takes back a bill that the insurer has. What the hospital takes back after the
+        erasure reaches nobody: no key opens which bill it was.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

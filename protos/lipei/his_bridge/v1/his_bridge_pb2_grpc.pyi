@@ -66,16 +66,25 @@ class HisBridgeServiceStub:
     """One released bill. Asks the source nothing.
 
     NOT_FOUND: no such bill, or it is in quarantine or held; pull, or ask ListQuarantine.
-    FAILED_PRECONDITION NO_ACTIVE_CONSENT: released once, but no active consent covers it any more; ask the person.
+    FAILED_PRECONDITION NO_ACTIVE_CONSENT: released once, but no active consent covers it any more; ask the person. Never
+    of what takes back a bill that the insurer has: that is answered bare, as ListBills has it.
     """
     ListBills: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.ListBillsRequest, _his_bridge_pb2.ListBillsResponse]
     """Released bills in the order of their release, as far as an active consent covers them now. Asks the source nothing.
+
+    Whatever was handed out can be taken back: a REVERSAL that no consent covers is in the list all the same, bare
+    (lipei.type.v1.Bill), when the insurer has the bill: an earlier release of it was given to a hospital's integration, and
+    was not refused since. One of a bill that this insurer never got is not in the list, nor is a CORRECTION that no
+    consent covers. What ROLE_HOSPITAL_INTEGRATION is given counts as handed out, before the answer leaves, whether or not
+    it is acknowledged. Where it asks for PENDING and is given a REVERSAL, earlier releases of the same bill that are
+    pending and not in the answer are never handed out any more: REFUSED, with the reason TAKEN_BACK.
 
     INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
     """
     AcknowledgeBills: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.AcknowledgeBillsRequest, _his_bridge_pb2.AcknowledgeBillsResponse]
     """Records what the insurer did with released bills, so that none that was taken is offered again and refusals are seen at
     the hospital.
+    With a REVERSAL, earlier releases of its bill that are pending and not answered by this call end as REFUSED, TAKEN_BACK.
     Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
     NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
@@ -146,6 +155,8 @@ class HisBridgeServiceStub:
     ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used before, and there is something to erase: whose it was is not
     kept, so that it may have been somebody else's; make a new one.
     FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
+    REVERSAL_NOT_TOLD: the same of what takes back a bill that the insurer has. What the hospital takes back after the
+    erasure reaches nobody: no key opens which bill it was.
     """
 
 @_typing.type_check_only
@@ -186,16 +197,25 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     """One released bill. Asks the source nothing.
 
     NOT_FOUND: no such bill, or it is in quarantine or held; pull, or ask ListQuarantine.
-    FAILED_PRECONDITION NO_ACTIVE_CONSENT: released once, but no active consent covers it any more; ask the person.
+    FAILED_PRECONDITION NO_ACTIVE_CONSENT: released once, but no active consent covers it any more; ask the person. Never
+    of what takes back a bill that the insurer has: that is answered bare, as ListBills has it.
     """
     ListBills: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.ListBillsRequest, _his_bridge_pb2.ListBillsResponse]  # type: ignore[assignment]
     """Released bills in the order of their release, as far as an active consent covers them now. Asks the source nothing.
+
+    Whatever was handed out can be taken back: a REVERSAL that no consent covers is in the list all the same, bare
+    (lipei.type.v1.Bill), when the insurer has the bill: an earlier release of it was given to a hospital's integration, and
+    was not refused since. One of a bill that this insurer never got is not in the list, nor is a CORRECTION that no
+    consent covers. What ROLE_HOSPITAL_INTEGRATION is given counts as handed out, before the answer leaves, whether or not
+    it is acknowledged. Where it asks for PENDING and is given a REVERSAL, earlier releases of the same bill that are
+    pending and not in the answer are never handed out any more: REFUSED, with the reason TAKEN_BACK.
 
     INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
     """
     AcknowledgeBills: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.AcknowledgeBillsRequest, _his_bridge_pb2.AcknowledgeBillsResponse]  # type: ignore[assignment]
     """Records what the insurer did with released bills, so that none that was taken is offered again and refusals are seen at
     the hospital.
+    With a REVERSAL, earlier releases of its bill that are pending and not answered by this call end as REFUSED, TAKEN_BACK.
     Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
     NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
@@ -266,6 +286,8 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used before, and there is something to erase: whose it was is not
     kept, so that it may have been somebody else's; make a new one.
     FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
+    REVERSAL_NOT_TOLD: the same of what takes back a bill that the insurer has. What the hospital takes back after the
+    erasure reaches nobody: no key opens which bill it was.
     """
 
 class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -321,7 +343,8 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         """One released bill. Asks the source nothing.
 
         NOT_FOUND: no such bill, or it is in quarantine or held; pull, or ask ListQuarantine.
-        FAILED_PRECONDITION NO_ACTIVE_CONSENT: released once, but no active consent covers it any more; ask the person.
+        FAILED_PRECONDITION NO_ACTIVE_CONSENT: released once, but no active consent covers it any more; ask the person. Never
+        of what takes back a bill that the insurer has: that is answered bare, as ListBills has it.
         """
 
     @_abc_1.abstractmethod
@@ -331,6 +354,13 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_his_bridge_pb2.ListBillsResponse, _abc.Awaitable[_his_bridge_pb2.ListBillsResponse]]:
         """Released bills in the order of their release, as far as an active consent covers them now. Asks the source nothing.
+
+        Whatever was handed out can be taken back: a REVERSAL that no consent covers is in the list all the same, bare
+        (lipei.type.v1.Bill), when the insurer has the bill: an earlier release of it was given to a hospital's integration, and
+        was not refused since. One of a bill that this insurer never got is not in the list, nor is a CORRECTION that no
+        consent covers. What ROLE_HOSPITAL_INTEGRATION is given counts as handed out, before the answer leaves, whether or not
+        it is acknowledged. Where it asks for PENDING and is given a REVERSAL, earlier releases of the same bill that are
+        pending and not in the answer are never handed out any more: REFUSED, with the reason TAKEN_BACK.
 
         INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
         """
@@ -343,6 +373,7 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_his_bridge_pb2.AcknowledgeBillsResponse, _abc.Awaitable[_his_bridge_pb2.AcknowledgeBillsResponse]]:
         """Records what the insurer did with released bills, so that none that was taken is offered again and refusals are seen at
         the hospital.
+        With a REVERSAL, earlier releases of its bill that are pending and not answered by this call end as REFUSED, TAKEN_BACK.
         Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
         NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
@@ -449,6 +480,8 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used before, and there is something to erase: whose it was is not
         kept, so that it may have been somebody else's; make a new one.
         FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
+        REVERSAL_NOT_TOLD: the same of what takes back a bill that the insurer has. What the hospital takes back after the
+        erasure reaches nobody: no key opens which bill it was.
         """
 
 def add_HisBridgeServiceServicer_to_server(servicer: HisBridgeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -204,7 +204,12 @@ Global___Liability: _TypeAlias = Liability  # noqa: Y015
 
 @_typing.final
 class Bill(_message.Message):
-    """One bill as it leaves the hospital: complete, balanced, and without the patient's identity."""
+    """One bill as it leaves the hospital: complete, balanced, and without the patient's identity.
+
+    A REVERSAL may be bare: name (empty when no hospital's bridge released it), bill_number, provider_id and kind, and no
+    other field set. It says which bill is taken back and nothing of the care, the amounts or the person, names no consent,
+    and takes back the same as a whole one. A bill of any other kind is never bare: what lacks a field is at fault.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -247,7 +252,9 @@ class Bill(_message.Message):
     time_zone: _builtins.str
     """IANA name of the hospital's zone; calendar dates of this bill are dates in it."""
     consent: _builtins.str
-    """The consent under which it left, "hospitals/{hospital}/consents/{consent}"; empty when a member hands the bill in."""
+    """The consent under which it left, "hospitals/{hospital}/consents/{consent}"; empty when a member hands the bill in, and
+    of a bare REVERSAL.
+    """
     referral: _builtins.bool
     """Whether the patient was referred there (转诊). Absent: unknown, and a plan term that reads it pends the claim."""
     authorisation: _builtins.str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -151,7 +152,7 @@ def test_a_patient_erased_between_answer_and_reading_is_erased(
     record(database, H, [terms(TOKEN)])
     intake, message = bridge(database, keys), pushed(dft())
     take(intake, message)
-    erase(database, keys, "e1", TOKEN, [H], now_us())
+    erase(database, keys, "e1", TOKEN, [H], now_us(), recipient=INSURER)
     assert read(intake) == 0
     (row,) = rows(database)
     assert (row.state, row.raw) == ("erased", None)
@@ -262,7 +263,9 @@ def test_an_erasure_waits_for_what_is_being_stored_and_takes_it_along(
         with database.writing() as connection:
             sealer = keys.sealer(connection)
             store(connection, sealer, H, BILLS, [arrived], currency="CNY", now_us=1)
-            erased = pool.submit(erase, database, keys, "e1", TOKEN, [H], now_us())
+            erased = pool.submit(
+                partial(erase, recipient=INSURER), database, keys, "e1", TOKEN, [H], now_us()
+            )
             while not waits_for_a_lock(database):
                 assert not erased.done()
         assert erased.result().keys == 1

@@ -21,7 +21,7 @@ from services.his_bridge.storage import last_pulls, outcomes, tables, waiting
 from services.his_bridge.storage.erasure import erase
 from services.his_bridge.storage.sealed import external_index
 from tests.services.common.sealing.keys import sealer, subject_keys
-from tests.services.his_bridge.consenting import record, terms
+from tests.services.his_bridge.consenting import INSURER, record, terms
 from tests.services.his_bridge.core.folding_cases import (
     CASES,
     TOKENS,
@@ -369,7 +369,9 @@ def test_a_merge_of_patients_holds_each_bill_that_lacks_the_survivors_consent(
 
 def erase_patient(hospital: Hospital, token: str) -> None:
     keys = subject_keys(hospital.database)
-    erase(hospital.database, keys, uuid.uuid4().hex, token, (hospital.name,), NOW)
+    erase(
+        hospital.database, keys, uuid.uuid4().hex, token, (hospital.name,), NOW, recipient=INSURER
+    )
 
 
 @pytest.mark.both_databases

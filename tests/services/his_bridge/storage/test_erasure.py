@@ -152,7 +152,15 @@ class Bridge:
             }
 
     def erase(self, request_id: str, token: str, *hospitals: str) -> Erasure:
-        return erase(self.database, self.keys, request_id, token, hospitals or (HERE,), NOW)
+        return erase(
+            self.database,
+            self.keys,
+            request_id,
+            token,
+            hospitals or (HERE,),
+            NOW,
+            recipient=INSURER,
+        )
 
 
 @pytest.fixture
@@ -218,7 +226,7 @@ def test_a_bill_that_was_not_taken_is_withheld_and_a_taken_one_keeps_its_claims(
         bill=first, delivery="TAKEN", claims=("policies/p/claims/c",), refusal_reasons=()
     )
     with bridge.database.writing() as connection:
-        lists.acknowledge(connection, HERE, "r1", [taken], now_us=2)
+        lists.acknowledge(connection, HERE, "r1", [taken], recipient=INSURER, now_us=2)
     assert bridge.erase("e1", ANNA).refused == 1
     rows = {row.name: row for row in bridge.rows()}
     assert (rows[first].delivery, bytes(rows[first].claims)) == (
@@ -312,7 +320,9 @@ def test_an_unread_record_is_sealed_and_read_by_another_process(
 def test_a_dry_run_says_what_would_go_and_does_nothing(bridge: Bridge) -> None:
     fill(bridge)
     before = bridge.bills()
-    would = erase(bridge.database, bridge.keys, "e1", ANNA, (HERE,), NOW, dry_run=True)
+    would = erase(
+        bridge.database, bridge.keys, "e1", ANNA, (HERE,), NOW, recipient=INSURER, dry_run=True
+    )
     assert (would.keys, would.bills) == (1, 1)
     assert bridge.bills() == before
     assert bridge.erase("e1", ANNA) == would

@@ -95,7 +95,7 @@ class Hospital:
             found = {c.channel: c.held for c in last_pulls.status(connection, self.name)}
         return found[channel]
 
-    def bills(self, now_us: int = NOW, most: int = 100) -> list[tuple[str, str, str]]:
+    def bills(self, now_us: int = NOW, most: int = 100) -> list[tuple[str, str | None, str]]:
         """Kind, consent and number of each bill that may be handed out."""
         with self.database.reading() as connection:
             shown = showing.bills_after(

@@ -134,13 +134,23 @@ def test_erasing_either_of_merged_patients_erases_both(hospital: Hospital, asked
             return set(members.find_all(connection, sealer(connection), people))
 
     assert len(known()) == 2
-    dry = erase(hospital.database, keys, "e0", asked, [hospital.name], 30, dry_run=True)
+    dry = erase(
+        hospital.database, keys, "e0", asked, [hospital.name], 30, recipient=INSURER, dry_run=True
+    )
     assert (len(known()), dry.keys) == (2, 2)
-    done = erase(hospital.database, keys, "e1", asked, [hospital.name], 30)
+    done = erase(hospital.database, keys, "e1", asked, [hospital.name], 30, recipient=INSURER)
     assert (done.keys, known()) == (2, set())
     assert standing(hospital, LI) == standing(hospital, WANG) == []
     with pytest.raises(NothingKept):
-        erase(hospital.database, keys, "e2", WANG if asked is LI else LI, [hospital.name], 31)
+        erase(
+            hospital.database,
+            keys,
+            "e2",
+            WANG if asked is LI else LI,
+            [hospital.name],
+            31,
+            recipient=INSURER,
+        )
 
 
 def test_erasing_a_patient_leaves_all_others(hospital: Hospital) -> None:
@@ -148,5 +158,7 @@ def test_erasing_a_patient_leaves_all_others(hospital: Hospital) -> None:
     arrive(hospital, "before")
     arrive(hospital, "beside")
     keys = subject_keys(hospital.database)
-    assert erase(hospital.database, keys, "e1", LI, [hospital.name], 30).keys == 1
+    assert (
+        erase(hospital.database, keys, "e1", LI, [hospital.name], 30, recipient=INSURER).keys == 1
+    )
     assert standing(hospital, WANG) == ["6.0"]

@@ -638,7 +638,7 @@ def answer(name: str, delivery: str = "TAKEN") -> Answer:
 
 def acknowledge(database: Database, request_id: str, *answers: Answer) -> None:
     with database.writing() as connection:
-        lists.acknowledge(connection, H, request_id, answers, now_us=3)
+        lists.acknowledge(connection, H, request_id, answers, recipient=INSURER, now_us=3)
 
 
 @pytest.mark.both_databases

@@ -1,0 +1,154 @@
+"""What an insurer has of the hospital's bills, and so what may be taken back without a consent.
+
+Whatever was handed out can be taken back: the insurer has the bill already, and hears no more than
+which one it is. Of a bill that it never got it hears nothing. Works in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select, update
+
+from services.his_bridge.storage.releases import DELIVERY_PENDING
+from services.his_bridge.storage.tables import released_bill
+
+# Why a release that nobody may have any more is not pending either: its bill was taken back.
+TAKEN_BACK = "TAKEN_BACK"
+_REVERSAL, _REFUSED = "REVERSAL", "REFUSED"
+_REASONS = msgspec.json.encode([TAKEN_BACK])
+
+
+def owed(recipient: str) -> ColumnElement[bool]:
+    """A released bill takes back what this insurer has, and what nothing before it took back.
+
+    Also what the insurer has under the number of an account that went on as this one.
+    """
+    back, had, merged = released_bill, released_bill.alias("had"), released_bill.alias("merged")
+    has = and_(
+        had.c.hospital == back.c.hospital,
+        had.c.kind != _REVERSAL,
+        had.c.handed_to == recipient,
+    )
+    own = exists().where(
+        has,
+        had.c.bill_id == back.c.bill_id,
+        had.c.seq < back.c.seq,
+        ~_reversed_between(had.c.hospital, back.c.bill_id, had.c.seq, back.c.seq),
+    )
+    before_the_merge = exists().where(
+        merged.c.hospital == back.c.hospital,
+        merged.c.goes_on_as == back.c.bill_id,
+        merged.c.seq < back.c.seq,
+        ~_reversed_between(merged.c.hospital, back.c.bill_id, merged.c.seq, back.c.seq),
+        has,
+        had.c.bill_id == merged.c.bill_id,
+        had.c.seq < merged.c.seq,
+        ~_reversed_between(merged.c.hospital, merged.c.bill_id, had.c.seq, merged.c.seq),
+    )
+    mine = and_(back.c.kind == _REVERSAL, _is_told(back.c.goes_on_as))
+    return and_(mine, or_(own.correlate(back), before_the_merge.correlate(back)))
+
+
+def waits(connection: Connection, people: Collection[str], recipient: str) -> bool:
+    """Whether what takes back a bill of these people, by opaque id, is not handed over yet."""
+    query = (
+        select(released_bill.c.seq)
+        .where(
+            released_bill.c.member.in_(people),
+            released_bill.c.delivery == DELIVERY_PENDING,
+            owed(recipient),
+        )
+        .limit(1)
+    )
+    return connection.execute(query).first() is not None
+
+
+def note_handed_out(
+    connection: Connection,
+    hospital: str,
+    recipient: str,
+    rows: Sequence[Row[Any]],
+    *,
+    to_answer: bool,
+) -> None:
+    """Remember that the insurer's worker is given these releases, before it is.
+
+    With `to_answer` it hands them over in this order; without, it may have read them only.
+    """
+    fresh = [
+        row.name for row in rows if row.delivery == DELIVERY_PENDING and row.handed_to != recipient
+    ]
+    if fresh:
+        connection.execute(
+            update(released_bill)
+            .where(
+                released_bill.c.hospital == hospital,
+                released_bill.c.name.in_(fresh),
+                released_bill.c.delivery == DELIVERY_PENDING,
+            )
+            .values(handed_to=recipient)
+        )
+    backs = [row.name for row in rows if row.kind == _REVERSAL]
+    if to_answer and backs:
+        overtake(connection, hospital, backs, besides=[row.name for row in rows])
+
+
+def overtake(
+    connection: Connection, hospital: str, names: Sequence[str], *, besides: Sequence[str]
+) -> None:
+    """What was stated before these reversals, and waits still, is handed out to nobody any more.
+
+    A consent that came later would have it open claims for a bill that was taken back. What is
+    handed out, or answered, together with them goes first (`besides`).
+    """
+    back, merged = released_bill.alias("back"), released_bill.alias("merged")
+    goes_on = exists().where(
+        merged.c.hospital == released_bill.c.hospital,
+        merged.c.bill_id == released_bill.c.bill_id,
+        merged.c.goes_on_as == back.c.bill_id,
+    )
+    taken_back = exists().where(
+        back.c.hospital == released_bill.c.hospital,
+        back.c.name.in_(names),
+        back.c.kind == _REVERSAL,
+        back.c.seq > released_bill.c.seq,
+        or_(back.c.bill_id == released_bill.c.bill_id, goes_on.correlate_except(merged)),
+    )
+    connection.execute(
+        update(released_bill)
+        .where(
+            released_bill.c.hospital == hospital,
+            released_bill.c.delivery == DELIVERY_PENDING,
+            released_bill.c.name.not_in(besides),
+            taken_back.correlate_except(back),
+        )
+        .values(delivery=_REFUSED, refusal_reasons=_REASONS)
+    )
+
+
+def _is_told(goes_on_as: ColumnElement[str | None]) -> ColumnElement[bool]:
+    """The insurer hears of a reversal. Hidden from indexes: nearly all releases go on as none."""
+    return func.coalesce(goes_on_as, "") == ""
+
+
+def _reversed_between(
+    hospital: ColumnElement[str],
+    bill_id: ColumnElement[str],
+    after: ColumnElement[int],
+    before: ColumnElement[int],
+) -> ColumnElement[bool]:
+    """The insurer heard, or hears, of another reversal in between; one it refused did nothing."""
+    other = released_bill.alias()
+    between = exists().where(
+        other.c.hospital == hospital,
+        other.c.bill_id == bill_id,
+        other.c.kind == _REVERSAL,
+        _is_told(other.c.goes_on_as),
+        other.c.delivery != _REFUSED,
+        other.c.seq > after,
+        other.c.seq < before,
+    )
+    return between.correlate_except(other)  # two levels up, too: else any bill would do
