@@ -174,6 +174,17 @@ def _until_caught_up(watching: Watching, before: Look, out: Console) -> None:
     )
     if done.unsettled_count:
         say(unsettled(done))
+    if done.refused_file_count:
+        say(refused_files(done))
+
+
+def refused_files(found: pb.CatchUp) -> str:
+    """What lies in a drop folder and was refused, and where to look."""
+    return (
+        f"{counted(found.refused_file_count, 'file')} refused as a whole, with nothing taken of "
+        "it: the folder refused/ has each with a receipt that says why; mend it, drop it anew "
+        "and take it away there"
+    )
 
 
 def unsettled(found: pb.CatchUp) -> str:

@@ -319,6 +319,19 @@ def test_what_does_not_count_yet_is_told_with_its_time(folder: Path) -> None:
     assert page.unsettled == Unsettled(count=1, settle_s=None)
 
 
+def test_what_was_refused_is_told_until_a_person_takes_it_away(folder: Path) -> None:
+    drop = Drop(folder)
+    drop.put("good.ndjson", ndjson(*claims(0, 1)))
+    drop.put("bad.ndjson", "名".encode("gb18030"))
+    (folder / "beside.ndjson").write_bytes(b"{}")
+    assert drop.ids() == named(0, 1)
+    assert drop.step().refused_files == 2
+    (drop.place / "refused" / "bad.ndjson").unlink()
+    assert drop.step().refused_files == 1  # its receipt stays, and is no file that was refused
+    (folder / "refused" / "beside.ndjson").unlink()
+    assert drop.step().refused_files == 0
+
+
 def test_with_ok_files_nothing_is_taken_before_its_mark(folder: Path) -> None:
     drop = Drop(folder, "format: ndjson, ready: ok_file")
     content = ndjson(*claims(0, 2))
