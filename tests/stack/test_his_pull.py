@@ -19,6 +19,7 @@ from stack.commands.failing import Failed
 from stack.commands.his_pull import (
     LINE_EVERY_S,
     PATIENCE_S,
+    SHORT_PATIENCE_S,
     Watching,
     pushes,
     refused_files,
@@ -160,6 +161,18 @@ def test_a_source_that_goes_on_failing_ends_the_showing_with_its_reason(
     )
     assert worker.now_s >= PATIENCE_S
     assert "last attempt: SOURCE_REFUSES" in lines_of(out)[0]
+
+
+def test_what_no_waiting_cures_ends_the_showing_soon(bridge: Bridge, server: OddServer) -> None:
+    worker = Worker(bridge)
+    server.script.extend([(200, {"content-type": "text/html"}, b"<html>")] * 100)
+    with pytest.raises(Failed) as failed:
+        watched(worker.watching(), worker.ask, shown())
+    assert failed.value.lines == (
+        "the source cannot be read: SOURCE_NOT_FHIR; what was fetched is kept",
+        f"the bridge tries again by itself; `lipei his test {H}` says what a person can do",
+    )
+    assert SHORT_PATIENCE_S <= worker.now_s < PATIENCE_S
 
 
 def test_one_failure_among_successes_is_told_and_ends_nothing(

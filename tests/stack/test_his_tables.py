@@ -95,6 +95,34 @@ def reconciled(state: Path, *words: str) -> Typed:
     return lipei("his", "reconcile", H, *(words or DAYS), "--state", state)
 
 
+def test_days_without_bills_prove_nothing_and_are_named(
+    hospital: tuple[Tables, Bridge, Path],
+) -> None:
+    tables, bridge, state = hospital
+    tables.add("b1", "2026-03-01 10:00:00")
+    assert pulled(bridge) == 1
+    empty = reconciled(state, "--from", "2026-01-01", "--to", "2026-01-31")
+    assert empty.code == 0
+    assert empty.out.splitlines() == [
+        "no bills from 2026-01-01 to 2026-01-31, neither there nor here",
+        "nothing was compared; --from and --to name other days",
+    ]
+
+
+def test_bills_that_wait_are_accounted_for_and_said_to_wait(
+    hospital: tuple[Tables, Bridge, Path],
+) -> None:
+    tables, bridge, state = hospital
+    tables.add("b1", "2026-03-01 10:00:00")
+    tables.add("b2", "2026-03-02 10:00:00")
+    tables.run("UPDATE 结算主表 SET 总金额 = '51.00' WHERE 结算号 = 'b2'")
+    assert pulled(bridge) == 2
+    assert reconciled(state).out.splitlines()[-2:] == [
+        f"1 bill of these not released: `lipei his quarantine {H}` and `lipei his held {H}` say why",
+        "every bill of the source is accounted for",
+    ]
+
+
 def test_what_changed_behind_our_back_is_found_mended_or_named(
     hospital: tuple[Tables, Bridge, Path],
 ) -> None:
@@ -118,6 +146,7 @@ def test_what_changed_behind_our_back_is_found_mended_or_named(
     differs = reconciled(state)
     assert differs.code == 1
     assert "3 bills fetched again" in differs.out
+    assert differs.err.splitlines()[-1].startswith("extra: a bill that is gone at the source")
     named = [line.split() for line in differs.out.splitlines() if "Bill/" in line]
     assert [(row[0], row[-1]) for row in named] == [
         ("2026-03-03", "Bill/b2"),
