@@ -118,7 +118,8 @@ def test_bills_that_wait_are_accounted_for_and_said_to_wait(
     tables.run("UPDATE 结算主表 SET 总金额 = '51.00' WHERE 结算号 = 'b2'")
     assert pulled(bridge) == 2
     assert reconciled(state).out.splitlines()[-2:] == [
-        f"1 bill of these not released: `lipei his quarantine {H}` and `lipei his held {H}` say why",
+        f"1 bill of these not released: `lipei his quarantine {H}` and `lipei his held {H}` "
+        + "say why",
         "every bill of the source is accounted for",
     ]
 
