@@ -95,6 +95,11 @@ def test_what_was_found_at_a_source_s_place_is_said_without_its_password(tmp_pat
         assert "nobody can listen there" in reached(taken, running=False)
         assert "it may be the bridge that runs here" in reached(taken, running=True)
     assert reached(taken, running=False) == f"127.0.0.1:{port} is free to listen on"
+    for unquoted in ("s3@cret", "s3@cr/et"):
+        torn = SqlSettings(variable="V", url=f"postgresql://lipei:{unquoted}@127.0.0.1/his")
+        said = reached(torn, running=False)
+        assert said.startswith("V: an @ in user or password")
+        assert "cr" not in said
     unset = SqlSettings(variable="LIPEI_HIS_BRIDGE_SQL_URL_H", url="")
     assert "export LIPEI_HIS_BRIDGE_SQL_URL_H" in reached(unset, running=False)
     folder = FilesSettings(folder=tmp_path / "drop", format=FileFormat.NDJSON)
