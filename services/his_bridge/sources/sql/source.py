@@ -171,8 +171,10 @@ class SqlSource:
                     yield connection, self._types
         except SQLAlchemyError as error:
             fault = fault_of(error)
-            if fault.reason == SHAPE:
-                self._types = None  # a column went: the next call names it
+            if fault.reason == SHAPE and self._types is not None:
+                self._types = None
+                with self._reading():  # a column went: looking anew names it
+                    pass
             raise fault from None
         except UnicodeDecodeError:
             text = "the database's texts are not in the charset of the connection"

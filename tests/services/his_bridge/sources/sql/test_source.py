@@ -227,6 +227,23 @@ def test_everything_that_is_missing_is_named_at_once(url: str) -> None:
     )
 
 
+def test_a_column_that_goes_while_we_read_is_named_at_once(url: str) -> None:
+    with connected(url) as connection:
+        add(connection, "b1")
+
+    async def twice(source: SqlSource) -> None:
+        await source.fetch("Bill", None)
+        run(url, "ALTER TABLE v_bill DROP COLUMN fund")
+        await source.fetch("Bill", None)
+
+    with pytest.raises(SourceFault) as caught:
+        with_source(profile(url), twice)
+    assert (caught.value.reason, caught.value.text) == (
+        "SOURCE_SHAPE",
+        "v_bill has no column fund",
+    )
+
+
 def test_binary_floating_point_is_refused_with_the_columns_names(url: str) -> None:
     run(
         url,
