@@ -50,6 +50,9 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     of it will, where time alone makes it count.
 
     `refused_files`: how many files lie there that were refused as a whole.
+
+    `reached`: how far the source's own marks of change are, where records' times are only when we
+    read them.
     """
 
     records: tuple[RawRecord, ...]
@@ -59,6 +62,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     left: int | None = None
     unsettled: Unsettled | None = None
     refused_files: int = 0
+    reached: datetime | None = None
 
 
 class SourceFault(Exception):
