@@ -237,7 +237,8 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
     },
     Stage.CONFLICT: {
         Reason.SAME_VERSION_OTHER_CONTENT: (
-            "came before with other content; have the HIS raise the version"
+            "came before with other content; have the HIS raise the version, or send the HL7 v2 "
+            "message under a new control id"
         ),
         Reason.MEMBER_ERASED: (
             "what came before of it was erased with its patient; a person decides what to do"

@@ -190,8 +190,10 @@ def _rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str | None]]]
         number += 1
         if len(cells) > MOST_COLUMNS:
             raise FileRefused(FileReason.ROW_UNUSABLE, number)
-        if cells:
-            yield number, [cell.strip() or None for cell in cells]
+        found = [cell.strip() or None for cell in cells]
+        # What a spreadsheet leaves below its last row says nothing; a header must be one.
+        if any(found) or (cells and number == 1):
+            yield number, found
 
 
 def _header(cells: list[str | None], rules: CsvSettings) -> list[str]:

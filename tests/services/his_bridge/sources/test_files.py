@@ -864,6 +864,15 @@ def test_rows_that_nobody_can_trust_refuse_the_file(folder: Path, text: str, rea
     assert drop.reason("a.csv") == reason
 
 
+def test_rows_of_blanks_that_a_spreadsheet_leaves_are_passed_over(folder: Path) -> None:
+    drop = Drop(folder, CSV)
+    drop.put("a.csv", (HEADER + ROWS + ",,,,,\n" * 2 + " ,\n").encode("gb18030"))
+    assert len(drop.everything()) == 2
+    drop.put("b.csv", (",,,,,\n" + HEADER + ROWS).encode("gb18030"))
+    assert drop.ids() == []
+    assert drop.reason("b.csv") == "HEADER_UNUSABLE"
+
+
 @pytest.mark.parametrize(
     "content",
     [b"\xef\xbb\xbf" + (HEADER + ROWS).encode(), (HEADER + ROWS).encode("gb18030") + b"\x81"],
