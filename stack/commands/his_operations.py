@@ -21,13 +21,13 @@ from lipei.his_bridge.v1.operations_pb2_grpc import OperationsServiceStub
 from services.common.refusals import Violation
 from services.common.state import read_addresses, state_dir
 from services.common.strict_yaml import Fault, StrictYamlError
+from services.his_bridge.cutting.opening import parts
 from services.his_bridge.cutting.refusals import FileReason, FileRefused
 from services.his_bridge.profiles.loader import parse_profile
 from services.his_bridge.profiles.source_kinds.files import FileFormat, FilesSettings
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
 from services.his_bridge.profiles.source_kinds.port import SourceSettings
 from services.his_bridge.receiving.opening import CannotListen, tls_context
-from services.his_bridge.sources.files.opening import parts
 from services.his_bridge.trying import is_faulty, told, try_out
 from stack.commands.calling import CallFailed, Failed, calling, content_of, fresh_request_id
 from stack.commands.his_reaching import reached

@@ -23,6 +23,7 @@ from services.common import log
 from services.his_bridge.core.fhir_terms import BillsFrom, FhirTerms
 from services.his_bridge.core.reconciliation import DayTotals
 from services.his_bridge.cutting.formats import Cut, cutter_of, most_of
+from services.his_bridge.cutting.opening import parts
 from services.his_bridge.cutting.refusals import FileReason, FileRefused, receipt
 from services.his_bridge.dialects.fhir_r4 import points_at
 from services.his_bridge.dialects.strict_json import meaning_of
@@ -41,7 +42,6 @@ from services.his_bridge.sources.files.folder import (
     is_of_the_disk,
     stamp_of,
 )
-from services.his_bridge.sources.files.opening import parts
 from services.his_bridge.sources.files.records import (
     Admit,
     Name,
