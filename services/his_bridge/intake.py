@@ -473,7 +473,10 @@ def _scope_under(scope: str, maps: Sequence[StoredMap]) -> str:
 
 
 def _step(page: Page, stored: Stored, now_us: int) -> pull_progress.Step:
-    moments = [one.updated for one in page.records if one.updated is not None]
+    # When we read a record says nothing of how far its source's changes are.
+    moments = [one.updated for one in page.records if one.updated is not None and not one.seen]
+    if page.reached is not None:
+        moments = [page.reached]
     young = page.unsettled
     settle_s = None if young is None else young.settle_s
     return pull_progress.Step(
@@ -484,6 +487,7 @@ def _step(page: Page, stored: Stored, now_us: int) -> pull_progress.Step:
         swept=page.swept,
         unsettled=0 if young is None else young.count,
         settle_us=None if settle_s is None else round(settle_s * 1_000_000),
+        refused_files=page.refused_files,
     )
 
 

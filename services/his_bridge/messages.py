@@ -227,6 +227,7 @@ def _catch_up(found: Progress, zone: ZoneInfo) -> pb.CatchUp:
         reached_day=reached,
         unsettled_count=found.unsettled,
         settle_time=None if found.settle_us is None else _moment(found.settle_us),
+        refused_file_count=found.refused_files,
     )
 
 

@@ -292,7 +292,10 @@ class OperationsServicer(OperationsServiceServicer):
 
 
 def _pushes() -> Refused:
-    text = "this hospital pushes its records; there is no source to ask"
+    text = (
+        "this hospital pushes its records; there is no source to ask: hold its engine's count "
+        "against the status"
+    )
     return Refused(grpc.StatusCode.FAILED_PRECONDITION, "SOURCE_PUSHES", text)
 
 

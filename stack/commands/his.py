@@ -100,10 +100,15 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
                 say(f"catching up with {c.channel}: {his_pull.reached(c)}")
             elif c.catch_up.unsettled_count:
                 say(f"{c.channel}: {his_pull.unsettled(c.catch_up)}")
+            if c.catch_up.refused_file_count:
+                say(f"{c.channel}: {his_pull.refused_files(c.catch_up)}")
         if bills.refusals:
             say(f"refused: {his_offer.why(bills.refusals)}")
             example = f"lipei his offer {id_of(hospital)} --reason {bills.refusals[0].reason}"
             say(f"once the insurer has put that right: `{example}`")
+            if bills.withheld_count:
+                held = f"lipei his held {id_of(hospital)}"
+                say(f"those withheld among them need a consent too: `{held}`")
     failed = [
         f"the last pull of {c.channel} failed: {c.last_failure_reason}"
         for c in channels

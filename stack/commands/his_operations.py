@@ -21,9 +21,12 @@ from lipei.his_bridge.v1.operations_pb2_grpc import OperationsServiceStub
 from services.common.refusals import Violation
 from services.common.state import read_addresses, state_dir
 from services.common.strict_yaml import Fault, StrictYamlError
-from services.his_bridge.cutting.refusals import ADVICE, FileRefused
+from services.his_bridge.cutting.opening import parts
+from services.his_bridge.cutting.refusals import FileReason, FileRefused
 from services.his_bridge.profiles.loader import parse_profile
+from services.his_bridge.profiles.source_kinds.files import FileFormat, FilesSettings
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
+from services.his_bridge.profiles.source_kinds.port import SourceSettings
 from services.his_bridge.receiving.opening import CannotListen, tls_context
 from services.his_bridge.trying import is_faulty, told, try_out
 from stack.commands.calling import CallFailed, Failed, calling, content_of, fresh_request_id
@@ -127,19 +130,34 @@ def parse(
     except StrictYamlError as error:
         raise Failed(*str(error).splitlines()) from None
     try:
-        tried = try_out(content_of(file), found)
+        tried = [
+            one
+            for part in _plain(content_of(file), file.name, found.source)
+            for one in try_out(part, found)
+        ]
     except FileRefused as refused:
         raise Failed(
-            f"{file}:{refused.line or 1}: {ADVICE[refused.reason]} [{refused.reason}]",
+            f"{file}:{refused.line or 1}: {refused.advice} [{refused.reason}]",
             "the whole file would be refused",
         ) from None
-    for one in tried:
-        say(json.dumps(told(one), ensure_ascii=False))
+    for number, one in enumerate(tried, start=1):
+        say(json.dumps(told(one) | {"number": number}, ensure_ascii=False))
     faulty = sum(map(is_faulty, tried))
     if faulty or not tried:
         count = counted(len(tried), "record")
         wait = "would wait for a person, or be refused" if faulty else "are what the profile reads"
         raise Failed(f"{count} in {file}, of which {faulty} {wait}")
+
+
+def _plain(content: bytes, name: str, source: SourceSettings) -> list[bytes]:
+    """What a dropped file holds, unpacked as the drop folder does. Raises: FileRefused."""
+    if not isinstance(source, FilesSettings):
+        return [content]
+    if not content:
+        raise FileRefused(FileReason.EMPTY)
+    found = [b"".join(pieces) for pieces in parts(io.BytesIO(content), name, source)]
+    # What FHIR records point at may stand in another entry of the archive.
+    return [b"\n".join(found)] if source.format is FileFormat.NDJSON else found
 
 
 def try_source(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:

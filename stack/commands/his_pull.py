@@ -28,6 +28,12 @@ LINE_EVERY_S = 10.0
 # So long a source may fail before whoever watches is told to come back: the worker tries again
 # within a minute, unless a person must look first.
 PATIENCE_S = 90.0
+# Of what no waiting cures one more try shows that it is so.
+SHORT_PATIENCE_S = 10.0
+_NO_WAITING_CURES = {
+    *("SOURCE_CERTIFICATE_REFUSED", "SOURCE_URL", "SOURCE_DRIVER_MISSING", "SOURCE_SHAPE"),
+    *("SOURCE_NOT_FHIR", "SOURCE_FOLDER_UNSAFE", "SOURCE_CLIENT_UNKNOWN", "SOURCE_KEY_UNUSABLE"),
+}
 _INTERRUPTED = 130
 
 
@@ -158,11 +164,13 @@ def _until_caught_up(watching: Watching, before: Look, out: Console) -> None:
             if _has_caught_up(before, look):
                 break
             failing_since = _failing_since(before, look, failing_since)
-            if failing_since is not None and look.at_s - failing_since >= PATIENCE_S:
-                reason = look.channel.last_failure_reason
+            reason = look.channel.last_failure_reason
+            patience_s = SHORT_PATIENCE_S if reason in _NO_WAITING_CURES else PATIENCE_S
+            if failing_since is not None and look.at_s - failing_since >= patience_s:
                 raise Failed(
                     f"the source cannot be read: {reason}; what was fetched is kept",
-                    "the bridge tries again by itself, unless a person must look: `lipei his test`",
+                    f"the bridge tries again by itself; `lipei his test {watching.hospital}` says "
+                    "what a person can do",
                 )
     done = look.channel.catch_up
     if look.pushes:
@@ -174,6 +182,17 @@ def _until_caught_up(watching: Watching, before: Look, out: Console) -> None:
     )
     if done.unsettled_count:
         say(unsettled(done))
+    if done.refused_file_count:
+        say(refused_files(done))
+
+
+def refused_files(found: pb.CatchUp) -> str:
+    """What lies in a drop folder and was refused, and where to look."""
+    return (
+        f"{counted(found.refused_file_count, 'file')} refused as a whole, with nothing taken of "
+        "it: the folder refused/ has each with a receipt that says why; mend it, drop it anew "
+        "and take it away there"
+    )
 
 
 def unsettled(found: pb.CatchUp) -> str:

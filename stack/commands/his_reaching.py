@@ -19,7 +19,7 @@ from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
 from services.his_bridge.profiles.source_kinds.files import FilesSettings
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
 from services.his_bridge.profiles.source_kinds.port import SourceSettings
-from services.his_bridge.profiles.source_kinds.sql import SqlSettings
+from services.his_bridge.profiles.source_kinds.sql import STRAY_AT, SqlSettings, has_stray_at
 from services.his_bridge.receiving.opening import CannotListen, opened
 
 _ASK_S = 3.0
@@ -72,6 +72,8 @@ def _database(settings: SqlSettings) -> str:
         url = make_url(settings.url)
     except ArgumentError:
         return f"{settings.variable} is no SQLAlchemy URL"
+    if has_stray_at(url):
+        return f"{settings.variable}: {STRAY_AT}"
     backend = url.get_backend_name()
     if backend == "sqlite":
         there = url.database is not None and os.access(url.database, os.R_OK)

@@ -92,9 +92,36 @@ def reconcile(
                 for one in differing
             ),
             "what is missing or extra was asked for once more already: look at the source",
+            *_gone(answers),
         )
     if not as_json:
-        say("every bill of the source is accounted for")
+        _agrees(answers, id_of(hospital))
+
+
+def _gone(answers: list[Answer]) -> list[str]:
+    """What the HIS does about bills that it does not have any more."""
+    if not any(day.extra_count for one, _ in answers for day in one.reconciliation.days):
+        return []
+    text = (
+        "extra: a bill that is gone at the source stands at the insurer still; have the HIS state "
+        "it anew, or take it back (status reversed, cancelled, 冲红)"
+    )
+    return [text]
+
+
+def _agrees(answers: list[Answer], hospital: str) -> None:
+    """Nothing differs; what nobody could compare or nobody released is no proof, and is told."""
+    days = [day for one, _ in answers for day in one.reconciliation.days]
+    if not days:
+        say("nothing was compared; --from and --to name other days")
+        return
+    waiting = sum(day.waiting_count for day in days)
+    if waiting:
+        say(
+            f"{counted(waiting, 'bill')} of these not released: `lipei his quarantine {hospital}` "
+            f"and `lipei his held {hospital}` say why"
+        )
+    say("every bill of the source is accounted for")
 
 
 def _windows(first: str, last: str, step: int) -> Iterator[tuple[str, str]]:
@@ -134,7 +161,8 @@ def _print(answers: list[Answer]) -> None:
             kind = word(pb.DifferenceKind, one.kind)
             record = below.shown("source_record", one.source_record)
             rows(which, [(one.day, kind, record)])
-    print_list(made, "no bills on these days, neither there nor here")
+    first, last = answers[0][0].reconciliation.first_day, answers[-1][0].reconciliation.last_day
+    print_list(made, f"no bills from {first} to {last}, neither there nor here")
     again = sum(answer.repulled_count for answer, _ in answers)
     if again:
         say(f"{counted(again, 'bill')} fetched again")

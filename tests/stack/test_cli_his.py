@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import stat
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,11 @@ def test_what_was_found_at_a_source_s_place_is_said_without_its_password(tmp_pat
         assert "nobody can listen there" in reached(taken, running=False)
         assert "it may be the bridge that runs here" in reached(taken, running=True)
     assert reached(taken, running=False) == f"127.0.0.1:{port} is free to listen on"
+    for unquoted in ("s3@cret", "s3@cr/et"):
+        torn = SqlSettings(variable="V", url=f"postgresql://lipei:{unquoted}@127.0.0.1/his")
+        said = reached(torn, running=False)
+        assert said.startswith("V: an @ in user or password")
+        assert "cr" not in said
     unset = SqlSettings(variable="LIPEI_HIS_BRIDGE_SQL_URL_H", url="")
     assert "export LIPEI_HIS_BRIDGE_SQL_URL_H" in reached(unset, running=False)
     folder = FilesSettings(folder=tmp_path / "drop", format=FileFormat.NDJSON)
@@ -200,6 +207,35 @@ def test_dropped_json_is_parsed_in_the_folder_s_charset_and_named_by_its_line(
     told = [json.loads(line) for line in typed.out.splitlines()]
     assert [one["outcome"] for one in told] == ["BillStated", "BillStated", "SetAside"]
     assert [one["line"] for one in told] == [len(lines) - 1, len(lines), len(lines) + 2]
+
+
+@pytest.mark.parametrize("ending", [".ndjson.gz", ".zip"])
+def test_a_packed_file_is_parsed_as_the_folder_unpacks_it(tmp_path: Path, ending: str) -> None:
+    profile, file = tmp_path / "p.yaml", tmp_path / f"day{ending}"
+    source = f"source: {{kind: files, folder: {tmp_path}, format: ndjson}}"
+    profile.write_text(PROFILE.replace(f"base_url: {BASE_URL}", source))
+    around, claims, _ = good(2)
+    people, bills = ("\n".join(map(json.dumps, some)) for some in (around, claims))
+    if ending == ".zip":
+        with zipfile.ZipFile(
+            file, "w"
+        ) as archive:  # what the bills point at in an entry of its own
+            archive.writestr("b.ndjson", bills)
+            archive.writestr("p.ndjson", people)
+    else:
+        file.write_bytes(gzip.compress(f"{people}\n{bills}".encode()))
+    typed = lipei("his", "parse", file, "--profile", profile)
+    told = [json.loads(line) for line in typed.out.splitlines()]
+    assert [(one["number"], one["outcome"]) for one in told] == [
+        (1, "BillStated"),
+        (2, "BillStated"),
+    ]
+    assert typed.code == 0
+    file.write_bytes(file.read_bytes()[:-30])
+    typed = lipei("his", "parse", file, "--profile", profile)
+    assert (typed.code, "[PACKED_BADLY]" in typed.said[0]) == (1, True)
+    file.write_bytes(b"")
+    assert "[EMPTY]" in lipei("his", "parse", file, "--profile", profile).said[0]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,14 +14,25 @@ import pytest
 import typer
 from rich.console import Console
 
+from services.common.transport.certificates import FOLDER
 from stack.commands.failing import Failed
-from stack.commands.his_pull import LINE_EVERY_S, PATIENCE_S, Watching, pushes, watched
+from stack.commands.his_pull import (
+    LINE_EVERY_S,
+    PATIENCE_S,
+    SHORT_PATIENCE_S,
+    Watching,
+    pushes,
+    refused_files,
+    watched,
+)
+from tests.identities import equip
 from tests.services.his_bridge import messages_hl7
 from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import BASE_URL, PROFILE
 from tests.services.his_bridge.running import Bridge, running_bridge
 from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
 from tests.services.his_bridge.test_dropped_corrections import CSV_PROFILE, HEADER
+from tests.stack.typed import lipei
 
 H = "demo-hospital"
 BILLS = 30
@@ -151,6 +163,18 @@ def test_a_source_that_goes_on_failing_ends_the_showing_with_its_reason(
     assert "last attempt: SOURCE_REFUSES" in lines_of(out)[0]
 
 
+def test_what_no_waiting_cures_ends_the_showing_soon(bridge: Bridge, server: OddServer) -> None:
+    worker = Worker(bridge)
+    server.script.extend([(200, {"content-type": "text/html"}, b"<html>")] * 100)
+    with pytest.raises(Failed) as failed:
+        watched(worker.watching(), worker.ask, shown())
+    assert failed.value.lines == (
+        "the source cannot be read: SOURCE_NOT_FHIR; what was fetched is kept",
+        f"the bridge tries again by itself; `lipei his test {H}` says what a person can do",
+    )
+    assert SHORT_PATIENCE_S <= worker.now_s < PATIENCE_S
+
+
 def test_one_failure_among_successes_is_told_and_ends_nothing(
     bridge: Bridge, server: OddServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -223,3 +247,28 @@ def test_a_file_that_is_too_young_is_said_so_with_the_time_when_it_counts(
     assert said[1:] == [
         f"1 file not read yet: too young to be whole until {until} UTC; pull again then"
     ]
+
+
+def test_a_file_that_was_refused_as_a_whole_is_said_by_the_pull_and_by_the_status(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    profiles, place = tmp_path / "profiles", tmp_path.resolve() / "drop" / "Bill"
+    profiles.mkdir()
+    place.mkdir(parents=True, mode=0o750)
+    text = CSV_PROFILE.replace("FOLDER", str(place.parent)).replace("csv-hospital", H)
+    (profiles / f"{H}.yaml").write_text(text)
+    (place / "day.csv").write_text("A,B\n1,2\n")
+    with running_bridge(tmp_path / "state", profiles) as bridge:
+        worker = Worker(bridge)
+        watched(worker.watching(), worker.ask, shown())
+        found = worker.watching().look().channel.catch_up
+        state = equip(bridge.state, sandbox=True)
+        for kind in ("pem", "key"):  # the tests' one desk of a hospital, as the sandbox names it
+            desk = state / FOLDER / f"desk-hospital.{kind}"
+            shutil.copy2(desk, desk.with_stem(f"desk-hospital-{H}"))
+        status = lipei("his", "status", H, "--state", state)
+    said = capsys.readouterr().out.splitlines()
+    assert found.refused_file_count == 1
+    assert said[-1] == refused_files(found)
+    assert said[-1].startswith("1 file refused as a whole, with nothing taken of it: ")
+    assert status.out.splitlines()[-1] == f"bills: {said[-1]}"

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from lipei.his_bridge.v1 import his_bridge_pb2
 from services.common.transport.certificates import FOLDER
 from stack.commands import his_reconcile, withheld
+from stack.commands.calling import CALL_S
 from tests.identities import equip
 from tests.services.his_bridge.records import TOKEN
 from tests.services.his_bridge.running import Bridge, running_bridge
@@ -95,6 +97,46 @@ def reconciled(state: Path, *words: str) -> Typed:
     return lipei("his", "reconcile", H, *(words or DAYS), "--state", state)
 
 
+def test_days_without_bills_prove_nothing_and_are_named(
+    hospital: tuple[Tables, Bridge, Path],
+) -> None:
+    tables, bridge, state = hospital
+    tables.add("b1", "2026-03-01 10:00:00")
+    assert pulled(bridge) == 1
+    empty = reconciled(state, "--from", "2026-01-01", "--to", "2026-01-31")
+    assert empty.code == 0
+    assert empty.out.splitlines() == [
+        "no bills from 2026-01-01 to 2026-01-31, neither there nor here",
+        "nothing was compared; --from and --to name other days",
+    ]
+
+
+def test_how_far_a_pull_is_tells_the_hospital_s_day_and_not_ours(
+    hospital: tuple[Tables, Bridge, Path],
+) -> None:
+    tables, bridge, _ = hospital
+    tables.add("b1", "2026-03-01 23:30:00")
+    assert pulled(bridge) == 1
+    asked = his_bridge_pb2.GetSourceStatusRequest(hospital=f"hospitals/{H}")
+    channel = bridge.stub.GetSourceStatus(asked, timeout=CALL_S).channels[0]
+    assert channel.catch_up.reached_day == "2026-03-01"
+
+
+def test_bills_that_wait_are_accounted_for_and_said_to_wait(
+    hospital: tuple[Tables, Bridge, Path],
+) -> None:
+    tables, bridge, state = hospital
+    tables.add("b1", "2026-03-01 10:00:00")
+    tables.add("b2", "2026-03-02 10:00:00")
+    tables.run("UPDATE 结算主表 SET 总金额 = '51.00' WHERE 结算号 = 'b2'")
+    assert pulled(bridge) == 2
+    waits = f"`lipei his quarantine {H}` and `lipei his held {H}` say why"
+    assert reconciled(state).out.splitlines()[-2:] == [
+        f"1 bill of these not released: {waits}",
+        "every bill of the source is accounted for",
+    ]
+
+
 def test_what_changed_behind_our_back_is_found_mended_or_named(
     hospital: tuple[Tables, Bridge, Path],
 ) -> None:
@@ -118,6 +160,7 @@ def test_what_changed_behind_our_back_is_found_mended_or_named(
     differs = reconciled(state)
     assert differs.code == 1
     assert "3 bills fetched again" in differs.out
+    assert differs.err.splitlines()[-1].startswith("extra: a bill that is gone at the source")
     named = [line.split() for line in differs.out.splitlines() if "Bill/" in line]
     assert [(row[0], row[-1]) for row in named] == [
         ("2026-03-03", "Bill/b2"),

@@ -187,7 +187,9 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
     },
     Stage.MAP: {
         Reason.CODE_MISSING: "no code; text alone cannot be decided on",
-        Reason.CODE_SYSTEM_UNKNOWN: "no code of a system that the profile accepts or maps",
+        Reason.CODE_SYSTEM_UNKNOWN: (
+            "no code of a system that the profile accepts or maps; load a table of codes for it"
+        ),
         Reason.CODE_NOT_MAPPED: "the profile's map has no standard code for this one; add it",
     },
     Stage.BALANCE: {
@@ -208,7 +210,8 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
             "exceeds its line, or the lines do not add up to the bill's"
         ),
         Reason.SOCIAL_INSURANCE_CONTRADICTS: (
-            "said to be unused and to have paid, or to have paid above the total"
+            "said to be unused and to have paid, or to have paid above the total, or the rest is "
+            "not what the patient is said to have paid"
         ),
     },
     Stage.FOLD: {
@@ -234,7 +237,8 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
     },
     Stage.CONFLICT: {
         Reason.SAME_VERSION_OTHER_CONTENT: (
-            "came before with other content; have the HIS raise the version"
+            "came before with other content; have the HIS raise the version, or send the HL7 v2 "
+            "message under a new control id"
         ),
         Reason.MEMBER_ERASED: (
             "what came before of it was erased with its patient; a person decides what to do"

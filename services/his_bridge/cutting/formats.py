@@ -93,13 +93,37 @@ def _texts(pieces: Pieces, charset: str, most: int) -> Iterator[tuple[int, str]]
 
 
 def _decoded(number: int, line: bytes, charset: str) -> str:
+    if number == 1 and line.startswith(tuple(_NO_TEXT)):
+        found = next(said for begin, said in _NO_TEXT.items() if line.startswith(begin))
+        raise FileRefused(FileReason.OTHER_FORMAT, 1, found)
     if number == 1 and charset != "utf-8" and line.startswith(codecs.BOM_UTF8):
-        raise FileRefused(FileReason.WRONG_CHARSET, 1)
+        raise FileRefused(FileReason.WRONG_CHARSET, 1, f"{charset}; it says that it is utf-8")
     try:
         text = line.decode(charset)
     except UnicodeDecodeError:
-        raise FileRefused(FileReason.WRONG_CHARSET, number) from None
+        raise FileRefused(FileReason.WRONG_CHARSET, number, _expected(line, charset)) from None
     return text.removeprefix("\ufeff") if number == 1 else text
+
+
+# What is dropped for a text and is none, by its first bytes.
+_NO_TEXT = {
+    b"PK\x03\x04": "an Excel workbook or a zip archive under another name; save it as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel workbook under another name; save it as CSV",
+    b"\x1f\x8b": "packed by gzip, and its name does not end in .gz",
+}
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def _expected(line: bytes, charset: str) -> str:
+    """The profile's charset, and in which other one the line would be a text."""
+    if line.startswith(_UTF_16):
+        return f"{charset}; it says that it is UTF-16, which Excel calls Unicode text"
+    other = "gb18030" if charset == "utf-8" else "utf-8"
+    try:
+        line.decode(other)
+    except UnicodeDecodeError:
+        return charset
+    return f"{charset}; the line can be read as {other} (source.charset)"
 
 
 def _lines(pieces: Pieces, most: int) -> Iterator[tuple[int, bytes]]:
@@ -166,16 +190,29 @@ def _rows(reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str | None]]]
         number += 1
         if len(cells) > MOST_COLUMNS:
             raise FileRefused(FileReason.ROW_UNUSABLE, number)
-        if cells:
-            yield number, [cell.strip() or None for cell in cells]
+        found = [cell.strip() or None for cell in cells]
+        # What a spreadsheet leaves below its last row says nothing; a header must be one.
+        if any(found) or (cells and number == 1):
+            yield number, found
 
 
 def _header(cells: list[str | None], rules: CsvSettings) -> list[str]:
     names = [name for name in cells if name is not None]
     needed = {rules.key, *rules.lines, *([rules.version] if rules.version else [])}
     if len(names) != len(cells) or len(set(names)) != len(names) or not needed <= set(names):
-        raise FileRefused(FileReason.HEADER_UNUSABLE, 1)
+        raise FileRefused(FileReason.HEADER_UNUSABLE, 1, _amiss(names, needed, rules))
     return names
+
+
+def _amiss(names: list[str], needed: set[str], rules: CsvSettings) -> str:
+    """Which of the profile's columns the header lacks; of the file's own no name is told."""
+    missing = sorted(needed - set(names))
+    if missing == sorted(needed):
+        said = "none of the profile's columns is there"
+        return said if len(names) > 1 else f"{said}; columns are parted by {rules.delimiter!r}"
+    if missing:
+        return f"missing: {', '.join(missing)}"
+    return "a name stands twice, or is empty"
 
 
 def _bill(rows: list[dict[str, str | None]], rules: CsvSettings, line: int) -> Cut:

@@ -77,12 +77,22 @@ ADVICE = {
 
 
 class FileRefused(Exception):
-    """The file is not taken. `line` is where the fault was found, from 1; 0 without one."""
+    """The file is not taken. `line` is where the fault was found, from 1; 0 without one.
 
-    def __init__(self, reason: FileReason, line: int = 0) -> None:
+    `detail`: what the profile expects there and what kind of thing was found; no value.
+    """
+
+    def __init__(self, reason: FileReason, line: int = 0, detail: str = "") -> None:
         super().__init__(reason)
         self.reason = reason
         self.line = line
+        self.detail = detail
+
+    @property
+    def advice(self) -> str:
+        """What a person can do, for this file."""
+        said = ADVICE[self.reason]
+        return f"{said}: {self.detail}" if self.detail else said
 
 
 def receipt(
@@ -105,6 +115,6 @@ def receipt(
     if sha256:
         found |= {"sha256": sha256, "bytes": size}
     if refused is not None:
-        reason = {"reason": str(refused.reason), "advice": ADVICE[refused.reason]}
+        reason = {"reason": str(refused.reason), "advice": refused.advice}
         found["reasons"] = [reason | ({"line": refused.line} if refused.line else {})]
     return found

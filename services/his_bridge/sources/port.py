@@ -48,6 +48,11 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     `unsettled`: how much lies there and does not count yet, and when (seconds since 1970) the first
     of it will, where time alone makes it count.
+
+    `refused_files`: how many files lie there that were refused as a whole.
+
+    `reached`: how far the source's own marks of change are, where records' times are only when we
+    read them.
     """
 
     records: tuple[RawRecord, ...]
@@ -56,6 +61,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     scope: str = ""
     left: int | None = None
     unsettled: Unsettled | None = None
+    refused_files: int = 0
+    reached: datetime | None = None
 
 
 class SourceFault(Exception):

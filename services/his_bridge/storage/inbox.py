@@ -23,7 +23,7 @@ PENDING = "pending"
 MOST_BYTES = 2 << 20
 READ = "read"
 QUARANTINED, CONFLICT = "quarantined", "conflict"
-_CONFLICT = (Fault(reason=Reason.SAME_VERSION_OTHER_CONTENT, path="meta.versionId"),)
+_CONFLICT = (Fault(reason=Reason.SAME_VERSION_OTHER_CONTENT, path="version"),)
 
 
 class Arrived(msgspec.Struct, frozen=True, kw_only=True):

@@ -130,6 +130,8 @@ pull_progress = Table(
     # Files that lie there and do not count yet, and when the first of them will.
     Column("unsettled", BigInteger, nullable=False, server_default="0"),
     Column("settle_us", BigInteger),
+    # Files that lie there and were refused as a whole.
+    Column("refused_files", BigInteger, nullable=False, server_default="0"),
 )
 
 APPEND_ONLY = ("code_map", "replay", "bill_offer", "offer_request", "reconciliation")

@@ -975,6 +975,7 @@ class CatchUp(_message.Message):
     REACHED_DAY_FIELD_NUMBER: _builtins.int
     UNSETTLED_COUNT_FIELD_NUMBER: _builtins.int
     SETTLE_TIME_FIELD_NUMBER: _builtins.int
+    REFUSED_FILE_COUNT_FIELD_NUMBER: _builtins.int
     seen_count: _builtins.int
     """Records that the source gave since it began, those that were known already too."""
     received_count: _builtins.int
@@ -985,6 +986,8 @@ class CatchUp(_message.Message):
     """YYYY-MM-DD in the hospital's zone: when the last record that it gave was changed; empty where records tell no time."""
     unsettled_count: _builtins.int
     """Files of a drop folder that lie there and do not count yet: still too young, or without their mark (.ok)."""
+    refused_file_count: _builtins.int
+    """Files of a drop folder that were refused as a whole and lie there still; none of their records is here."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it began."""
@@ -1008,10 +1011,11 @@ class CatchUp(_message.Message):
         reached_day: _builtins.str = ...,
         unsettled_count: _builtins.int = ...,
         settle_time: _timestamp_pb2.Timestamp | None = ...,
+        refused_file_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["caught_up_time", b"caught_up_time", "settle_time", b"settle_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught_up_time", b"caught_up_time", "expected_count", b"expected_count", "reached_day", b"reached_day", "received_count", b"received_count", "seen_count", b"seen_count", "settle_time", b"settle_time", "start_time", b"start_time", "unsettled_count", b"unsettled_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught_up_time", b"caught_up_time", "expected_count", b"expected_count", "reached_day", b"reached_day", "received_count", b"received_count", "refused_file_count", b"refused_file_count", "seen_count", b"seen_count", "settle_time", b"settle_time", "start_time", b"start_time", "unsettled_count", b"unsettled_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

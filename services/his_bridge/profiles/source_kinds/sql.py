@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from services.his_bridge.profiles.reader import Section
@@ -19,6 +19,15 @@ SQL_URL_VARIABLE = "LIPEI_HIS_BRIDGE_SQL_URL_"
 NAME = r"[^\W\d][\w$#]{0,127}"
 _TABLE = rf"(?:{NAME}\.){{0,2}}{NAME}"
 ROW_XMIN = "row_xmin"
+
+
+STRAY_AT = "an @ in user or password stands for itself there only as %40, a / as %2F, a : as %3A"
+
+
+def has_stray_at(url: URL) -> bool:
+    """Whether what follows an @ of the password was read as the host: it would be told or asked."""
+    parts = (url.host, url.database if url.get_backend_name() != "sqlite" else None)
+    return any(part is not None and "@" in part for part in parts)
 
 
 class Marks(msgspec.Struct, frozen=True, kw_only=True):

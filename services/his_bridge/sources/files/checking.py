@@ -8,10 +8,10 @@ from typing import BinaryIO
 
 import msgspec
 
+from services.his_bridge.cutting.opening import PIECE, is_suffix_known
 from services.his_bridge.cutting.refusals import FileReason, FileRefused
 from services.his_bridge.profiles.source_kinds.files import FilesSettings
 from services.his_bridge.sources.files.folder import DropFolder, Stamp, stamp_of
-from services.his_bridge.sources.files.opening import PIECE, is_suffix_known
 
 _SHA256 = 64
 

@@ -93,6 +93,12 @@ class DropFolder:
                 first_s = min(changed_s + settle_s, first_s or math.inf)
         return Unsettled(count=count, settle_s=first_s) if count else None
 
+    def refused(self) -> int:
+        """How many files lie refused: until a person takes them away, or they are old."""
+        names = os.listdir(self._places[REFUSED])  # noqa: PTH208 by descriptor, not by path
+        # What is being written begins with a dot.
+        return sum(not name.startswith(".") and not name.endswith(_RECEIPT) for name in names)
+
     def _named(self, ready: Ready) -> Iterator[tuple[str, float | None, bool]]:
         """What has a name of its own, when it changed last, and whether its mark is there.
 

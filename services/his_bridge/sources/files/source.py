@@ -23,6 +23,7 @@ from services.common import log
 from services.his_bridge.core.fhir_terms import BillsFrom, FhirTerms
 from services.his_bridge.core.reconciliation import DayTotals
 from services.his_bridge.cutting.formats import Cut, cutter_of, most_of
+from services.his_bridge.cutting.opening import parts
 from services.his_bridge.cutting.refusals import FileReason, FileRefused, receipt
 from services.his_bridge.dialects.fhir_r4 import points_at
 from services.his_bridge.dialects.strict_json import meaning_of
@@ -41,7 +42,6 @@ from services.his_bridge.sources.files.folder import (
     is_of_the_disk,
     stamp_of,
 )
-from services.his_bridge.sources.files.opening import parts
 from services.his_bridge.sources.files.records import (
     Admit,
     Name,
@@ -209,20 +209,24 @@ class FileDrop:
                     raise
                 log.logger().error("file_passed_over", hospital=self._hospital, fault=error)
         self._remove_old(folder, kind)
-        self._put_strays_away()
+        strays = self._put_strays_away()
         return Page(
             records=(),
             cursor=_written(before),
             swept=True,
             unsettled=folder.unsettled(settings.ready, settings.settle_s, self._now_s()),
+            refused_files=folder.refused() + strays,
         )
 
-    def _put_strays_away(self) -> None:
-        """Files beside the folders of the kinds: their senders are told, as all others are."""
+    def _put_strays_away(self) -> int:
+        """Files beside the folders of the kinds: their senders are told, as all others are.
+
+        How many lie refused there now.
+        """
         settings, now_s = self._settings, self._now_s()
         refused_before = (settings.folder / REFUSED).is_dir()
         if not refused_before and not has_strays(settings.folder):
-            return
+            return 0
         with self._strays, drop_folder(settings.folder, ".") as folder:
             for name in itertools.islice(folder.strays(settings.settle_s, now_s), _AT_ONCE):
                 refused = FileRefused(FileReason.WRONG_FOLDER)
@@ -234,6 +238,7 @@ class FileDrop:
                         raise
                     log.logger().error("file_passed_over", hospital=self._hospital, fault=error)
             self._remove_old(folder, ".")
+            return folder.refused()
 
     def _claimed(self, folder: DropFolder, name: str) -> bool:
         """Whether the file is ours now; what is none is put away. Raises: OSError."""

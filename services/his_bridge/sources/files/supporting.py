@@ -9,10 +9,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 
 from services.his_bridge.cutting.formats import Cut, Pieces
+from services.his_bridge.cutting.opening import parts
 from services.his_bridge.cutting.refusals import FileRefused
 from services.his_bridge.profiles.source_kinds.files import FilesSettings
 from services.his_bridge.sources.files.folder import DropFolder, drop_folder
-from services.his_bridge.sources.files.opening import parts
 from services.his_bridge.sources.files.records import supporting_key
 from services.his_bridge.sources.port import Key
 

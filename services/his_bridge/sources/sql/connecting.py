@@ -20,6 +20,7 @@ from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool, QueuePool
 
+from services.his_bridge.profiles.source_kinds.sql import STRAY_AT, has_stray_at
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.sources.sql.faults import DRIVERS, driver_missing
 
@@ -49,6 +50,8 @@ def engine_for(url: str, timeout_s: int) -> Engine:
         parsed = make_url(url)
     except ArgumentError:
         raise SourceFault("SOURCE_URL", "the setting is no SQLAlchemy URL") from None
+    if has_stray_at(parsed):
+        raise SourceFault("SOURCE_URL", STRAY_AT)
     backend = parsed.get_backend_name()
     driver = DRIVERS.get(backend, (parsed.drivername, ""))[0]
     if parsed.drivername not in (backend, driver):

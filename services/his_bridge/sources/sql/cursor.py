@@ -158,7 +158,12 @@ def shifted(like: Value, moment: datetime) -> Value:
 def moment_of(raw: Any, zone: ZoneInfo) -> datetime | None:
     """The time of a row's last change, if it tells one; without an offset it is the hospital's."""
     value = value_of(raw)
-    if value is None or value.kind in ("number", "bytes"):
+    return None if value is None else time_of(value, zone)
+
+
+def time_of(value: Value, zone: ZoneInfo) -> datetime | None:
+    """The time that a mark is; None for a number or a transaction."""
+    if value.kind in ("number", "bytes"):
         return None
     try:
         moment, _ = _read(value)

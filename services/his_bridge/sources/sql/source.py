@@ -42,6 +42,7 @@ from services.his_bridge.sources.sql.cursor import (
     Walk,
     next_start,
     place_of,
+    time_of,
     value_of,
 )
 from services.his_bridge.sources.sql.faults import SHAPE, TOO_LARGE, TOO_SLOW, fault_of, made
@@ -171,8 +172,10 @@ class SqlSource:
                     yield connection, self._types
         except SQLAlchemyError as error:
             fault = fault_of(error)
-            if fault.reason == SHAPE:
-                self._types = None  # a column went: the next call names it
+            if fault.reason == SHAPE and self._types is not None:
+                self._types = None
+                with self._reading():  # a column went: looking anew names it
+                    pass
             raise fault from None
         except UnicodeDecodeError:
             text = "the database's texts are not in the charset of the connection"
@@ -323,7 +326,12 @@ class SqlSource:
                 raise fault
             ended = fault is None  # what was read is handed on first
         moved, swept = self._moved(reads, place, after, ended=ended)
-        return Page(records=tuple(records), cursor=msgspec.json.encode(moved), swept=swept)
+        return Page(
+            records=tuple(records),
+            cursor=msgspec.json.encode(moved),
+            swept=swept,
+            reached=time_of(spots[-1].at, self._zone) if spots else None,
+        )
 
     def _walked(self, marks: Marks, types: Types, *, guarded: bool) -> FromClause:
         """The table of a walk; `guarded`, without marks and keys that are too large."""

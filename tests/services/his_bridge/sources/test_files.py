@@ -127,7 +127,7 @@ class Drop:
         assert receipt["outcome"] == "refused"
         assert receipt["records"] == 0
         (reason,) = receipt["reasons"]
-        assert reason["advice"] == ADVICE[FileReason(reason["reason"])]
+        assert reason["advice"].startswith(ADVICE[FileReason(reason["reason"])])
         return str(reason["reason"])
 
 
@@ -186,9 +186,9 @@ def test_a_receipt_holds_counts_and_reasons_and_no_value(drop: Drop) -> None:
     drop.everything()
     assert set(drop.receipt("a.ndjson")) == {"at", "bytes", "file", "outcome", "records", "sha256"}
     refused = drop.receipt("b.ndjson", "refused")
-    assert refused["reasons"] == [
-        {"reason": "WRONG_CHARSET", "line": 3, "advice": ADVICE[FileReason.WRONG_CHARSET]}
-    ]
+    advice = ADVICE[FileReason.WRONG_CHARSET]
+    advice += ": utf-8; the line can be read as gb18030 (source.charset)"
+    assert refused["reasons"] == [{"reason": "WRONG_CHARSET", "line": 3, "advice": advice}]
     text = json.dumps([drop.receipt("a.ndjson"), refused], ensure_ascii=False)
     assert NAME not in text
     assert "b0000" not in text
@@ -317,6 +317,19 @@ def test_what_does_not_count_yet_is_told_with_its_time(folder: Path) -> None:
     marked.put("two.ndjson", b"{}")
     page = asyncio.run(marked.source.fetch(KIND, None))
     assert page.unsettled == Unsettled(count=1, settle_s=None)
+
+
+def test_what_was_refused_is_told_until_a_person_takes_it_away(folder: Path) -> None:
+    drop = Drop(folder)
+    drop.put("good.ndjson", ndjson(*claims(0, 1)))
+    drop.put("bad.ndjson", "名".encode("gb18030"))
+    (folder / "beside.ndjson").write_bytes(b"{}")
+    assert drop.ids() == named(0, 1)
+    assert drop.step().refused_files == 2
+    (drop.place / "refused" / "bad.ndjson").unlink()
+    assert drop.step().refused_files == 1  # its receipt stays, and is no file that was refused
+    (folder / "refused" / "beside.ndjson").unlink()
+    assert drop.step().refused_files == 0
 
 
 def test_with_ok_files_nothing_is_taken_before_its_mark(folder: Path) -> None:
@@ -851,6 +864,15 @@ def test_rows_that_nobody_can_trust_refuse_the_file(folder: Path, text: str, rea
     assert drop.reason("a.csv") == reason
 
 
+def test_rows_of_blanks_that_a_spreadsheet_leaves_are_passed_over(folder: Path) -> None:
+    drop = Drop(folder, CSV)
+    drop.put("a.csv", (HEADER + ROWS + ",,,,,\n" * 2 + " ,\n").encode("gb18030"))
+    assert len(drop.everything()) == 2
+    drop.put("b.csv", (",,,,,\n" + HEADER + ROWS).encode("gb18030"))
+    assert drop.ids() == []
+    assert drop.reason("b.csv") == "HEADER_UNUSABLE"
+
+
 @pytest.mark.parametrize(
     "content",
     [b"\xef\xbb\xbf" + (HEADER + ROWS).encode(), (HEADER + ROWS).encode("gb18030") + b"\x81"],
@@ -860,6 +882,43 @@ def test_the_charset_is_the_profiles_and_not_guessed(folder: Path, content: byte
     drop.put("a.csv", content)
     assert drop.ids() == []
     assert drop.reason("a.csv") == "WRONG_CHARSET"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason", "detail"),
+    [
+        (b"PK\x03\x04" + b"xl/workbook.xml", "OTHER_FORMAT", "an Excel workbook or a zip archive"),
+        (b"\xd0\xcf\x11\xe0" + b"Workbook", "OTHER_FORMAT", "an old Excel workbook"),
+        (gzip.compress(b"x"), "OTHER_FORMAT", "packed by gzip"),
+        ((HEADER + ROWS).encode("utf-16"), "WRONG_CHARSET", "gb18030; it says that it is UTF-16"),
+        # Of UTF-8 every other text is GB18030 too; this one ends in the middle of a character.
+        (
+            HEADER.encode() + "甲".encode(),
+            "WRONG_CHARSET",
+            "gb18030; the line can be read as",
+        ),
+        (HEADER.replace("数量", "数").encode("gb18030"), "HEADER_UNUSABLE", "missing: 数量"),
+        (
+            HEADER.replace(",", ";").encode("gb18030"),
+            "HEADER_UNUSABLE",
+            "none of the profile's columns is there; columns are parted by ','",
+        ),
+        (
+            HEADER.replace("姓名", "版本").encode("gb18030"),
+            "HEADER_UNUSABLE",
+            "a name stands twice, or is empty",
+        ),
+    ],
+)
+def test_what_a_file_is_instead_and_which_columns_it_lacks_is_told(
+    folder: Path, content: bytes, reason: str, detail: str
+) -> None:
+    drop = Drop(folder, CSV)
+    drop.put("a.csv", content)
+    assert drop.ids() == []
+    assert drop.reason("a.csv") == reason
+    (said,) = drop.receipt("a.csv", "refused")["reasons"]
+    assert said["advice"].startswith(f"{ADVICE[FileReason(reason)]}: {detail}")
 
 
 def test_messages_that_are_no_fhir_are_named_by_the_profiles_path(folder: Path) -> None:

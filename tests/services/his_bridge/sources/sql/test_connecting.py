@@ -46,7 +46,10 @@ def test_without_a_url_the_setting_is_named() -> None:
     assert (fault.reason, fault.text) == ("SOURCE_URL", "set LIPEI_HIS_BRIDGE_SQL_URL_SQL_HOSPITAL")
 
 
-@pytest.mark.parametrize("url", ["no url", "postgresql+asyncpg://h/d", "mssql+pyodbc://h/d"])
+@pytest.mark.parametrize(
+    "url",
+    ["no url", "postgresql+asyncpg://h/d", "mssql+pyodbc://h/d", "postgresql://u:p@q@127.0.0.1/d"],
+)
 def test_a_url_that_nobody_can_use_is_named(url: str) -> None:
     fault = fault_of(url)
     assert (fault.reason, fault.retry_after_s) == ("SOURCE_URL", None)

@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -224,6 +225,34 @@ def test_everything_that_is_missing_is_named_at_once(url: str) -> None:
     assert caught.value.retry_after_s is None
     assert caught.value.text == (
         "v_bill has no column fund, diag; there is no table or view v_line, or no right to see it"
+    )
+
+
+def test_a_page_says_how_far_the_marks_are_and_not_when_it_was_read(url: str) -> None:
+    with connected(url) as connection:
+        for number in range(3):
+            add(connection, f"b{number}", updated=minute(number))
+    page = with_source(profile(url), lambda s: s.fetch("Bill", None))
+    assert page.reached is not None
+    there = page.reached.astimezone(ZoneInfo("Asia/Shanghai")).replace(tzinfo=None)
+    assert str(there) == minute(2)
+    assert {record.seen for record in page.records} == {True}
+
+
+def test_a_column_that_goes_while_we_read_is_named_at_once(url: str) -> None:
+    with connected(url) as connection:
+        add(connection, "b1")
+
+    async def twice(source: SqlSource) -> None:
+        await source.fetch("Bill", None)
+        run(url, "ALTER TABLE v_bill DROP COLUMN fund")
+        await source.fetch("Bill", None)
+
+    with pytest.raises(SourceFault) as caught:
+        with_source(profile(url), twice)
+    assert (caught.value.reason, caught.value.text) == (
+        "SOURCE_SHAPE",
+        "v_bill has no column fund",
     )
 
 
