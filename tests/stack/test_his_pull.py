@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +30,7 @@ from tests.identities import equip
 from tests.services.his_bridge import messages_hl7
 from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import BASE_URL, PROFILE
-from tests.services.his_bridge.running import Bridge, running_bridge
+from tests.services.his_bridge.running import CALL_S, Bridge, running_bridge
 from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
 from tests.services.his_bridge.test_dropped_corrections import CSV_PROFILE, HEADER
 from tests.stack.typed import lipei
@@ -193,7 +194,10 @@ def test_a_pull_of_a_hospital_that_pushes_ends(
     profiles.mkdir()
     messages_hl7.write_profile(profiles)
     with running_bridge(tmp_path / "state", profiles) as bridge:
-        assert pushes(bridge.state, H)
+        deadline = time.monotonic() + CALL_S
+        while not pushes(bridge.state, H):  # it serves before it listens
+            assert time.monotonic() < deadline, "the listener has not started"
+            time.sleep(0.02)
         assert not pushes(bridge.state, "another")
         bridge.pull()
         worker = Worker(bridge)
