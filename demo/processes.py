@@ -22,12 +22,6 @@ class ChildFailed(RuntimeError):
     """A process ended, or was not ready in time; the text says which, and the end of its log."""
 
 
-# Whoever forks while gRPC has threads waits for them, for up to a minute (seen: one start in three
-# of a benchmark's worker), unless gRPC was told before its first channel that no fork goes on with
-# it. Ours become other programs at once.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-
-
 class Child:
     """A process in a group of its own: Ctrl-C reaches the demo alone, which stops its children.
 

@@ -20,7 +20,6 @@ import structlog
 from hypothesis import settings
 from hypothesis.internal.conjecture import providers
 
-from demo import processes  # noqa: F401 - tells gRPC about forks, before any test's first channel
 from tests.compiled import compile_once
 from tests.postgres import database_like, fresh_database, postgres_server
 from tests.schemas import migrate_url, migrated_file
