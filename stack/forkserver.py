@@ -208,6 +208,8 @@ def _become(request: Mapping[str, Any]) -> NoReturn:
         sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
         sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False, errors="backslashreplace")
         os.umask(0o077)
+        # A shell's background job ignores it; the supervisor does not, and exec would say so here.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ.clear()
         os.environ.update(request["environ"])
         _call_it(f"lipei {Path(request['log']).stem}")
