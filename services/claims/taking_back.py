@@ -80,7 +80,10 @@ def _claims(
 
 
 def _undo(connection: Connection, sealer: Sealer, row: ClaimRow, at_us: int) -> None:
-    """End one claim; one that ended before, or was reversed by a person, has nothing to undo."""
+    """End one claim; one that ended before, or was reversed by a person, has no money to undo.
+
+    Its decision may be in force all the same, where a person adjusted away all that was paid.
+    """
     if row.reversed_us is not None:
         return
     state = ClaimState(row.state)
@@ -96,10 +99,11 @@ def _undo(connection: Connection, sealer: Sealer, row: ClaimRow, at_us: int) -> 
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "APPEAL_OPEN", text)
     back = min(row.owed, row.paid)
     moves = _PAID[state] if back else _UNPAID.get(state, ())
-    if not moves and not back:
-        store.stay(connection, row.id, reversed_us=at_us)
-        return
     decisions.release(connection, sealer, row)
+    if not moves and not back:
+        released_us = at_us if row.released_us is None else row.released_us
+        store.stay(connection, row.id, released_us=released_us, reversed_us=at_us)
+        return
     owing.take_debt_back(connection, row, at_us)
     columns = {"released_us": at_us, "reversed_us": at_us, "owed": 0, "owed_provider": 0}
     if back:

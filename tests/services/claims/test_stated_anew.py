@@ -21,6 +21,7 @@ from tests.services.claims.given import (
 from tests.services.claims.serving import Served, Stuck, served, token
 from tests.services.claims.test_corrections import Desk, apply, corrected
 from tests.services.claims.test_reviews import (
+    NOTE,
     asked,
     books,
     got,
@@ -203,3 +204,29 @@ def test_a_claim_that_a_person_reversed_waits_for_its_hospitals_word(
     back = went_back(service, desk, of_theirs())
     assert (back.state, back.recoverable) == (ended.state, ended.recoverable)
     assert sent(service, desk, anew).decision.benefit == yuan("16000")
+
+
+@pytest.mark.both_databases
+@pytest.mark.parametrize("back", ["open", "recovered", "written off"])
+def test_what_was_adjusted_to_nothing_is_free_again_once_the_bill_is_taken_back(
+    service: Served, desk: Desk, back: str
+) -> None:
+    """The money is on its way back already; the deductible that the new decision used is not."""
+    first = paid(service, sent(service, desk, of_theirs()))
+    cut = review_pb2.LineReview(number=1, clause="1.1", units="1", unit_price="700")
+    request = asked(review_pb2.AdjustClaimRequest, first, lines=[cut], note=NOTE)
+    adjusted = service.review.AdjustClaim(request).claim
+    assert (adjusted.state, adjusted.recoverable) == (pb.CLAIM_STATE_RECOVERY_OPEN, yuan("20000"))
+    assert list(used(service).values()) == [(70_000, 0)]  # the control
+    if back == "recovered":
+        money = {"amount": yuan("20000"), "paying_account": "main"}
+        service.review.RecordRecovery(asked(review_pb2.RecordRecoveryRequest, adjusted, **money))
+    if back == "written off":
+        given_up = asked(review_pb2.WriteOffRecoveryRequest, adjusted, note=NOTE)
+        service.review.WriteOffRecovery(given_up)
+    before = got(service, first.name), books(service)
+    ended = went_back(service, desk, of_theirs())
+    assert (ended.state, used(service), books(service)) == (before[0].state, {}, before[1])
+    assert went_back(service, desk, of_theirs()) == ended
+    anew = sent(service, desk, of_theirs(release="b1-2"))
+    assert (anew.name != first.name, anew.decision.benefit) == (True, yuan("20000"))
