@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Any
@@ -337,7 +337,7 @@ class Intake:
                 judged[position] = outcome
                 token = token_in(outcome)
                 arrived[position] = msgspec.structs.replace(arrived[position], token=token)
-        with self._database.writing() as connection:
+        with self._database.writing(nbytes=_nbytes(records)) as connection:
             stored = self._store(connection, arrived)
             now_us = self._now_us()
             is_sign = pushed and now_us - self._heard_us >= _HEARD_AGAIN_US
@@ -363,7 +363,7 @@ class Intake:
 
     def _store_page(self, holder: str, page: Page) -> tuple[Stored, list[Looked]]:
         arrived, glances = self._arrived(page.records)
-        with self._database.writing() as connection:
+        with self._database.writing(nbytes=_nbytes(page.records)) as connection:
             self._lease.hold(connection, holder)
             stored = self._store(connection, arrived)
             inbox.move_cursor(
@@ -448,7 +448,8 @@ class Intake:
             return self._write(holder, [(one.pending, FAILED)])
 
     def _write(self, holder: str, judged: Sequence[tuple[Pending, Outcome]]) -> outcomes.Settled:
-        with self._database.writing() as connection:
+        nbytes = _nbytes(pending for pending, _ in judged)
+        with self._database.writing(nbytes=nbytes) as connection:
             self._lease.hold(connection, holder)
             self._judging.take_turn(connection)
             return outcomes.settle(
@@ -465,6 +466,10 @@ def _is_of_records(fault: Exception) -> bool:
     if isinstance(fault, DATABASE_FAULTS):
         return isinstance(fault, DataError | IntegrityError)
     return not isinstance(fault, LeaseLost | MapsLoaded)
+
+
+def _nbytes(records: Iterable[RawRecord | Pending]) -> int:
+    return sum(len(record.raw) for record in records)
 
 
 def _scope_under(scope: str, maps: Sequence[StoredMap]) -> str:
