@@ -129,6 +129,8 @@ def _standing(claim: pb.Claim, lang: Language, withheld: Withheld) -> Iterator[s
         what = chinese.PROPOSED.get(claim.proposal.kind, "something proposed")
         yield f"{said('somebody else must confirm')}: {said(what)}"
         yield from _proposal(claim.proposal, lang, withheld)
+    if claim.HasField("refusal"):
+        yield from _refusal(claim.refusal, lang, withheld)
     # What has ended waits for nothing, though its last decision did.
     for pend in () if claim.state in _ENDED else claim.decision.pends:
         line = f"{said('line')} {pend.line} " if pend.line else ""
@@ -155,6 +157,8 @@ def _proposal(proposal: pb.Proposal, lang: Language, withheld: Withheld) -> Iter
     if not proposal.actor:
         return  # a list, or an erased person's claim: no more than what is proposed
     yield f"  {said('proposed by')} {proposal.actor}, {when(proposal.time)} (UTC)"
+    if proposal.HasField("amount"):
+        yield f"  {said('it comes to')} {money(proposal.amount)}"
     if "proposal.lines" in withheld:
         yield f"  lines {WITHHELD}"
         return
@@ -171,6 +175,22 @@ def _proposal(proposal: pb.Proposal, lang: Language, withheld: Withheld) -> Iter
         yield f"  {said('every line as the engine has it')}"
     if proposal.note:
         yield f"  {said('why')}: {proposal.note}"
+
+
+def _refusal(refusal: pb.ProposalRefusal, lang: Language, withheld: Withheld) -> Iterator[str]:
+    """What nothing came of, who said so, and why: what whoever proposed it looks for."""
+
+    def said(english: str) -> str:
+        return chinese.said(english, lang)
+
+    what = said(chinese.PROPOSED.get(refusal.kind, "something proposed"))
+    how = said("withdrawn" if refusal.withdrawn else "rejected")
+    yield f"{said('nothing came of what was proposed')}: {what}"
+    yield f"  {how}: {refusal.actor}, {when(refusal.time)} (UTC)"
+    if "refusal.note" in withheld:
+        yield f"  {said('why')}: {WITHHELD}"
+    elif refusal.note:
+        yield f"  {said('why')}: {refusal.note}"
 
 
 def _move(move: pb.ClaimMove, lang: Language) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import Plan
 from services.claims.core.reasons import RANK, WORDS
 from services.claims.storage import corrections
-from services.claims.storage.acts import Told
+from services.claims.storage.acts import ActKind, Told
 from services.claims.storage.books import Books
 from services.claims.storage.rows import ActRow, DecidedRow, MoveRow
 from services.claims.storage.sealed import OpenedClaim
@@ -108,6 +108,7 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
         "notice_due_day",
         "awaits_confirmation",
         "proposal",
+        "refusal",
         "awaits_adjustment",
     ):
         seen.ClearField(kept)
@@ -119,7 +120,7 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
     return seen
 
 
-def proposal_message(act: ActRow, told: Told) -> claims_pb2.Proposal:
+def proposal_message(act: ActRow, told: Told, currency: str) -> claims_pb2.Proposal:
     """What somebody has proposed, as whoever confirms it must see it."""
     found = told.review.lines if told.review is not None else ()
     return claims_pb2.Proposal(
@@ -127,6 +128,18 @@ def proposal_message(act: ActRow, told: Told) -> claims_pb2.Proposal:
         actor=act.actor,
         time=timestamp(act.at_us),
         lines=map(_proposed_line, found),
+        note=told.note,
+        amount=None if told.amount is None else money(told.amount, currency),
+    )
+
+
+def refusal_message(act: ActRow, kind: str, told: Told) -> claims_pb2.ProposalRefusal:
+    """Why nothing came of a proposal of that kind, for whoever proposed it."""
+    return claims_pb2.ProposalRefusal(
+        kind=kind,
+        withdrawn=act.kind == ActKind.WITHDRAW.value,
+        actor=act.actor,
+        time=timestamp(act.at_us),
         note=told.note,
     )
 

@@ -15,7 +15,7 @@ import grpc
 
 from lipei.claims.v1 import claims_pb2, review_pb2_grpc
 from lipei.claims.v1 import review_pb2 as pb
-from services.claims import appealing, confirming, findings, recovering, supplying
+from services.claims import appealing, confirming, findings, recovering, second_word, supplying
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState
 from services.claims.desk import Desk
@@ -90,7 +90,7 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
     async def ConfirmReview(
         self, request: pb.ConfirmReviewRequest, context: Context
     ) -> pb.ConfirmReviewResponse:
-        """Let what somebody else has proposed take effect, or reject it."""
+        """Let what somebody else has proposed take effect, or reject it; withdraw one's own."""
         step = _Step("ConfirmReview", confirming.CONFIRMED, confirming.confirm)
         return pb.ConfirmReviewResponse(claim=await self._do(step, request))
 
@@ -220,6 +220,9 @@ def _check(row: ClaimRow, step: _Step, revision: int) -> None:
         can = ", ".join(one.value.replace("_", " ") for one in step.states)
         text = f"the claim is {state.value.replace('_', ' ')}; this needs one that is {can}"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", text, metadata=stands)
+    if row.proposal is not None and step.method in second_word.PROPOSED_BY.values():
+        text = "something proposed waits already; have it confirmed, rejected or withdrawn first"
+        raise _precondition("PROPOSAL_STANDS", text)
 
 
 def _unacceptable(fault: UnacceptableBill) -> Refused:

@@ -474,7 +474,7 @@ def test_a_price_list_and_an_account_of_a_provider_come_by_commands(
     made = stack.json("providers", "propose", "H99000100009", *told, "--from", "2026-01-01")
     name = made["account"]["name"]
     alone = stack.lipei("providers", "confirm", name)  # in another role, and the same person
-    assert (alone.code, "somebody else must confirm or reject" in alone.err) == (1, True)
+    assert (alone.code, "somebody else must confirm an account" in alone.err) == (1, True)
     assert "lipei --person NAME" in alone.err
     second = ("--person", "second")
     assert stack.lipei(*second, "providers", "confirm", name).code == 0

@@ -55,6 +55,35 @@ def test_findings_are_shown_line_by_line_with_who_and_why() -> None:
     assert "须由另一人确认: 审核" in shown(proposed("review"), Language.ZH)
 
 
+def test_the_second_person_is_told_what_it_comes_to() -> None:
+    claim = proposed("reverse")
+    assert not any("it comes to" in line for line in shown(claim))
+    claim.proposal.amount.CopyFrom(Money(currency_code="CNY", minor_units=5_525_000))
+    assert "  it comes to 55250.00 CNY" in shown(claim)
+
+
+@pytest.mark.parametrize(("withdrawn", "how"), [(False, "rejected"), (True, "withdrawn")])
+def test_whoever_proposed_is_told_why_nothing_came_of_it(*, withdrawn: bool, how: str) -> None:
+    claim = pb.Claim(name=NAME, state=pb.CLAIM_STATE_PAID)
+    claim.refusal.CopyFrom(
+        pb.ProposalRefusal(
+            kind="reverse",
+            withdrawn=withdrawn,
+            actor="wu",
+            time=Timestamp(seconds=86_400),
+            note="no ground",
+        )
+    )
+    assert shown(claim)[:3] == [
+        "nothing came of what was proposed: that the claim is taken back",
+        f"  {how}: wu, 1970-01-02 00:00:00 (UTC)",
+        "  why: no ground",
+    ]
+    assert "提议未生效: 撤销赔案并追回已付款" in shown(claim, Language.ZH)
+    kept = shown(claim, withheld=Withheld(frozenset({"refusal.note"})))
+    assert not any("no ground" in line for line in kept)
+
+
 def test_what_is_accepted_as_it_stands_says_so_unless_lines_are_withheld() -> None:
     as_it_is = "  every line as the engine has it"
     assert as_it_is in shown(proposed("review"))

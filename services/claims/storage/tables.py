@@ -188,6 +188,8 @@ provider_account_word = Table(
     Column("confirmed", Integer, nullable=False),
     Column("actor", String(512), nullable=False),
     Column("at_us", BigInteger, nullable=False),
+    # Why it was rejected or withdrawn: about an account, and no person.
+    Column("note", String(500), nullable=False, server_default=""),
 )
 
 claim = Table(

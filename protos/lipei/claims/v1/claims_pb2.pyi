@@ -203,6 +203,7 @@ class Claim(_message.Message):
     MINIMUM_DAYS_LEFT_FIELD_NUMBER: _builtins.int
     PROPOSAL_FIELD_NUMBER: _builtins.int
     NOTICE_DUE_DAY_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
     member: _builtins.str
@@ -230,7 +231,7 @@ class Claim(_message.Message):
     once it is owed; negative when they are over, absent while no clock runs. Only of claims that are not closed.
     """
     awaits_confirmation: _builtins.bool
-    """A review, a reversal or a write-off stands that somebody else must confirm."""
+    """A review, a new decision, a reversal or a write-off stands that somebody else must confirm."""
     corrected: _builtins.bool
     """The hospital has corrected the bill since it was decided; the decision shown knows nothing of that yet."""
     awaits_adjustment: _builtins.bool
@@ -290,6 +291,12 @@ class Claim(_message.Message):
     def proposal(self) -> Global___Proposal:
         """What stands proposed, for whoever confirms it; absent while nothing does, to the hospital and to the member."""
 
+    @_builtins.property
+    def refusal(self) -> Global___ProposalRefusal:
+        """Why what was proposed last was rejected or withdrawn, until a person does something else with the claim. Only in
+        GetClaim; absent to the member.
+        """
+
     def __init__(
         self,
         *,
@@ -319,10 +326,11 @@ class Claim(_message.Message):
         minimum_days_left: _builtins.int | None = ...,
         proposal: Global___Proposal | None = ...,
         notice_due_day: _builtins.str = ...,
+        refusal: Global___ProposalRefusal | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "minimum_days_left", b"minimum_days_left", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "recoverable", b"recoverable", "recovered", b"recovered", "state_time", b"state_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "minimum_days_left", b"minimum_days_left", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "state_time", b"state_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "minimum_days_left", b"minimum_days_left", "moves", b"moves", "name", b"name", "notice_due_day", b"notice_due_day", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "revision", b"revision", "state", b"state", "state_time", b"state_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "minimum_days_left", b"minimum_days_left", "moves", b"moves", "name", b"name", "notice_due_day", b"notice_due_day", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "revision", b"revision", "state", b"state", "state_time", b"state_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__days_left: _TypeAlias = _typing.Literal["days_left"]  # noqa: Y015
     _WhichOneofArgType__days_left: _TypeAlias = _typing.Literal["_days_left", b"_days_left"]  # noqa: Y015
@@ -346,6 +354,7 @@ class Proposal(_message.Message):
     TIME_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """"review", "adjust" (a new decision), "reverse" or "write_off"."""
     actor: _builtins.str
@@ -360,6 +369,12 @@ class Proposal(_message.Message):
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProposedLine]:
         """What they found of lines; none where all stays as the engine has it, and of a reversal or a write-off."""
 
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What it came to when it was proposed: the benefit of a review or a new decision, what a reversal takes back, what a
+        write-off gives up. Absent of what was proposed before this was kept.
+        """
+
     def __init__(
         self,
         *,
@@ -368,14 +383,55 @@ class Proposal(_message.Message):
         time: _timestamp_pb2.Timestamp | None = ...,
         lines: _abc.Iterable[Global___ProposedLine] | None = ...,
         note: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "kind", b"kind", "lines", b"lines", "note", b"note", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "amount", b"amount", "kind", b"kind", "lines", b"lines", "note", b"note", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Proposal: _TypeAlias = Proposal  # noqa: Y015
+
+@_typing.final
+class ProposalRefusal(_message.Message):
+    """Why nothing came of a proposal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """What had been proposed, as Proposal.kind."""
+    withdrawn: _builtins.bool
+    """Whether whoever proposed it took it back; else somebody else rejected it."""
+    actor: _builtins.str
+    """Who: their `sub`."""
+    note: _builtins.str
+    """Why, in their words; may be empty of what was withdrawn."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        withdrawn: _builtins.bool = ...,
+        actor: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "kind", b"kind", "note", b"note", "time", b"time", "withdrawn", b"withdrawn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposalRefusal: _TypeAlias = ProposalRefusal  # noqa: Y015
 
 @_typing.final
 class ProposedLine(_message.Message):

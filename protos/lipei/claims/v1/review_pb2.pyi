@@ -167,9 +167,9 @@ class ConfirmReviewRequest(_message.Message):
     revision: _builtins.int
     """Revision of the claim that was looked at."""
     reject: _builtins.bool
-    """Rejects the review instead."""
+    """Rejects it instead; of whoever proposed it, withdraws it."""
     note: _builtins.str
-    """Why, at most 2,000 characters; sealed, and never in a log."""
+    """Why, at most 2,000 characters; sealed, and never in a log. Must not be empty where another's proposal is rejected."""
     def __init__(
         self,
         *,

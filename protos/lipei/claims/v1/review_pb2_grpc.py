@@ -124,6 +124,8 @@ class ReviewServiceServicer:
 
         Above the plan's threshold (Decision.four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
         somebody else confirms.
+        FAILED_PRECONDITION PROPOSAL_STANDS: something proposed waits for a second person, which comes first: have it confirmed,
+        rejected or withdrawn (ConfirmReview); so also AdjustClaim, ReverseClaim and WriteOffRecovery.
         FAILED_PRECONDITION FACTS_MISSING: a fact is missing that a term reads: deny the lines, or import what the policy
         lacks. UNDECIDABLE: the engine cannot decide it; have the bill or policy mended. BELOW_PAID: after an appeal nobody
         gets less than before; decide the appeal otherwise. PAYEE_CHANGED: it would owe another payee what this one was paid;
@@ -134,11 +136,16 @@ class ReviewServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmReview(self, request, context):
-        """A second person confirms what stands proposed, which takes effect, or rejects it, after which anybody may act anew: a
-        review, a new decision (AdjustClaim), a reversal or a write-off.
+        """A second person confirms what stands proposed, which takes effect, or rejects it and says why, after which anybody may
+        act anew: a review, a new decision (AdjustClaim), a reversal or a write-off. Whoever proposed it may reject it too,
+        which withdraws it. Claim.refusal tells what was said.
 
-        FAILED_PRECONDITION NOTHING_TO_CONFIRM: nothing waits for it. SAME_PERSON: somebody else must do it.
-        And as ReviewClaim.
+        PERMISSION_DENIED ROLE_NOT_ALLOWED also where none of the caller's roles may propose such a thing: an adjuster neither
+        confirms nor rejects what only a senior adjuster proposes; let one do it.
+        FAILED_PRECONDITION NOTHING_TO_CONFIRM: nothing waits for it: whatever happens to a claim voids what was proposed of it.
+        SAME_PERSON: somebody else must confirm it. PROPOSAL_OUTDATED: by what is known now it comes to other amounts than when
+        it was proposed (Proposal.amount); ErrorInfo says both in minor units; nothing is changed: reject or withdraw it, and
+        have it proposed anew. And as ReviewClaim.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -222,8 +229,8 @@ class ReviewServiceServicer:
         """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
         are known now, and the claim waits for an adjuster's review.
 
-        FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, or objected, does not decide the appeal. UNDECIDABLE: as
-        ReviewClaim.
+        FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, had a part in adjusting or reversing it, or objected, does
+        not decide the appeal. UNDECIDABLE: as ReviewClaim.
         BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
