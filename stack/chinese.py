@@ -95,6 +95,7 @@ WORDS: Mapping[str, str] = {
     "net paid": "净付金额",
     "taken in (UTC)": "收案时间 (UTC)",
     "(erased)": "（已清除）",
+    "unreadable": "无法读取",
     "line": "明细行",
     "lines": "明细行",
     "service": "项目",

@@ -47,9 +47,7 @@ def claim_table(
         (
             (
                 claim.name,
-                chinese.said("(erased)", lang)
-                if claim.erased
-                else withheld.shown("bill_number", claim.bill_number),
+                _bill_number(claim, withheld, lang),
                 chinese.state(claim.state, lang),
                 money(claim.decision.billed),
                 money(claim.decision.benefit),
@@ -60,6 +58,15 @@ def claim_table(
             for claim in found
         ),
     )
+
+
+def _bill_number(claim: pb.Claim, withheld: Withheld, lang: Language) -> str:
+    """The bill's number, or why it is not there."""
+    if claim.erased:
+        return chinese.said("(erased)", lang)
+    if claim.unreadable:
+        return f"({chinese.said('unreadable', lang)}: {claim.unreadable})"
+    return withheld.shown("bill_number", claim.bill_number)
 
 
 def _came_back(claim: pb.Claim) -> tuple[str, str]:

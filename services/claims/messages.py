@@ -47,7 +47,8 @@ def claim_message(
 ) -> claims_pb2.Claim:
     """One claim with its decision in force, without history.
 
-    Of an erased person's claim: names, states and amounts, no line and no bill number. `recovered`
+    Of an erased person's claim, and of one that cannot be read: names, states and amounts, no line
+    and no bill number. `recovered`
     is what the ledger says came back of what was paid, in minor units; `proposed` the kind of act
     that waits for a second person.
     """
@@ -68,6 +69,7 @@ def claim_message(
         awaits_confirmation=row.proposal is not None,
         corrected=corrections.is_open(row),
         awaits_adjustment=corrections.is_held(row),
+        unreadable=opened.unreadable,
     )
     if proposed is not None:
         message.proposal.kind = proposed

@@ -216,7 +216,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             ):
                 raise not_found("policy", f"policies/{policy_id}")
             rows = list_claims(desk.connection, desk.sealer, tenant, wanted, after=after, most=most)
-            answer = pb.ListClaimsResponse(claims=messages_of(desk, rows))
+            answer = pb.ListClaimsResponse(claims=messages_of(desk, rows, name_unreadable=True))
         return answer, rows[-1].seq if len(rows) == most else None
 
     async def ExplainClaim(

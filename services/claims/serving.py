@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import grpc
+import msgspec
 from google.protobuf.message import Message
 from sqlalchemy import Connection
 
@@ -26,11 +27,13 @@ from services.claims.storage.ledger import recovered_of
 from services.claims.storage.periods import PeriodClaim
 from services.claims.storage.request_log import RequestKey
 from services.claims.storage.rows import ClaimRow, DecidedRow
+from services.claims.storage.sealed import NotOfThisEngine
 from services.claims.storage.withdrawals import withdrawn_among
 from services.common.access.caller import note_consent, note_owner
 from services.common.access.tenant import Kind, Tenant, current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import Violation, invalid, not_found
+from services.common.log import logger
 from services.common.refusals import request_id_reused
 from services.common.sealing import SubjectKeys
 
@@ -129,8 +132,17 @@ def alone(desk: Desk, name: str) -> ClaimRow:
     return find(desk, name)
 
 
-def messages_of(desk: Desk, rows: Sequence[ClaimRow]) -> list[pb.Claim]:
-    """Claims with their decisions in force, without history."""
+def messages_of(
+    desk: Desk, rows: Sequence[ClaimRow], *, name_unreadable: bool = False
+) -> list[pb.Claim]:
+    """Claims with their decisions in force, without history.
+
+    With `name_unreadable` one that cannot be read says why, and the others are there; the log
+    names it.
+
+    Raises: CannotOpen, KeyUnknown, KeyRetired, NotOfThisEngine without it.
+    """
+    opened = sealed.opened_or_why if name_unreadable else sealed.opened
     connection, sealer = desk.connection, desk.sealer
     ids = [row.decision_id for row in rows if row.decision_id]
     stored = decisions.decisions_of(connection, ids)
@@ -140,7 +152,7 @@ def messages_of(desk: Desk, rows: Sequence[ClaimRow]) -> list[pb.Claim]:
     proposed = _proposed(connection, rows)
     claims = [
         claim_message(
-            sealed.opened(sealer, row, stored.get(row.decision_id or "")),
+            opened(sealer, row, stored.get(row.decision_id or "")),
             recovered=back.get(row.id, 0),
             proposed=proposed.get(row.proposal or ""),
         )
@@ -149,8 +161,17 @@ def messages_of(desk: Desk, rows: Sequence[ClaimRow]) -> list[pb.Claim]:
     note_reads(connection, rows)
     for row, claim in zip(rows, claims, strict=True):
         if row.id in clocks:
-            terms = _clock_terms(desk, stored.get(row.decision_id or ""))
-            _tell_clocks(claim, row, clocks[row.id], terms, desk.at_us)
+            try:
+                terms = _clock_terms(desk, stored.get(row.decision_id or ""))
+            except NotOfThisEngine as fault:
+                if not name_unreadable:
+                    raise
+                claim.unreadable = claim.unreadable or fault.reason
+            else:
+                _tell_clocks(claim, row, clocks[row.id], terms, desk.at_us)
+    broken = [row.id for row, claim in zip(rows, claims, strict=True) if claim.unreadable]
+    if broken:
+        logger().error("claims_unreadable", claims=broken, count=len(broken))
     return claims
 
 
@@ -174,7 +195,10 @@ def _clock_terms(desk: Desk, decision: DecidedRow | None) -> ClockTerms | None:
     """What the plan of the decision in force gives; the law's days hold while there is none."""
     if decision is None:
         return None
-    return desk.plans.plan(desk.connection, decision.plan_version).clocks
+    try:
+        return desk.plans.plan(desk.connection, decision.plan_version).clocks
+    except msgspec.DecodeError:
+        raise NotOfThisEngine from None
 
 
 def _proposed(connection: Connection, rows: Sequence[ClaimRow]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from stack.commands.claim_acts import as_it_stands, say_next
 from stack.commands.options import Language
 from stack.commands.pended import _queue
 from stack.commands.withheld import NOTHING, Withheld
-from stack.decision_text import decision_tables
+from stack.decision_text import claim_table, decision_tables
 
 NAME = "policies/p/claims/c"
 FOUND = (
@@ -115,6 +115,14 @@ def test_the_queue_says_what_is_to_be_confirmed(kind: str, what: str, amount: st
     queue = _queue([proposed(kind)], Language.EN)
     cells = [str(next(iter(column.cells))) for column in queue.columns]
     assert (cells[3], cells[5]) == (what, amount)
+
+
+def test_what_cannot_be_read_says_so_in_lists() -> None:
+    broken = pb.Claim(name=NAME, state=pb.CLAIM_STATE_PENDED_REVIEW, unreadable="KEY_UNKNOWN")
+    made = (_queue([broken], Language.EN), claim_table([broken]))
+    cells = [[str(next(iter(column.cells))) for column in table.columns] for table in made]
+    assert cells[0][3] == "unreadable: KEY_UNKNOWN"
+    assert cells[1][1] == "(unreadable: KEY_UNKNOWN)"
 
 
 @pytest.mark.parametrize("state", ["PAID", "RECOVERY_OPEN", "PENDED_REVIEW", "CLOSED_ZERO"])
