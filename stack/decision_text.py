@@ -143,14 +143,7 @@ def _standing(claim: pb.Claim, lang: Language, withheld: Withheld) -> Iterator[s
         line = f"{said('line')} {pend.line} " if pend.line else ""
         what = chinese.awaited(pend.awaits, lang)
         yield f"{line}{said('waits for')} {what} ({said('clause')} {pend.clause})"
-    if claim.HasField("papers_due_time"):
-        yield f"{said('papers are awaited until')} {when(claim.papers_due_time)} (UTC)"
-    if claim.HasField("days_left"):
-        yield f"{claim.days_left} {said('days are left by law or contract')}"
-    if claim.HasField("minimum_days_left"):
-        yield f"{claim.minimum_days_left} {said('days until the undisputed minimum is due')}"
-    if claim.notice_due_day:
-        yield f"{said('the notice of the refusal is due by')} {claim.notice_due_day}"
+    yield from _clocks(claim, lang)
     if claim.HasField("recoverable"):
         yield f"{money(claim.recoverable)} {said('are to be recovered')}"
 
@@ -182,6 +175,34 @@ def _proposal(proposal: pb.Proposal, lang: Language, withheld: Withheld) -> Iter
         yield f"  {said('every line as the engine has it')}"
     if proposal.note:
         yield f"  {said('why')}: {proposal.note}"
+
+
+def _clocks(claim: pb.Claim, lang: Language) -> Iterator[str]:
+    """What the claim's clocks leave, and the notice that ends the one of a refusal."""
+
+    def said(english: str) -> str:
+        return chinese.said(english, lang)
+
+    if claim.HasField("papers_due_time"):
+        yield f"{said('papers are awaited until')} {when(claim.papers_due_time)} (UTC)"
+    if claim.HasField("days_left"):
+        yield f"{claim.days_left} {said('days are left by law or contract')}"
+    if claim.HasField("minimum_days_left"):
+        yield f"{claim.minimum_days_left} {said('days until the undisputed minimum is due')}"
+    if claim.notice_due_day:
+        over = claim.notice_days_left < 0
+        is_over = f": {-claim.notice_days_left} {said('days over')}" if over else ""
+        yield f"{said('the notice of the refusal is due by')} {claim.notice_due_day}{is_over}"
+    if claim.HasField("refusal_notice"):
+        yield _notice(claim.refusal_notice, lang)
+
+
+def _notice(notice: pb.RefusalNotice, lang: Language) -> str:
+    """When the notice went out, by which way, and who says so."""
+    way = chinese.said(chinese.CHANNELS.get(notice.channel, "sent"), lang)
+    late = f" ({chinese.said('too late', lang)})" if notice.late else ""
+    by = f", {chinese.said('recorded by', lang)} {notice.actor}" if notice.actor else ""
+    return f"{chinese.said('the notice went out on', lang)} {notice.sent_day}{late}: {way}{by}"
 
 
 def _refusal(refusal: pb.ProposalRefusal, lang: Language, withheld: Withheld) -> Iterator[str]:

@@ -14,7 +14,8 @@ from services.claims.core.reasons import RANK, WORDS
 from services.claims.storage import corrections
 from services.claims.storage.acts import ActKind, Told
 from services.claims.storage.books import Books
-from services.claims.storage.rows import ActRow, DecidedRow, MoveRow
+from services.claims.storage.notices import Channel
+from services.claims.storage.rows import ActRow, DecidedRow, MoveRow, NoticeRow
 from services.claims.storage.sealed import OpenedClaim
 
 STATES = {state: claims_pb2.ClaimState.Value(f"CLAIM_STATE_{state.name}") for state in ClaimState}
@@ -108,6 +109,8 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
         "days_left",
         "minimum_days_left",
         "notice_due_day",
+        "notice_days_left",
+        "refusal_notice",
         "awaits_confirmation",
         "proposal",
         "refusal",
@@ -143,6 +146,16 @@ def refusal_message(act: ActRow, kind: str, told: Told) -> claims_pb2.ProposalRe
         actor=act.actor,
         time=timestamp(act.at_us),
         note=told.note,
+    )
+
+
+def notice_message(notice: NoticeRow) -> claims_pb2.RefusalNotice:
+    """That the notice of a refusal went out; whether in time, who knows the clocks says."""
+    return claims_pb2.RefusalNotice(
+        sent_day=notice.sent_day,
+        channel=claims_pb2.NoticeChannel.Value(f"NOTICE_CHANNEL_{Channel(notice.channel).name}"),
+        actor=notice.actor,
+        record_time=timestamp(notice.at_us),
     )
 
 

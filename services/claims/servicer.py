@@ -192,11 +192,14 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             raise invalid(faults)
         most = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
         kind = f"claims {current_tenant().key} {request.parent} {request.state} {request.pended}"
+        if request.notice_unsent:
+            kind += " notice unsent"
         after = number_in(request.page_token, kind)
         wanted = Wanted(
             policy_id=None if parent["policy"] == "-" else parent["policy"],
             state=STATE_OF[request.state] if request.state else None,
             pended=request.pended,
+            notice_unsent=request.notice_unsent,
         )
         answer, last = await self._database.run(self._list, wanted, after, most)
         if last is not None:

@@ -18,15 +18,15 @@ from lipei.claims.v1 import claims_pb2 as pb
 from services.claims.core.clocks import ClockMove, days_left, minimum_days_left
 from services.claims.core.plan import ClockTerms
 from services.claims.desk import Desk
-from services.claims.messages import claim_message, claim_name
+from services.claims.messages import claim_message, claim_name, notice_message
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import claims as store
-from services.claims.storage import decisions, request_log, sealed
+from services.claims.storage import decisions, notices, request_log, sealed
 from services.claims.storage.acts import kinds_of
 from services.claims.storage.ledger import recovered_of
 from services.claims.storage.periods import PeriodClaim
 from services.claims.storage.request_log import RequestKey
-from services.claims.storage.rows import ClaimRow, DecidedRow
+from services.claims.storage.rows import ClaimRow, DecidedRow, NoticeRow
 from services.claims.storage.sealed import NotOfThisEngine
 from services.claims.storage.withdrawals import withdrawn_among
 from services.common.access.caller import note_consent, note_owner
@@ -150,6 +150,7 @@ def messages_of(
     clocks = store.clocks_of(connection, rows)
     back = recovered_of(connection, [row.id for row in rows])
     proposed = _proposed(connection, rows)
+    sent = notices.newest(connection, rows)
     claims = [
         claim_message(
             opened(sealer, row, stored.get(row.decision_id or "")),
@@ -160,6 +161,8 @@ def messages_of(
     ]
     note_reads(connection, rows)
     for row, claim in zip(rows, claims, strict=True):
+        if row.id in sent:
+            _tell_notice(claim, sent[row.id])
         if row.id in clocks:
             try:
                 terms = _clock_terms(desk, stored.get(row.decision_id or ""))
@@ -189,6 +192,16 @@ def _tell_clocks(
         claim.minimum_days_left = left
     if (due := store.notice_due(row, terms)) is not None:
         claim.notice_due_day = due.isoformat()
+        if claim.HasField("refusal_notice"):
+            claim.refusal_notice.late = claim.refusal_notice.sent_day > claim.notice_due_day
+        else:
+            claim.notice_days_left = (due - today).days
+
+
+def _tell_notice(claim: pb.Claim, notice: NoticeRow) -> None:
+    claim.refusal_notice.CopyFrom(notice_message(notice))
+    if current_tenant().kind is Kind.MEMBER:
+        claim.refusal_notice.ClearField("actor")
 
 
 def _clock_terms(desk: Desk, decision: DecidedRow | None) -> ClockTerms | None:

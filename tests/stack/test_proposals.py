@@ -98,6 +98,17 @@ def test_a_denied_claim_shows_by_when_the_notice_is_due() -> None:
     claim = pb.Claim(name=NAME, state=pb.CLAIM_STATE_DENIED, notice_due_day="2027-03-05")
     assert "the notice of the refusal is due by 2027-03-05" in shown(claim)
     assert "拒赔通知书最迟发出日期 2027-03-05" in shown(claim, Language.ZH)
+    claim.notice_days_left = -2
+    assert "the notice of the refusal is due by 2027-03-05: 2 days over" in shown(claim)
+    claim.ClearField("notice_days_left")
+    claim.refusal_notice.CopyFrom(
+        pb.RefusalNotice(
+            sent_day="2027-03-06", channel=pb.NOTICE_CHANNEL_LETTER, late=True, actor="wu"
+        )
+    )
+    told = "the notice went out on 2027-03-06 (too late): by post or courier, recorded by wu"
+    assert told in shown(claim)
+    claim.ClearField("refusal_notice")
     claim.ClearField("notice_due_day")
     assert not any("notice" in line for line in shown(claim))
 

@@ -93,6 +93,11 @@ class ReviewServiceStub:
                 request_serializer=lipei_dot_claims_dot_v1_dot_review__pb2.AppealClaimRequest.SerializeToString,
                 response_deserializer=lipei_dot_claims_dot_v1_dot_review__pb2.AppealClaimResponse.FromString,
                 _registered_method=True)
+        self.RecordRefusalNotice = channel.unary_unary(
+                '/lipei.claims.v1.ReviewService/RecordRefusalNotice',
+                request_serializer=lipei_dot_claims_dot_v1_dot_review__pb2.RecordRefusalNoticeRequest.SerializeToString,
+                response_deserializer=lipei_dot_claims_dot_v1_dot_review__pb2.RecordRefusalNoticeResponse.FromString,
+                _registered_method=True)
         self.DecideAppeal = channel.unary_unary(
                 '/lipei.claims.v1.ReviewService/DecideAppeal',
                 request_serializer=lipei_dot_claims_dot_v1_dot_review__pb2.DecideAppealRequest.SerializeToString,
@@ -225,6 +230,17 @@ class ReviewServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordRefusalNotice(self, request, context):
+        """Records that the insured person was sent the notice of the refusal (Insurance Law, article 24). Sends nothing, and moves
+        nothing: what waits for a second person goes on waiting. Recorded again, the newest counts and all are kept.
+
+        INVALID_ARGUMENT OUT_OF_RANGE: the day is before the claim was denied, or has not begun where the hospital is.
+        FAILED_PRECONDITION NEVER_DENIED: an objection to a claim that was not denied; there was no refusal; stop.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DecideAppeal(self, request, context):
         """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
         are known now, and the claim waits for an adjuster's review.
@@ -284,6 +300,11 @@ def add_ReviewServiceServicer_to_server(servicer, server):
                     servicer.AppealClaim,
                     request_deserializer=lipei_dot_claims_dot_v1_dot_review__pb2.AppealClaimRequest.FromString,
                     response_serializer=lipei_dot_claims_dot_v1_dot_review__pb2.AppealClaimResponse.SerializeToString,
+            ),
+            'RecordRefusalNotice': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordRefusalNotice,
+                    request_deserializer=lipei_dot_claims_dot_v1_dot_review__pb2.RecordRefusalNoticeRequest.FromString,
+                    response_serializer=lipei_dot_claims_dot_v1_dot_review__pb2.RecordRefusalNoticeResponse.SerializeToString,
             ),
             'DecideAppeal': grpc.unary_unary_rpc_method_handler(
                     servicer.DecideAppeal,
@@ -548,6 +569,33 @@ class ReviewService:
             '/lipei.claims.v1.ReviewService/AppealClaim',
             lipei_dot_claims_dot_v1_dot_review__pb2.AppealClaimRequest.SerializeToString,
             lipei_dot_claims_dot_v1_dot_review__pb2.AppealClaimResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordRefusalNotice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.claims.v1.ReviewService/RecordRefusalNotice',
+            lipei_dot_claims_dot_v1_dot_review__pb2.RecordRefusalNoticeRequest.SerializeToString,
+            lipei_dot_claims_dot_v1_dot_review__pb2.RecordRefusalNoticeResponse.FromString,
             options,
             channel_credentials,
             insecure,

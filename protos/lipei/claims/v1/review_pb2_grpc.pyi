@@ -118,6 +118,13 @@ class ReviewServiceStub:
 
     FAILED_PRECONDITION APPEAL_LATE: the plan's time limit is over (X12 CARC 138); stop. UNDECIDABLE: as ReviewClaim.
     """
+    RecordRefusalNotice: _grpc.UnaryUnaryMultiCallable[_review_pb2.RecordRefusalNoticeRequest, _review_pb2.RecordRefusalNoticeResponse]
+    """Records that the insured person was sent the notice of the refusal (Insurance Law, article 24). Sends nothing, and moves
+    nothing: what waits for a second person goes on waiting. Recorded again, the newest counts and all are kept.
+
+    INVALID_ARGUMENT OUT_OF_RANGE: the day is before the claim was denied, or has not begun where the hospital is.
+    FAILED_PRECONDITION NEVER_DENIED: an objection to a claim that was not denied; there was no refusal; stop.
+    """
     DecideAppeal: _grpc.UnaryUnaryMultiCallable[_review_pb2.DecideAppealRequest, _review_pb2.DecideAppealResponse]
     """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
     are known now, and the claim waits for an adjuster's review.
@@ -216,6 +223,13 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     """The member objects to a decision, themselves or through intake. Pays nothing and takes nothing back.
 
     FAILED_PRECONDITION APPEAL_LATE: the plan's time limit is over (X12 CARC 138); stop. UNDECIDABLE: as ReviewClaim.
+    """
+    RecordRefusalNotice: _aio.UnaryUnaryMultiCallable[_review_pb2.RecordRefusalNoticeRequest, _review_pb2.RecordRefusalNoticeResponse]  # type: ignore[assignment]
+    """Records that the insured person was sent the notice of the refusal (Insurance Law, article 24). Sends nothing, and moves
+    nothing: what waits for a second person goes on waiting. Recorded again, the newest counts and all are kept.
+
+    INVALID_ARGUMENT OUT_OF_RANGE: the day is before the claim was denied, or has not begun where the hospital is.
+    FAILED_PRECONDITION NEVER_DENIED: an objection to a claim that was not denied; there was no refusal; stop.
     """
     DecideAppeal: _aio.UnaryUnaryMultiCallable[_review_pb2.DecideAppealRequest, _review_pb2.DecideAppealResponse]  # type: ignore[assignment]
     """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
@@ -366,6 +380,19 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         """The member objects to a decision, themselves or through intake. Pays nothing and takes nothing back.
 
         FAILED_PRECONDITION APPEAL_LATE: the plan's time limit is over (X12 CARC 138); stop. UNDECIDABLE: as ReviewClaim.
+        """
+
+    @_abc_1.abstractmethod
+    def RecordRefusalNotice(
+        self,
+        request: _review_pb2.RecordRefusalNoticeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_pb2.RecordRefusalNoticeResponse, _abc.Awaitable[_review_pb2.RecordRefusalNoticeResponse]]:
+        """Records that the insured person was sent the notice of the refusal (Insurance Law, article 24). Sends nothing, and moves
+        nothing: what waits for a second person goes on waiting. Recorded again, the newest counts and all are kept.
+
+        INVALID_ARGUMENT OUT_OF_RANGE: the day is before the claim was denied, or has not begun where the hospital is.
+        FAILED_PRECONDITION NEVER_DENIED: an objection to a claim that was not denied; there was no refusal; stop.
         """
 
     @_abc_1.abstractmethod
