@@ -108,6 +108,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "certificate_refused": "queue reason remedy",
         "certificate_renewed": "until queue",
         "checkpoint_not_signed": "fault",
+        "claims_unreadable": "claims count",
         "claims_without_payee_account": "claims count",
         "codec_keys_unreadable": "",
         "crashed": "fault at",
