@@ -189,15 +189,13 @@ async def told(running: Running, reason: str) -> None:
 def knock(port: int, context: ssl.SSLContext | None) -> None:
     """Connect as an engine that is set up wrongly does, and be closed."""
     # Not asyncio's client: it does not say that it trusts nobody, and engines do.
-    plain = socket.create_connection(("127.0.0.1", port), timeout=LONGEST_S)
+    line = socket.create_connection(("127.0.0.1", port), timeout=LONGEST_S)
     with suppress(OSError):  # closed already, within the handshake
-        with (
-            plain
-            if context is None
-            else context.wrap_socket(plain, server_hostname="127.0.0.1") as line
-        ):
-            line.sendall(framed(dft().encode()))
-            assert line.recv(1) == b""
+        if context is not None:
+            line = context.wrap_socket(line, server_hostname="127.0.0.1")
+        line.sendall(framed(dft().encode()))
+        assert line.recv(1) == b""
+    line.close()
 
 
 def refusals(logs: Sequence[Mapping[str, object]]) -> list[tuple[object, object, object]]:
