@@ -227,6 +227,20 @@ class FhirRest:
             if entry is not None and first <= entry[0] <= last and terms.in_period(entry[0])
         )
 
+    async def count(self, kind: str) -> int | None:
+        """How many records the server says that it has; None where it does not say. Reads none.
+
+        A server that does not count is asked as a sweep begins, for one record.
+
+        Raises: SourceFault, as a sweep would.
+        """
+        try:
+            return (await self._search(kind, [("_summary", "count")])).total
+        except SourceFault as fault:
+            if fault.reason != "SOURCE_REFUSES_SEARCH":
+                raise
+        return (await self._search(kind, [("_sort", "-_lastUpdated"), ("_count", "1")])).total
+
     async def close(self) -> None:
         """Drop the connections."""
         await self._http.close()

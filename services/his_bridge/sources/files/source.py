@@ -306,7 +306,12 @@ class FileDrop:
                 if opened is None:
                     opened = self._opened(folder, place)
                 stamp = self._still(opened.file, kind, place)
-                records, read, ended = self._some(opened.cuts, kind, place)
+                try:
+                    records, read, ended = self._some(opened.cuts, kind, place)
+                except FileRefused:
+                    # It was read whole before and was not refused: another content is why.
+                    self._still(opened.file, kind, place)
+                    raise
                 if stamp_of(opened.file) == stamp:
                     break
                 # What was read may have been another content that was put back since.
