@@ -21,6 +21,7 @@ from services.his_bridge.core.reconciliation import DayTotals, by_day
 from services.his_bridge.dialects.fhir_r4 import (
     Entry,
     Framed,
+    KeyRepeated,
     NotABundle,
     frame,
     points_at,
@@ -333,6 +334,9 @@ class FhirRest:
                 raise SourceFault("SOURCE_SEARCH_INCOMPLETE", text)
         except NotABundle:
             raise SourceFault("SOURCE_NOT_FHIR", "the answer is no FHIR searchset") from None
+        except KeyRepeated:
+            text = "an answer has a key twice in one object; records may be missing"
+            raise SourceFault("SOURCE_KEY_REPEATED", text) from None
         except Missing as missing:
             if sweeps and isinstance(missing, Gone):
                 raise
