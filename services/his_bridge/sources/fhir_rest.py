@@ -24,6 +24,7 @@ from services.his_bridge.dialects.fhir_r4 import (
     KeyRepeated,
     NotABundle,
     frame,
+    people_behind,
     points_at,
     stated_by,
 )
@@ -157,18 +158,19 @@ class FhirRest:
     async def look_up(self, keys: Collection[Key]) -> Mapping[Key, bytes]:
         """Referenced resources by `_id`, in batches; one by one what a batch left out.
 
-        Where bills are made of charges, also what those point at in turn.
+        Where bills are made of charges, also what those point at in turn; and always patients who
+        are one person with those whom the records name, as far as that is in doubt.
         """
         found: dict[Key, bytes] = {}
-        wanted = set(keys)
+        wanted, base_url = set(keys), self._profile.terms.base_url
         for _ in range(DEEPEST):
             news = await self._found(wanted)
             found.update(news)
-            if not self._follows:
-                break
             onward: set[Key] = set()
             for (kind, _), raw in news.items():
-                onward |= points_at(kind, raw, self._profile.terms.base_url)
+                if self._follows:
+                    onward |= points_at(kind, raw, base_url)
+                onward |= people_behind(kind, raw, found, base_url)
             wanted = onward - found.keys()
             if not wanted:
                 break
