@@ -21,6 +21,7 @@ from services.his_bridge.dialects.hl7v2 import Hl7Reading
 from services.his_bridge.dialects.hl7v2.admission import admit
 from services.his_bridge.dialects.hl7v2.refusals import Denial, Refused
 from services.his_bridge.dialects.port import Key, RecordReader
+from services.his_bridge.dialects.strict_json import has_each_key_once
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.files import FileFormat, FilesSettings
 from services.his_bridge.readers import reader_of
@@ -32,6 +33,7 @@ _BETWEEN_MESSAGES = re.compile(rb"(?<=[\r\n])(?=MSH)")
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENTRIES = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _TEXT = msgspec.json.Decoder(str)
+_BUNDLE = "Bundle"
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +127,8 @@ def _fhir(content: bytes, profile: SourceProfile, readers: list[RecordReader]) -
         for resource in _entries(raw)
     ]
     around = {(kind, name): raw for kind, name, _, raw in found}
-    judged = [one for one in found if one[0] in by_kind or not one[0]]
+    # A Bundle that could not be taken apart is a record of its own: its faults are told.
+    judged = [one for one in found if one[0] in by_kind or one[0] in ("", _BUNDLE)]
     return [
         Tried(
             number=number,
@@ -196,8 +199,9 @@ def _entries(raw: bytes) -> Iterator[bytes]:
     """The resources of a Bundle; anything else as it is."""
     try:
         top = _OBJECT.decode(raw)
-        if _TEXT.decode(top.get("resourceType", b'""')) != "Bundle":
-            raise msgspec.DecodeError("no Bundle")
+        is_bundle = _TEXT.decode(top.get("resourceType", b'""')) == _BUNDLE
+        if not is_bundle or not has_each_key_once(raw):
+            raise msgspec.DecodeError("no Bundle, or one of which a part would go unread")
         entries = _ENTRIES.decode(top.get("entry", b"[]"))
     except (msgspec.DecodeError, UnicodeDecodeError):
         yield raw
