@@ -38,6 +38,7 @@ READINGS_PER_PAGE = 500
 WITHDRAWALS_PER_PAGE = CONSENTS_PER_CALL = 100
 CONSENT_WITHDRAWN = "CONSENT_WITHDRAWN"
 BILL_OF_ANOTHER = "BILL_OF_ANOTHER"
+PAYMENT_UNDER_WAY = "PAYMENT_UNDER_WAY"
 # Reasons of a hospital's system begin so; one that hangs lets the call's time run out.
 OF_A_SOURCE = ("SOURCE_", grpc.StatusCode.DEADLINE_EXCEEDED.name)
 LOOK_AGAIN = timedelta(seconds=30)
@@ -72,50 +73,68 @@ class HospitalSteps:
         """Hand every released bill to claims, in the order of release, and record its answer.
 
         Waits for no decision. A killed activity repeats at most one page, which claims answers
-        with the claims that exist.
+        with the claims that exist. What takes back a bill whose payment the bank has stays pending
+        until a later pull, and the others go on: the bank may take days.
         """
         async with heard_of():
             return await self._hand_over(work)
 
     async def _hand_over(self, work: work_pb2.PullBillsWork) -> work_pb2.SubmitReleasedBillsResult:
         result = work_pb2.SubmitReleasedBillsResult()
-        left: set[str] = set()
+        passed = _Passed()
+        token = ""
         while True:
             listing = his_bridge_pb2.ListBillsRequest(
                 parent=work.hospital,
                 page_size=BILLS_PER_PAGE,
                 delivery_state=his_bridge_pb2.DELIVERY_STATE_PENDING,
+                page_token=token,
             )
             page = await call(self._bridge.ListBills, listing, CALL_TIMEOUT_S)
             if not page.bills:
                 return result
-            answers = [await self._submit(released.bill, left) for released in page.bills]
+            answers = [await self._submit(released.bill, passed) for released in page.bills]
             told = [answer for answer in answers if answer is not None]
-            if not told:
-                continue
-            # A new request each time: a bill that is offered again may be refused as it was before,
-            # and the same content would be answered from before and leave it pending.
-            acknowledge = his_bridge_pb2.AcknowledgeBillsRequest(
-                parent=work.hospital, acknowledgements=told, request_id=uuid.uuid4().hex
-            )
-            await call(self._bridge.AcknowledgeBills, acknowledge, CALL_TIMEOUT_S)
-            for entry in told:
-                if entry.delivery.state == his_bridge_pb2.DELIVERY_STATE_TAKEN:
-                    result.taken += 1
-                else:
-                    result.refused += 1
+            stays = any(passed.waits(released.bill) for released in page.bills)
+            if told:
+                await self._acknowledge(work.hospital, told, result)
+            if stays:  # it would head the list for ever
+                token = page.next_page_token
+                if not token:
+                    return result
+
+    async def _acknowledge(
+        self,
+        hospital: str,
+        told: Sequence[his_bridge_pb2.Acknowledgement],
+        result: work_pb2.SubmitReleasedBillsResult,
+    ) -> None:
+        # A new request each time: a bill that is offered again may be refused as it was before,
+        # and the same content would be answered from before and leave it pending.
+        acknowledge = his_bridge_pb2.AcknowledgeBillsRequest(
+            parent=hospital, acknowledgements=told, request_id=uuid.uuid4().hex
+        )
+        await call(self._bridge.AcknowledgeBills, acknowledge, CALL_TIMEOUT_S)
+        for entry in told:
+            if entry.delivery.state == his_bridge_pb2.DELIVERY_STATE_TAKEN:
+                result.taken += 1
+            else:
+                result.refused += 1
 
     async def _submit(
-        self, bill: bill_pb2.Bill, left: set[str]
+        self, bill: bill_pb2.Bill, passed: _Passed
     ) -> his_bridge_pb2.Acknowledgement | None:
-        """What claims made of a bill; None when its consent was withdrawn on the way.
+        """What claims made of a bill; None when its consent was withdrawn on the way, or it waits.
 
-        The bridge hands such a bill out no more, and again when a new consent covers it. One that
-        it hands out all the same, though it was `left` before, is refused as any other.
+        The bridge hands a bill without its consent out no more, and again when a new consent covers
+        it. One that it hands out all the same, though it was left before, is refused as any other.
 
         A correction that names another person, as after accounts were merged, first takes back what
         stands under its number; then it is a new statement, whose claims are that person's.
         """
+        if passed.waits(bill):
+            passed.wait(bill)  # and what comes behind this one
+            return None
         answer = await self._hand_in(bill)
         if isinstance(answer, RpcFault) and answer.reason == BILL_OF_ANOTHER:
             taken_back = await self._hand_in(_bare(bill))
@@ -125,8 +144,11 @@ class HospitalSteps:
             told.delivery.state = his_bridge_pb2.DELIVERY_STATE_TAKEN
             told.delivery.claims.extend(claim.name for claim in answer.claims)
             return told
-        if answer.reason == CONSENT_WITHDRAWN and bill.name not in left:
-            left.add(bill.name)
+        if answer.reason == PAYMENT_UNDER_WAY:
+            passed.wait(bill)
+            return None
+        if answer.reason == CONSENT_WITHDRAWN and bill.name not in passed.left:
+            passed.left.add(bill.name)
             return None
         reasons = [violation.reason for violation in answer.violations] or [answer.reason]
         told.delivery.state = his_bridge_pb2.DELIVERY_STATE_REFUSED
@@ -152,7 +174,7 @@ class HospitalSteps:
                 return await self._claims.SubmitClaim(request, timeout=CALL_TIMEOUT_S)
             except grpc.RpcError as error:
                 fault = error_of(error)
-            if fault.code in FINAL:
+            if fault.code in FINAL or fault.reason == PAYMENT_UNDER_WAY:
                 return fault
             if fault.code is not grpc.StatusCode.RESOURCE_EXHAUSTED or not fault.retry_after_s:
                 raise failure(fault)
@@ -311,6 +333,31 @@ class HospitalSteps:
             self.pull_readings,
             self.record_released_readings,
         ]
+
+
+class _Passed:
+    """Bills that one handing over passes by: `left` without their consent, or waiting for the bank.
+
+    Behind one that waits, whatever names its bill or its person waits as well: claims would decide
+    a new bill while that which it stands for still counts, and what was stated anew was undone.
+    """
+
+    def __init__(self) -> None:
+        self.left: set[str] = set()
+        self._wait: set[str | tuple[str, str]] = set()
+
+    def waits(self, bill: bill_pb2.Bill) -> bool:
+        """Whether an earlier one that waits, or this one, names this bill or its person."""
+        return not self._wait.isdisjoint(_named(bill))
+
+    def wait(self, bill: bill_pb2.Bill) -> None:
+        """It waits."""
+        self._wait.update(_named(bill))
+
+
+def _named(bill: bill_pb2.Bill) -> list[str | tuple[str, str]]:
+    which = bill.provider_id, bill.bill_number
+    return [which, bill.member_token] if bill.member_token else [which]
 
 
 async def _asked_for(rpc: Callable[..., Awaitable[A]], request: Any) -> A:

@@ -8,6 +8,7 @@ from lipei.claims.v1 import claims_pb2, settlement_pb2
 from lipei.his_bridge.v1 import consent_pb2, his_bridge_pb2
 from tests.e2e.test_corrections import dearer
 from tests.e2e.test_withdrawals import Parts, no_other_server, parts
+from tests.services.claims.test_corrections import stood
 from tests.services.claims.test_reviews import paid
 from tests.services.his_bridge.records import Resource, claim
 from tests.tenants import of_installation, of_insurer
@@ -73,4 +74,33 @@ def test_what_was_handed_over_is_taken_back_and_the_money_recovered(parts: Parts
     assert {one.bill.bill_number for one in taken} == {
         f"NO-{key}" for key in (PAID, OWED_NOTHING, UNDECIDED)
     }
+    assert not parts.bridge.bills(state=his_bridge_pb2.DELIVERY_STATE_PENDING)
+
+
+@pytest.mark.usefixtures("no_other_server")
+def test_one_whose_payment_the_bank_has_is_taken_back_after_its_word_and_the_others_at_once(
+    parts: Parts,
+) -> None:
+    parts.his.put([dearer(PAID), claim(UNDECIDED)])
+    parts.pull_bills()
+    decide(parts, PAID)
+    parts.callers.append(of_installation())
+    sent = paid(parts.claims, claims_of(parts)[f"NO-{PAID}"])
+    stood(parts.claims, sent, "payment_sent")
+    parts.callers.pop()
+    parts.withdraw(consent_pb2.CONSENT_PURPOSE_CLAIM_SETTLEMENT)
+    parts.his.put([cancelled(PAID)])
+    parts.bridge.pull_all()  # it is the first to be handed over
+    parts.his.put([cancelled(UNDECIDED)])
+    parts.pull_bills()
+    found = claims_of(parts)
+    assert found[f"NO-{PAID}"].state == claims_pb2.CLAIM_STATE_PAYMENT_SENT
+    assert found[f"NO-{UNDECIDED}"].state == claims_pb2.CLAIM_STATE_WITHDRAWN
+    (waits,) = parts.bridge.bills(state=his_bridge_pb2.DELIVERY_STATE_PENDING)
+    assert waits.bill.bill_number == f"NO-{PAID}"
+    stood(parts.claims, sent, "paid")
+    parts.pull_bills()
+    back = claims_of(parts)[f"NO-{PAID}"]
+    assert back.state == claims_pb2.CLAIM_STATE_RECOVERY_OPEN
+    assert back.recoverable == back.paid
     assert not parts.bridge.bills(state=his_bridge_pb2.DELIVERY_STATE_PENDING)

@@ -69,3 +69,17 @@ def test_a_bill_restated_at_the_hospital_owes_the_difference(parts: Parts) -> No
     assert after.decision.benefit.minor_units == 1_797_301
     assert [move.cause for move in after.moves].count("release_payment") == 1
     assert sorted(parts.states()) == sorted([*before[1:], "payable"])
+
+
+@pytest.mark.usefixtures("no_other_server")
+def test_a_bill_that_gets_another_number_settles_under_that_one_alone(parts: Parts) -> None:
+    renumbered = claim("b0")
+    renumbered["identifier"][0]["value"] = "NO-new"
+    parts.his.put([renumbered])
+    parts.pull_bills()
+    listing = claims_pb2.ListClaimsRequest(parent="policies/-")
+    parts.callers.append(of_insurer())
+    found = {one.bill_number: one.state for one in parts.claims.claims.ListClaims(listing).claims}
+    assert found["NO-b0"] == claims_pb2.CLAIM_STATE_WITHDRAWN
+    assert found["NO-new"] == found["NO-b1"] == claims_pb2.CLAIM_STATE_REGISTERED
+    assert not [one for one in parts.bridge.bills() if one.delivery.refusal_reasons]

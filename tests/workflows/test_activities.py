@@ -201,6 +201,14 @@ def test_where_the_old_bill_cannot_be_taken_back_the_correction_is_refused_and_s
     assert [kind for kind, _ in claims.asked] == ["CORRECTION", "REVERSAL"]
 
 
+def test_where_the_bank_has_the_old_bills_payment_the_correction_waits() -> None:
+    told: list[his_bridge_pb2.Acknowledgement] = []
+    claims = _Claims(cannot="PAYMENT_UNDER_WAY")
+    hand_over(access_pb2.ROLE_HOSPITAL_INTEGRATION, told, claims)
+    assert told == []
+    assert [kind for kind, _ in claims.asked] == ["CORRECTION", "REVERSAL"]
+
+
 def test_what_is_anothers_although_it_was_taken_back_is_refused_and_not_tried_for_ever() -> None:
     told: list[his_bridge_pb2.Acknowledgement] = []
     asked: list[int] = []
@@ -214,3 +222,78 @@ def test_what_is_anothers_although_it_was_taken_back_is_refused_and_not_tried_fo
     hand_over(access_pb2.ROLE_HOSPITAL_INTEGRATION, told, always)
     assert list(told[0].delivery.refusal_reasons) == ["BILL_OF_ANOTHER"]
     assert len(asked) == 3
+
+
+class _Pages:
+    """A bridge with pending bills, two on a page; it remembers what it is told of them."""
+
+    def __init__(self, *bills: bill_pb2.Bill) -> None:
+        self.pending = list(bills)
+        self.told: list[str] = []
+
+    async def __call__(self, method: MethodDescriptor, request: Any, _context: Context) -> Any:
+        if method.name == "AcknowledgeBills":
+            answered = [one.bill for one in request.acknowledgements]
+            assert set(answered) <= {bill.name for bill in self.pending}
+            self.told += answered
+            self.pending = [bill for bill in self.pending if bill.name not in answered]
+            return his_bridge_pb2.AcknowledgeBillsResponse()
+        after = [bill for bill in self.pending if bill.name > request.page_token]
+        page = his_bridge_pb2.ListBillsResponse()
+        for bill in after[:2]:
+            page.bills.add().bill.CopyFrom(bill)
+        if len(after) > 2:
+            page.next_page_token = after[1].name
+        return page
+
+
+def _bill(place: int, number: str, kind: Any, person: str = "") -> bill_pb2.Bill:
+    return bill_pb2.Bill(
+        name=f"{BILL}{place}", bill_number=number, provider_id="H1", kind=kind, member_token=person
+    )
+
+
+FINAL, REVERSAL = bill_pb2.BILL_KIND_FINAL, bill_pb2.BILL_KIND_REVERSAL
+PENDING_BILLS = (
+    _bill(0, "other", FINAL, "p0"),
+    _bill(1, "sent", REVERSAL, "p1"),  # its payment is with the bank
+    _bill(2, "sent", FINAL, "p1"),  # stated anew
+    _bill(3, "sent-too", REVERSAL),  # bare: nobody's name is on it
+    _bill(4, "new", FINAL, "p1"),  # of the person whose bill waits
+    _bill(5, "sent-too", FINAL, "p2"),
+    _bill(6, "bank-has-none", REVERSAL),
+    _bill(7, "new-too", FINAL, "p3"),
+)
+
+
+@pytest.mark.parametrize(
+    ("bank_has", "waiting"), [({"sent", "sent-too"}, {1, 2, 3, 4, 5}), (set(), set())]
+)
+def test_a_reversal_that_waits_for_the_bank_holds_up_what_hangs_on_it_alone(
+    bank_has: set[str], waiting: set[int]
+) -> None:
+    bridge = _Pages(*PENDING_BILLS)
+    asked: list[str] = []
+
+    async def claims(
+        _method: MethodDescriptor, request: claims_pb2.SubmitClaimRequest, _context: Context
+    ) -> claims_pb2.SubmitClaimResponse:
+        asked.append(request.bill.name)
+        if request.bill.kind == REVERSAL and request.bill.bill_number in bank_has:
+            raise Refused(grpc.StatusCode.ABORTED, "PAYMENT_UNDER_WAY", "wait", retry_after_s=5)
+        return claims_pb2.SubmitClaimResponse(claims=[claims_pb2.Claim(name="c")])
+
+    async def call() -> work_pb2.SubmitReleasedBillsResult:
+        hospital = guard_for(caller(access_pb2.ROLE_HOSPITAL_INTEGRATION))
+        async with (
+            answering(hospital, answer=bridge) as to_bridge,
+            answering(hospital, answer=claims) as to_claims,
+        ):
+            steps = HospitalSteps(to_bridge, to_claims, to_claims)
+            work = work_pb2.PullBillsWork(hospital="hospitals/h")
+            return await ActivityEnvironment().run(steps.submit_released_bills, work)
+
+    result = run(call())
+    assert {bill.name for bill in bridge.pending} == {f"{BILL}{place}" for place in waiting}
+    assert (result.taken, result.refused) == (len(PENDING_BILLS) - len(waiting), 0)
+    assert sorted(asked) == sorted(set(asked))  # nothing is tried over and over

@@ -35,8 +35,9 @@ from services.his_bridge.storage.tables import released_bill
 
 BY_A_PERSON, BY_ITSELF = "person", "itself"
 DAY_US = 86_400_000_000
-# A policy or a provider is imported a few days after its first bill, and a day to come comes.
-CURED_LATER = frozenset({"UNKNOWN_MEMBER", "UNKNOWN_PROVIDER", "IN_THE_FUTURE"})
+# A policy or a provider is imported a few days after its first bill, a day to come comes, and an
+# appeal is decided: until then the insurer has a bill that was taken back.
+CURED_LATER = frozenset({"UNKNOWN_MEMBER", "UNKNOWN_PROVIDER", "IN_THE_FUTURE", "APPEAL_OPEN"})
 # Once a day, because insurers import by the day; after a month a person has to look.
 PAUSE_US, LONGEST_US = DAY_US, 30 * DAY_US
 # Of one pull, so that those that nobody insures don't keep new bills waiting for long.

@@ -86,6 +86,10 @@ class Releases:
         need = holding.need_of_bill(bill)
         if self.consent(bill.member_token, need) is None:
             return bill.member_token, need
+        last = last_told(self._accounts[root])
+        if last is not None and last.bill and _number(last.bill) != _number(bill):
+            # The insurer knows a bill by its number: the old one would stand beside the new one.
+            self._release(root, EventKind.REVERSAL, last.bill, pending)
         kind = EventKind.CORRECTION if self._is_told(root, together, bill) else EventKind.FINAL
         self._release(root, kind, bill, pending)
         return None

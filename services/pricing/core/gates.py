@@ -172,7 +172,7 @@ def _flat_below(case: _Case) -> _Judged:
             text = "must state the clinical lower bound, below which no factor changes; what was "
             text += "fitted without is fitted again, or the tariff proposed anew with it"
         elif _none_below(feature):
-            text = "is the least plausible value: no value lies below, so that it bounds nothing"
+            text = "no value below it has a price, so that it bounds nothing"
         if text:
             faults.append(Fault(f"tariff.features[{index}].flat_below", "NO_LOWER_BOUND", text))
     count, wrong = len(outcomes), len(faults)
@@ -186,7 +186,7 @@ def _flat_below(case: _Case) -> _Judged:
 def _none_below(feature: NumericFeature) -> bool:
     try:
         bound = flat_below(feature)
-        return bound is not None and bound <= scaled(feature.plausible_first, feature.places)
+        return bound is not None and bound <= scaled(feature.priced_first, feature.places)
     except ValueError:
         return False  # `in_order` tells of it
 

@@ -225,14 +225,17 @@ def test_a_bill_whose_consent_was_withdrawn_is_pending_and_shown_to_nobody(
 
 
 @pytest.mark.both_databases
-def test_what_time_cures_is_offered_by_itself_once_a_day_for_a_month(database_url: str) -> None:
+@pytest.mark.parametrize("reason", [UNKNOWN, "APPEAL_OPEN"])
+def test_what_time_cures_is_offered_by_itself_once_a_day_for_a_month(
+    database_url: str, reason: str
+) -> None:
     async def work(place: Place) -> None:
         await place.pull()
         cured, other = names(place)[:2]
 
         def refuse() -> None:
-            answered(place, [cured], UNKNOWN)
-            answered(place, [other], UNKNOWN, "BILL_CONFLICT")
+            answered(place, [cured], reason)
+            answered(place, [other], reason, "BILL_CONFLICT")
 
         refuse()
         await swept(place)

@@ -302,7 +302,6 @@ def _coherent(factor: Factor, section: Section) -> bool:
         for edge in filter(None, (bands.plausible_first, bands.plausible_last)):
             scaled(edge, bands.places)
         flat = scaled(factor.control.flat_below, bands.places) if factor.control else None
-        lowest = scaled(bands.plausible_first or bands.firsts[0], bands.places)
     except ValueError as error:
         section.fault("bands", "EDGES", f"an edge {error}, in quotes")
         return False
@@ -315,8 +314,8 @@ def _coherent(factor: Factor, section: Section) -> bool:
         text = "a higher value of an outcome is a worse one: it must be declared rising"
         section.fault("monotone", "NOT_RISING", text)
         return False
-    if flat <= lowest:
-        text = f"flat_below must lie above {written(lowest, bands.places)}, or it bounds nothing"
+    if flat <= starts[0]:
+        text = f"flat_below must lie above {bands.firsts[0]}, or it bounds nothing"
         section.fault("outcome", "NOTHING_BELOW", text)
         return False
     if starts[1] < flat:

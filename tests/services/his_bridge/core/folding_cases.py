@@ -94,7 +94,7 @@ def bill_of(said: Mapping[str, Any]) -> Bill | None:
     by_line = [line.fund_paid for line in lines if line.fund_paid is not None]
     paid = fen(funds) if funds else sum(by_line) if by_line else None
     return Bill(
-        bill_number=f"NO-{said.get('account', 'A')}",
+        bill_number=said.get("number", f"NO-{said.get('account', 'A')}"),
         provider_id="H1",
         care_type=CareType.INPATIENT,
         member_token=TOKENS[said.get("patient", "li")],

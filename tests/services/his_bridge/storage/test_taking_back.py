@@ -376,6 +376,53 @@ def test_a_record_that_was_held_never_follows_a_later_one(hospital: Hospital) ->
     hospital.read_unread(held, short)
     assert handed_out(hospital) == []
     assert hospital.told() == [("FINAL", 9000)]
+RENUMBERED: Said = final("F", "10:00", {"C1": "100.00"}, version=2, number="NO-2")
+
+
+def numbers(bills: list[bill_pb2.Bill]) -> list[tuple[str, str]]:
+    """Kind and number."""
+    return [(kind, one.bill_number) for (kind, _), one in zip(said(bills), bills, strict=True)]
+
+
+def test_a_bill_that_gets_another_number_is_taken_back_under_the_one_that_the_insurer_has(
+    hospital: Hospital,
+) -> None:
+    """Claims would settle it once under each, and its reversal name one of them."""
+    given = consented(hospital)
+    hospital.arrive(FINAL)
+    answered(hospital, handed_out(hospital))
+    hospital.arrive(RENUMBERED)
+    bills = handed_out(hospital)
+    assert numbers(bills) == [("REVERSAL", "NO-A"), ("CORRECTION", "NO-2")]
+    answered(hospital, bills)
+    take_back(hospital.database, hospital.name, given, NOW)
+    hospital.arrive(REVERSAL)
+    assert numbers(handed_out(hospital)) == [("REVERSAL", "NO-2")]
+
+
+def test_while_no_consent_lets_the_other_number_out_the_bill_stands_under_the_first(
+    hospital: Hospital,
+) -> None:
+    given = consented(hospital)
+    hospital.arrive(FINAL)
+    answered(hospital, handed_out(hospital))
+    take_back(hospital.database, hospital.name, given, NOW)
+    hospital.arrive(RENUMBERED)
+    assert (handed_out(hospital), hospital.held()) == ([], 1)
+    hospital.arrive(REVERSAL)
+    assert numbers(handed_out(hospital)) == [("REVERSAL", "NO-A")]
+
+
+def test_another_number_out_of_a_merge_takes_the_first_one_back_too(hospital: Hospital) -> None:
+    consented(hospital)
+    hospital.arrive(merge("M", "08:00", "B", "A"))
+    hospital.arrive(final("FB", "09:00", {"C1": "50.00"}, account="B"))
+    hospital.arrive(final("F", "10:00", {"C2": "100.00"}))
+    assert numbers(handed_out(hospital)) == [
+        ("FINAL", "NO-B"),
+        ("REVERSAL", "NO-B"),
+        ("CORRECTION", "NO-A"),
+    ]
 
 
 def test_a_person_is_erased_once_the_insurer_has_been_told(hospital: Hospital) -> None:

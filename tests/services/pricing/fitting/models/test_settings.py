@@ -50,6 +50,12 @@ def test_the_template_s_outcomes_together_take_off_no_more_than_a_cap_of_a_fifth
         ("        least: '0.87'\n", "", "least", "MISSING"),
         ("flat_below: '7.0'", "flat_below: '7.5'", "hba1c.bands", "NOT_FLAT"),
         ("flat_below: '7.0'", "flat_below: '3.0'", "hba1c.outcome", "NOTHING_BELOW"),
+        (  # above the least plausible value, and still below every value that has a price
+            "bands: ['3.0', '7.0', '7.5', '8.0']\n",
+            "bands: ['7.0', '7.5', '8.0']\n      plausible: ['3.0', '20.0']\n",
+            "hba1c.outcome",
+            "NOTHING_BELOW",
+        ),
         ("monotone: rising", "monotone: falling", "hba1c.monotone", "NOT_RISING"),
         ("['18', '30',", "['30', '18',", "age.bands", "EDGES"),
         ("['3.0', '7.0',", "['3', '7.0',", "hba1c.bands", "EDGES"),
