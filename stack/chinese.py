@@ -95,6 +95,7 @@ WORDS: Mapping[str, str] = {
     "net paid": "净付金额",
     "taken in (UTC)": "收案时间 (UTC)",
     "(erased)": "（已清除）",
+    "unreadable": "无法读取",
     "line": "明细行",
     "lines": "明细行",
     "service": "项目",
@@ -122,6 +123,10 @@ WORDS: Mapping[str, str] = {
     "that the rest is given up": "放弃追回余款",
     "something proposed": "一项提议",
     "proposed by": "提议人",
+    "it comes to": "所涉金额",
+    "nothing came of what was proposed": "提议未生效",
+    "rejected": "被否决",
+    "withdrawn": "已撤回",
     "units": "数量",
     "price": "单价",
     "denied": "不予赔付",
@@ -136,6 +141,17 @@ WORDS: Mapping[str, str] = {
     "days are left by law or contract": "天（法定或约定期限）剩余",
     "days until the undisputed minimum is due": "天后应先予支付可以确定的数额",
     "the notice of the refusal is due by": "拒赔通知书最迟发出日期",
+    "days over": "天已逾期",
+    "the notice went out on": "拒赔通知书发出日期",
+    "too late": "已逾期",
+    "by post or courier": "邮寄或快递",
+    "by a message": "电子方式",
+    "handed over": "当面送达",
+    "sent": "已发出",
+    "recorded by": "登记人",
+    "denied (UTC)": "拒赔时间 (UTC)",
+    "notice due by": "通知书最迟发出日期",
+    "revision": "版本",
     "are to be recovered": "应予追回",
     "waits": "状态",
     "since (UTC)": "起始时间 (UTC)",
@@ -192,6 +208,13 @@ WORDS: Mapping[str, str] = {
     "days covered by drugs": "用药覆盖天数比例",
     "not measured": "未计算",
     "sum insured": "保额",
+}
+
+
+CHANNELS: Mapping[int, str] = {
+    claims_pb2.NOTICE_CHANNEL_LETTER: "by post or courier",
+    claims_pb2.NOTICE_CHANNEL_MESSAGE: "by a message",
+    claims_pb2.NOTICE_CHANNEL_HANDED_OVER: "handed over",
 }
 
 

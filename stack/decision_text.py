@@ -47,9 +47,7 @@ def claim_table(
         (
             (
                 claim.name,
-                chinese.said("(erased)", lang)
-                if claim.erased
-                else withheld.shown("bill_number", claim.bill_number),
+                _bill_number(claim, withheld, lang),
                 chinese.state(claim.state, lang),
                 money(claim.decision.billed),
                 money(claim.decision.benefit),
@@ -60,6 +58,15 @@ def claim_table(
             for claim in found
         ),
     )
+
+
+def _bill_number(claim: pb.Claim, withheld: Withheld, lang: Language) -> str:
+    """The bill's number, or why it is not there."""
+    if claim.erased:
+        return chinese.said("(erased)", lang)
+    if claim.unreadable:
+        return f"({chinese.said('unreadable', lang)}: {claim.unreadable})"
+    return withheld.shown("bill_number", claim.bill_number)
 
 
 def _came_back(claim: pb.Claim) -> tuple[str, str]:
@@ -129,19 +136,14 @@ def _standing(claim: pb.Claim, lang: Language, withheld: Withheld) -> Iterator[s
         what = chinese.PROPOSED.get(claim.proposal.kind, "something proposed")
         yield f"{said('somebody else must confirm')}: {said(what)}"
         yield from _proposal(claim.proposal, lang, withheld)
+    if claim.HasField("refusal"):
+        yield from _refusal(claim.refusal, lang, withheld)
     # What has ended waits for nothing, though its last decision did.
     for pend in () if claim.state in _ENDED else claim.decision.pends:
         line = f"{said('line')} {pend.line} " if pend.line else ""
         what = chinese.awaited(pend.awaits, lang)
         yield f"{line}{said('waits for')} {what} ({said('clause')} {pend.clause})"
-    if claim.HasField("papers_due_time"):
-        yield f"{said('papers are awaited until')} {when(claim.papers_due_time)} (UTC)"
-    if claim.HasField("days_left"):
-        yield f"{claim.days_left} {said('days are left by law or contract')}"
-    if claim.HasField("minimum_days_left"):
-        yield f"{claim.minimum_days_left} {said('days until the undisputed minimum is due')}"
-    if claim.notice_due_day:
-        yield f"{said('the notice of the refusal is due by')} {claim.notice_due_day}"
+    yield from _clocks(claim, lang)
     if claim.HasField("recoverable"):
         yield f"{money(claim.recoverable)} {said('are to be recovered')}"
 
@@ -155,6 +157,8 @@ def _proposal(proposal: pb.Proposal, lang: Language, withheld: Withheld) -> Iter
     if not proposal.actor:
         return  # a list, or an erased person's claim: no more than what is proposed
     yield f"  {said('proposed by')} {proposal.actor}, {when(proposal.time)} (UTC)"
+    if proposal.HasField("amount"):
+        yield f"  {said('it comes to')} {money(proposal.amount)}"
     if "proposal.lines" in withheld:
         yield f"  lines {WITHHELD}"
         return
@@ -171,6 +175,50 @@ def _proposal(proposal: pb.Proposal, lang: Language, withheld: Withheld) -> Iter
         yield f"  {said('every line as the engine has it')}"
     if proposal.note:
         yield f"  {said('why')}: {proposal.note}"
+
+
+def _clocks(claim: pb.Claim, lang: Language) -> Iterator[str]:
+    """What the claim's clocks leave, and the notice that ends the one of a refusal."""
+
+    def said(english: str) -> str:
+        return chinese.said(english, lang)
+
+    if claim.HasField("papers_due_time"):
+        yield f"{said('papers are awaited until')} {when(claim.papers_due_time)} (UTC)"
+    if claim.HasField("days_left"):
+        yield f"{claim.days_left} {said('days are left by law or contract')}"
+    if claim.HasField("minimum_days_left"):
+        yield f"{claim.minimum_days_left} {said('days until the undisputed minimum is due')}"
+    if claim.notice_due_day:
+        over = claim.notice_days_left < 0
+        is_over = f": {-claim.notice_days_left} {said('days over')}" if over else ""
+        yield f"{said('the notice of the refusal is due by')} {claim.notice_due_day}{is_over}"
+    if claim.HasField("refusal_notice"):
+        yield _notice(claim.refusal_notice, lang)
+
+
+def _notice(notice: pb.RefusalNotice, lang: Language) -> str:
+    """When the notice went out, by which way, and who says so."""
+    way = chinese.said(chinese.CHANNELS.get(notice.channel, "sent"), lang)
+    late = f" ({chinese.said('too late', lang)})" if notice.late else ""
+    by = f", {chinese.said('recorded by', lang)} {notice.actor}" if notice.actor else ""
+    return f"{chinese.said('the notice went out on', lang)} {notice.sent_day}{late}: {way}{by}"
+
+
+def _refusal(refusal: pb.ProposalRefusal, lang: Language, withheld: Withheld) -> Iterator[str]:
+    """What nothing came of, who said so, and why: what whoever proposed it looks for."""
+
+    def said(english: str) -> str:
+        return chinese.said(english, lang)
+
+    what = said(chinese.PROPOSED.get(refusal.kind, "something proposed"))
+    how = said("withdrawn" if refusal.withdrawn else "rejected")
+    yield f"{said('nothing came of what was proposed')}: {what}"
+    yield f"  {how}: {refusal.actor}, {when(refusal.time)} (UTC)"
+    if "refusal.note" in withheld:
+        yield f"  {said('why')}: {WITHHELD}"
+    elif refusal.note:
+        yield f"  {said('why')}: {refusal.note}"
 
 
 def _move(move: pb.ClaimMove, lang: Language) -> tuple[str, ...]:

@@ -25,6 +25,14 @@ from tests.postgres import database_like, fresh_database, postgres_server
 from tests.schemas import migrate_url, migrated_file
 from tests.statements import share_compiled_statements
 
+# Under nohup, or in a script's background, these are ignored, and by all that tests start as well.
+for _number, _usual in (
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGINT, signal.default_int_handler),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
+
 _POSTGRES = pytest.StashKey[str]()
 _DATA = Path(__file__).parent / "data"
 # Fixtures that are the URL of a database, of each kind in turn.

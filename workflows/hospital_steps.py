@@ -9,9 +9,9 @@ import asyncio
 import hashlib
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -43,6 +43,7 @@ PAYMENT_UNDER_WAY = "PAYMENT_UNDER_WAY"
 OF_A_SOURCE = ("SOURCE_", grpc.StatusCode.DEADLINE_EXCEEDED.name)
 LOOK_AGAIN = timedelta(seconds=30)
 A = TypeVar("A")
+_Name: TypeAlias = str | tuple[str, str]
 _READING_PATH = re.compile(r"readings\[([0-9]{1,4})\]\.", re.ASCII)
 
 
@@ -95,7 +96,7 @@ class HospitalSteps:
                 return result
             answers = [await self._submit(released.bill, passed) for released in page.bills]
             told = [answer for answer in answers if answer is not None]
-            stays = any(passed.waits(released.bill) for released in page.bills)
+            stays = any(passed.waits(_named(released.bill)) for released in page.bills)
             if told:
                 await self._acknowledge(work.hospital, told, result)
             if stays:  # it would head the list for ever
@@ -132,8 +133,8 @@ class HospitalSteps:
         A correction that names another person, as after accounts were merged, first takes back what
         stands under its number; then it is a new statement, whose claims are that person's.
         """
-        if passed.waits(bill):
-            passed.wait(bill)  # and what comes behind this one
+        if passed.waits(_named(bill)):
+            passed.wait(_named(bill))  # and what comes behind this one
             return None
         answer = await self._hand_in(bill)
         if isinstance(answer, RpcFault) and answer.reason == BILL_OF_ANOTHER:
@@ -145,7 +146,7 @@ class HospitalSteps:
             told.delivery.claims.extend(claim.name for claim in answer.claims)
             return told
         if answer.reason == PAYMENT_UNDER_WAY:
-            passed.wait(bill)
+            passed.wait(_named(bill))
             return None
         if answer.reason == CONSENT_WITHDRAWN and bill.name not in passed.left:
             passed.left.add(bill.name)
@@ -344,18 +345,19 @@ class _Passed:
 
     def __init__(self) -> None:
         self.left: set[str] = set()
-        self._wait: set[str | tuple[str, str]] = set()
+        self._wait: set[_Name] = set()
 
-    def waits(self, bill: bill_pb2.Bill) -> bool:
-        """Whether an earlier one that waits, or this one, names this bill or its person."""
-        return not self._wait.isdisjoint(_named(bill))
+    def waits(self, named: Collection[_Name]) -> bool:
+        """Whether the bill that names these waits, or hangs on one that does."""
+        return not self._wait.isdisjoint(named)
 
-    def wait(self, bill: bill_pb2.Bill) -> None:
-        """It waits."""
-        self._wait.update(_named(bill))
+    def wait(self, named: Collection[_Name]) -> None:
+        """It waits, and whatever names one of these."""
+        self._wait.update(named)
 
 
-def _named(bill: bill_pb2.Bill) -> list[str | tuple[str, str]]:
+def _named(bill: bill_pb2.Bill) -> list[_Name]:
+    """The bill, by provider and number, and its person, where that is shown."""
     which = bill.provider_id, bill.bill_number
     return [which, bill.member_token] if bill.member_token else [which]
 

@@ -17,8 +17,11 @@ from services.claims.storage import corrections
 from services.claims.storage.acts import ActKind, Told, actors_of
 from services.common.refusals import Refused, Violation
 
-# Who has judged the claim, or has brought the objection.
-_HAD_A_PART = (ActKind.REVIEW, ActKind.CONFIRM, ActKind.ADJUST, ActKind.APPEAL)
+# Who has judged the claim, or would have taken it back, or has brought the objection.
+_HAD_A_PART = (
+    *(ActKind.REVIEW, ActKind.ADJUST, ActKind.REVERSE, ActKind.CONFIRM, ActKind.REJECT),
+    ActKind.APPEAL,
+)
 
 
 def faults_of(request: pb.DecideAppealRequest) -> list[Violation]:

@@ -1,11 +1,11 @@
-"""A second person's word on what somebody has proposed: it takes effect, or it is rejected."""
+"""The word on what somebody has proposed: it takes effect, or is rejected, or withdrawn."""
 
 from __future__ import annotations
 
 import grpc
 
 from lipei.claims.v1 import review_pb2 as pb
-from services.claims import findings, recovering
+from services.claims import findings, recovering, second_word
 from services.claims.core.life_cycle import ClaimState
 from services.claims.findings import Doing
 from services.claims.storage.acts import ActKind, Told, proposal_of, propose
@@ -20,19 +20,23 @@ CONFIRMED = (
 
 
 def confirm(doing: Doing, request: pb.ConfirmReviewRequest) -> None:
-    """Let somebody else's proposal take effect, or reject it.
+    """Let somebody else's proposal take effect, or reject it; one's own is withdrawn only.
 
     Raises: Refused; UnacceptableBill when a review does not fit any more.
     """
     desk, row = doing.desk, doing.row
     if row.proposal is None:
-        raise _refused("NOTHING_TO_CONFIRM", "nothing waits for a second person")
+        text = "nothing waits for a second person; whatever happens to a claim voids what waited"
+        raise _refused("NOTHING_TO_CONFIRM", text)
     proposed = proposal_of(desk.connection, row)
-    if proposed.actor == doing.person:
+    kind, own = ActKind(proposed.kind), proposed.actor == doing.person
+    if own and not request.reject:
         raise _refused("SAME_PERSON", "somebody else must confirm it")
-    kind = ActKind(proposed.kind)
+    if not own:
+        second_word.check_role(second_word.of_act(kind))
+        second_word.check_why(reject=request.reject, note=request.note)
     if request.reject:
-        doing.write(ActKind.REJECT, Told(note=request.note))
+        doing.write(ActKind.WITHDRAW if own else ActKind.REJECT, Told(note=request.note))
         propose(desk.connection, row, None)
     elif kind is ActKind.REVERSE:
         doing.write(ActKind.CONFIRM, Told(note=request.note))

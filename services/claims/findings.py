@@ -95,7 +95,7 @@ def review(doing: Doing, request: pb.ReviewClaimRequest) -> None:
     found = Review(lines=tuple(map(_reviewed, request.lines)))
     inputs, decided = decide(doing.desk, doing.row, review=found)
     _check(doing.row, decided)
-    act_id = doing.write(ActKind.REVIEW, Told(note=request.note, review=found))
+    act_id = doing.write(ActKind.REVIEW, _told(request.note, found, decided))
     if decided.four_eyes:
         propose(doing.desk.connection, doing.row, act_id)
         return
@@ -110,12 +110,45 @@ def _effect(doing: Doing, inputs: Inputs, decided: Decision) -> None:
 
 
 def confirmed(doing: Doing, act: ActRow, note: str) -> None:
-    """Somebody else's review takes effect, by what is known now."""
+    """Somebody else's review takes effect, by what is known now, if it comes to the same still.
+
+    Raises: as `review`.
+    """
     desk, row = doing.desk, doing.row
-    inputs, decided = decide(desk, row, review=told_in(desk.sealer, act).review)
+    told = told_in(desk.sealer, act)
+    inputs, decided = decide(desk, row, review=told.review)
     _check(row, decided)
+    _check_amounts(told, decided)
     doing.write(ActKind.CONFIRM, Told(note=note))
     _effect(doing, inputs, decided)
+
+
+def _told(note: str, found: Review, decided: Decision) -> Told:
+    return Told(note=note, review=found, amount=decided.benefit, lines=_paid(decided))
+
+
+def _paid(decided: Decision) -> tuple[tuple[int, int, str], ...]:
+    return tuple(
+        (line.number, line.benefit, "" if line.payee is None else line.payee.value)
+        for line in decided.lines
+    )
+
+
+def _check_amounts(told: Told, decided: Decision) -> None:
+    """Whether it comes to what two people are asked to agree on.
+
+    The claim itself cannot have changed, but what it is decided by can: terms, balances, prices.
+
+    Raises: Refused.
+    """
+    if told.amount is None or (told.amount, told.lines) == (decided.benefit, _paid(decided)):
+        return
+    text = (
+        "by what is known now it comes to other amounts than when it was proposed;"
+        " reject or withdraw it, and have it proposed anew"
+    )
+    was, now = str(told.amount), str(decided.benefit)
+    raise _refused("PROPOSAL_OUTDATED", text, proposed_minor_units=was, now_minor_units=now)
 
 
 def adjust(doing: Doing, request: pb.AdjustClaimRequest) -> None:
@@ -128,7 +161,7 @@ def adjust(doing: Doing, request: pb.AdjustClaimRequest) -> None:
     found = Review(lines=tuple(map(_reviewed, request.lines)))
     inputs, decided = decide(doing.desk, doing.row, review=found)
     _check(doing.row, decided)
-    act_id = doing.write(ActKind.ADJUST, Told(note=request.note, review=found))
+    act_id = doing.write(ActKind.ADJUST, _told(request.note, found, decided))
     back = doing.row.owed - decided.benefit if doing.row.paid else 0
     if decided.four_eyes or (back > 0 and two_must_agree_on(doing, back)):
         propose(doing.desk.connection, doing.row, act_id)

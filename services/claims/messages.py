@@ -12,9 +12,10 @@ from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import Plan
 from services.claims.core.reasons import RANK, WORDS
 from services.claims.storage import corrections
-from services.claims.storage.acts import Told
+from services.claims.storage.acts import ActKind, Told
 from services.claims.storage.books import Books
-from services.claims.storage.rows import ActRow, DecidedRow, MoveRow
+from services.claims.storage.notices import Channel
+from services.claims.storage.rows import ActRow, DecidedRow, MoveRow, NoticeRow
 from services.claims.storage.sealed import OpenedClaim
 
 STATES = {state: claims_pb2.ClaimState.Value(f"CLAIM_STATE_{state.name}") for state in ClaimState}
@@ -47,7 +48,8 @@ def claim_message(
 ) -> claims_pb2.Claim:
     """One claim with its decision in force, without history.
 
-    Of an erased person's claim: names, states and amounts, no line and no bill number. `recovered`
+    Of an erased person's claim, and of one that cannot be read: names, states and amounts, no line
+    and no bill number. `recovered`
     is what the ledger says came back of what was paid, in minor units; `proposed` the kind of act
     that waits for a second person.
     """
@@ -68,6 +70,7 @@ def claim_message(
         awaits_confirmation=row.proposal is not None,
         corrected=corrections.is_open(row),
         awaits_adjustment=corrections.is_held(row),
+        unreadable=opened.unreadable,
     )
     if proposed is not None:
         message.proposal.kind = proposed
@@ -106,8 +109,11 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
         "days_left",
         "minimum_days_left",
         "notice_due_day",
+        "notice_days_left",
+        "refusal_notice",
         "awaits_confirmation",
         "proposal",
+        "refusal",
         "awaits_adjustment",
     ):
         seen.ClearField(kept)
@@ -119,7 +125,7 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
     return seen
 
 
-def proposal_message(act: ActRow, told: Told) -> claims_pb2.Proposal:
+def proposal_message(act: ActRow, told: Told, currency: str) -> claims_pb2.Proposal:
     """What somebody has proposed, as whoever confirms it must see it."""
     found = told.review.lines if told.review is not None else ()
     return claims_pb2.Proposal(
@@ -128,6 +134,28 @@ def proposal_message(act: ActRow, told: Told) -> claims_pb2.Proposal:
         time=timestamp(act.at_us),
         lines=map(_proposed_line, found),
         note=told.note,
+        amount=None if told.amount is None else money(told.amount, currency),
+    )
+
+
+def refusal_message(act: ActRow, kind: str, told: Told) -> claims_pb2.ProposalRefusal:
+    """Why nothing came of a proposal of that kind, for whoever proposed it."""
+    return claims_pb2.ProposalRefusal(
+        kind=kind,
+        withdrawn=act.kind == ActKind.WITHDRAW.value,
+        actor=act.actor,
+        time=timestamp(act.at_us),
+        note=told.note,
+    )
+
+
+def notice_message(notice: NoticeRow) -> claims_pb2.RefusalNotice:
+    """That the notice of a refusal went out; whether in time, who knows the clocks says."""
+    return claims_pb2.RefusalNotice(
+        sent_day=notice.sent_day,
+        channel=claims_pb2.NoticeChannel.Value(f"NOTICE_CHANNEL_{Channel(notice.channel).name}"),
+        actor=notice.actor,
+        record_time=timestamp(notice.at_us),
     )
 
 

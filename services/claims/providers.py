@@ -13,6 +13,7 @@ from sqlalchemy import Row
 
 from lipei.claims.v1 import provider_pb2 as pb
 from lipei.claims.v1 import provider_pb2_grpc
+from services.claims import second_word
 from services.claims.desk import Desk
 from services.claims.known_providers import PROVIDER_ID, registered
 from services.claims.messages import timestamp
@@ -44,6 +45,7 @@ from services.common.request_id import request_id_faults
 from services.common.strict_yaml import MAX_BYTES, StrictYamlError
 
 DEFAULT_PAGE, LARGEST_PAGE = 100, 500
+MOST_NOTE = 500
 _NAME = re.compile(r"providerAccounts/([0-9a-f]{32})", re.ASCII)
 _DAY = timedelta(days=1)
 # Beyond every row's number.
@@ -205,6 +207,10 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
         faults = request_id_faults(request.request_id)
         if not _NAME.fullmatch(request.name):
             faults.append(Violation("name", "MALFORMED", 'must be "providerAccounts/{account}"'))
+        if len(request.note) > MOST_NOTE:
+            faults.append(Violation("note", "TOO_LONG", f"at most {MOST_NOTE} characters"))
+        if request.note and not request.reject:
+            faults.append(Violation("note", "UNEXPECTED", "only a rejection says why"))
         if faults:
             raise invalid(faults)
         return await self._database.run(self._confirm, request)
@@ -222,11 +228,20 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
             if found is None:
                 raise not_found("account", request.name)
             if found.confirmed is not None:
-                raise _refused("DECIDED_ALREADY", "it was confirmed or rejected before")
-            if found.actor == person:
-                raise _refused("SAME_PERSON", "somebody else must confirm or reject an account")
+                raise _refused("DECIDED_ALREADY", "it was confirmed, rejected or withdrawn before")
+            own = found.actor == person
+            if own and not request.reject:
+                raise _refused("SAME_PERSON", "somebody else must confirm an account")
+            if not own:
+                second_word.check_role(second_word.OF_ACCOUNTS)
+                second_word.check_why(reject=request.reject, note=request.note)
             store.say_of_account(
-                connection, account_id, confirmed=not request.reject, actor=person, at_us=at_us
+                connection,
+                account_id,
+                confirmed=not request.reject,
+                actor=person,
+                note=request.note,
+                at_us=at_us,
             )
             if not request.reject:
                 retry_provider(connection, insurer, found.provider_id, at_us)
@@ -293,12 +308,16 @@ def _party(request: pb.ProposeProviderAccountRequest) -> Party:
 
 
 def _message(row: Any) -> pb.ProviderAccount:
+    withdrawn = row.confirmed == 0 and row.decider == row.actor
     return pb.ProviderAccount(
         name=_PREFIX + row.id,
         provider_id=row.provider_id,
         valid_from=row.valid_from,
-        state=_STATES[row.confirmed],
+        state=pb.PROVIDER_ACCOUNT_STATE_WITHDRAWN if withdrawn else _STATES[row.confirmed],
         propose_time=timestamp(row.at_us),
+        proposer=row.actor,
+        decider=row.decider or "",
+        note=row.note or "",
     )
 
 

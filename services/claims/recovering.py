@@ -26,7 +26,7 @@ def reverse(doing: Doing, request: pb.ReverseClaimRequest) -> None:
     if not doing.row.paid:
         text = "nothing of the claim was paid, so there is nothing to take back"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NOTHING_PAID", text)
-    act_id = doing.write(ActKind.REVERSE, Told(note=request.note))
+    act_id = doing.write(ActKind.REVERSE, Told(note=request.note, amount=doing.row.owed))
     if two_must_agree_on(doing, doing.row.owed):
         propose(doing.desk.connection, doing.row, act_id)
         return
@@ -77,7 +77,7 @@ def record(doing: Doing, request: pb.RecordRecoveryRequest, *, account: str) -> 
 
 def write_off(doing: Doing, request: pb.WriteOffRecoveryRequest) -> None:
     """To be recovered -> written off; above the plan's threshold only propose it."""
-    act_id = doing.write(ActKind.WRITE_OFF, Told(note=request.note))
+    act_id = doing.write(ActKind.WRITE_OFF, Told(note=request.note, amount=doing.row.recoverable))
     if two_must_agree_on(doing, doing.row.recoverable):
         propose(doing.desk.connection, doing.row, act_id)
         return

@@ -15,7 +15,15 @@ import grpc
 
 from lipei.claims.v1 import claims_pb2, review_pb2_grpc
 from lipei.claims.v1 import review_pb2 as pb
-from services.claims import appealing, confirming, findings, recovering, supplying
+from services.claims import (
+    appealing,
+    confirming,
+    findings,
+    notifying,
+    recovering,
+    second_word,
+    supplying,
+)
 from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState
 from services.claims.desk import Desk
@@ -32,6 +40,7 @@ from services.claims.serving import (
     messages_of,
     remember,
 )
+from services.claims.storage.notices import REFUSED
 from services.claims.storage.rows import ClaimRow
 from services.common.access.caller import current_caller
 from services.common.access.tenant import Kind, current_tenant
@@ -90,7 +99,7 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
     async def ConfirmReview(
         self, request: pb.ConfirmReviewRequest, context: Context
     ) -> pb.ConfirmReviewResponse:
-        """Let what somebody else has proposed take effect, or reject it."""
+        """Let what somebody else has proposed take effect, or reject it; withdraw one's own."""
         step = _Step("ConfirmReview", confirming.CONFIRMED, confirming.confirm)
         return pb.ConfirmReviewResponse(claim=await self._do(step, request))
 
@@ -148,6 +157,14 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         states = (ClaimState.DENIED, ClaimState.PAID, ClaimState.CLOSED_ZERO)
         step = _Step("AppealClaim", states, appealing.appeal)
         return pb.AppealClaimResponse(claim=await self._do(step, request))
+
+    async def RecordRefusalNotice(
+        self, request: pb.RecordRefusalNoticeRequest, context: Context
+    ) -> pb.RecordRefusalNoticeResponse:
+        """Keep that the notice of a refusal went out."""
+        step = _Step("RecordRefusalNotice", REFUSED, notifying.record)
+        faults = notifying.faults_of(request)
+        return pb.RecordRefusalNoticeResponse(claim=await self._do(step, request, faults))
 
     async def DecideAppeal(
         self, request: pb.DecideAppealRequest, context: Context
@@ -220,6 +237,9 @@ def _check(row: ClaimRow, step: _Step, revision: int) -> None:
         can = ", ".join(one.value.replace("_", " ") for one in step.states)
         text = f"the claim is {state.value.replace('_', ' ')}; this needs one that is {can}"
         raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", text, metadata=stands)
+    if row.proposal is not None and step.method in second_word.PROPOSED_BY.values():
+        text = "something proposed waits already; have it confirmed, rejected or withdrawn first"
+        raise _precondition("PROPOSAL_STANDS", text)
 
 
 def _unacceptable(fault: UnacceptableBill) -> Refused:

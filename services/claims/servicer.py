@@ -31,6 +31,7 @@ from services.claims.messages import (
     move_message,
     proposal_message,
     reason_messages,
+    refusal_message,
     section_messages,
     seen_by_hospital,
 )
@@ -48,7 +49,7 @@ from services.claims.serving import (
 )
 from services.claims.storage import claims as store
 from services.claims.storage import coordination, decisions, policies, sealed
-from services.claims.storage.acts import proposal_of, told_in
+from services.claims.storage.acts import last_refusal, proposal_of, told_in
 from services.claims.storage.books import read_books
 from services.claims.storage.listing import Wanted, list_claims
 from services.claims.storage.request_log import RequestKey
@@ -167,9 +168,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             row = find(desk, name)
             (claim,) = messages_of(desk, [row])
             claim.moves.extend(map(move_message, store.moves_of(desk.connection, row.id)))
-            if claim.HasField("proposal") and not claim.erased:
-                act = proposal_of(desk.connection, row)
-                claim.proposal.CopyFrom(proposal_message(act, told_in(desk.sealer, act)))
+            _tell_proposal(desk, row, claim)
             if not claim.decision.lines:
                 return pb.GetClaimResponse(claim=claim)
             plan = desk.plans.plan(desk.connection, claim.decision.plan_version)
@@ -193,11 +192,14 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             raise invalid(faults)
         most = min(request.page_size or DEFAULT_PAGE, LARGEST_PAGE)
         kind = f"claims {current_tenant().key} {request.parent} {request.state} {request.pended}"
+        if request.notice_unsent:
+            kind += " notice unsent"
         after = number_in(request.page_token, kind)
         wanted = Wanted(
             policy_id=None if parent["policy"] == "-" else parent["policy"],
             state=STATE_OF[request.state] if request.state else None,
             pended=request.pended,
+            notice_unsent=request.notice_unsent,
         )
         answer, last = await self._database.run(self._list, wanted, after, most)
         if last is not None:
@@ -217,7 +219,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             ):
                 raise not_found("policy", f"policies/{policy_id}")
             rows = list_claims(desk.connection, desk.sealer, tenant, wanted, after=after, most=most)
-            answer = pb.ListClaimsResponse(claims=messages_of(desk, rows))
+            answer = pb.ListClaimsResponse(claims=messages_of(desk, rows, name_unreadable=True))
         return answer, rows[-1].seq if len(rows) == most else None
 
     async def ExplainClaim(
@@ -406,6 +408,19 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             request,
             self._parts.now_us(),
         )
+
+
+def _tell_proposal(desk: Desk, row: ClaimRow, claim: pb.Claim) -> None:
+    """What stands proposed, or why nothing came of it: to the insurer, and not to the member."""
+    if claim.erased or current_tenant().kind is Kind.MEMBER:
+        return
+    if claim.HasField("proposal"):
+        act = proposal_of(desk.connection, row)
+        told = told_in(desk.sealer, act)
+        claim.proposal.CopyFrom(proposal_message(act, told, row.currency))
+    elif refusal := last_refusal(desk.connection, row.id):
+        act, kind = refusal
+        claim.refusal.CopyFrom(refusal_message(act, kind, told_in(desk.sealer, act)))
 
 
 def _mine_of(desk: Desk, claims: Sequence[tuple[str, str]]) -> list[ClaimRow]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import grpc
+import msgspec
 from google.protobuf.message import Message
 from sqlalchemy import Connection
 
@@ -17,20 +18,22 @@ from lipei.claims.v1 import claims_pb2 as pb
 from services.claims.core.clocks import ClockMove, days_left, minimum_days_left
 from services.claims.core.plan import ClockTerms
 from services.claims.desk import Desk
-from services.claims.messages import claim_message, claim_name
+from services.claims.messages import claim_message, claim_name, notice_message
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import claims as store
-from services.claims.storage import decisions, request_log, sealed
+from services.claims.storage import decisions, notices, request_log, sealed
 from services.claims.storage.acts import kinds_of
 from services.claims.storage.ledger import recovered_of
 from services.claims.storage.periods import PeriodClaim
 from services.claims.storage.request_log import RequestKey
-from services.claims.storage.rows import ClaimRow, DecidedRow
+from services.claims.storage.rows import ClaimRow, DecidedRow, NoticeRow
+from services.claims.storage.sealed import NotOfThisEngine
 from services.claims.storage.withdrawals import withdrawn_among
 from services.common.access.caller import note_consent, note_owner
 from services.common.access.tenant import Kind, Tenant, current_tenant
 from services.common.database import Database
 from services.common.grpc_edge import Violation, invalid, not_found
+from services.common.log import logger
 from services.common.refusals import request_id_reused
 from services.common.sealing import SubjectKeys
 
@@ -129,8 +132,17 @@ def alone(desk: Desk, name: str) -> ClaimRow:
     return find(desk, name)
 
 
-def messages_of(desk: Desk, rows: Sequence[ClaimRow]) -> list[pb.Claim]:
-    """Claims with their decisions in force, without history."""
+def messages_of(
+    desk: Desk, rows: Sequence[ClaimRow], *, name_unreadable: bool = False
+) -> list[pb.Claim]:
+    """Claims with their decisions in force, without history.
+
+    With `name_unreadable` one that cannot be read says why, and the others are there; the log
+    names it.
+
+    Raises: CannotOpen, KeyUnknown, KeyRetired, NotOfThisEngine without it.
+    """
+    opened = sealed.opened_or_why if name_unreadable else sealed.opened
     connection, sealer = desk.connection, desk.sealer
     ids = [row.decision_id for row in rows if row.decision_id]
     stored = decisions.decisions_of(connection, ids)
@@ -138,9 +150,10 @@ def messages_of(desk: Desk, rows: Sequence[ClaimRow]) -> list[pb.Claim]:
     clocks = store.clocks_of(connection, rows)
     back = recovered_of(connection, [row.id for row in rows])
     proposed = _proposed(connection, rows)
+    sent = notices.newest(connection, rows)
     claims = [
         claim_message(
-            sealed.opened(sealer, row, stored.get(row.decision_id or "")),
+            opened(sealer, row, stored.get(row.decision_id or "")),
             recovered=back.get(row.id, 0),
             proposed=proposed.get(row.proposal or ""),
         )
@@ -148,9 +161,20 @@ def messages_of(desk: Desk, rows: Sequence[ClaimRow]) -> list[pb.Claim]:
     ]
     note_reads(connection, rows)
     for row, claim in zip(rows, claims, strict=True):
+        if row.id in sent:
+            _tell_notice(claim, sent[row.id])
         if row.id in clocks:
-            terms = _clock_terms(desk, stored.get(row.decision_id or ""))
-            _tell_clocks(claim, row, clocks[row.id], terms, desk.at_us)
+            try:
+                terms = _clock_terms(desk, stored.get(row.decision_id or ""))
+            except NotOfThisEngine as fault:
+                if not name_unreadable:
+                    raise
+                claim.unreadable = claim.unreadable or fault.reason
+            else:
+                _tell_clocks(claim, row, clocks[row.id], terms, desk.at_us)
+    broken = [row.id for row, claim in zip(rows, claims, strict=True) if claim.unreadable]
+    if broken:
+        logger().error("claims_unreadable", claims=broken, count=len(broken))
     return claims
 
 
@@ -168,13 +192,26 @@ def _tell_clocks(
         claim.minimum_days_left = left
     if (due := store.notice_due(row, terms)) is not None:
         claim.notice_due_day = due.isoformat()
+        if claim.HasField("refusal_notice"):
+            claim.refusal_notice.late = claim.refusal_notice.sent_day > claim.notice_due_day
+        else:
+            claim.notice_days_left = (due - today).days
+
+
+def _tell_notice(claim: pb.Claim, notice: NoticeRow) -> None:
+    claim.refusal_notice.CopyFrom(notice_message(notice))
+    if current_tenant().kind is Kind.MEMBER:
+        claim.refusal_notice.ClearField("actor")
 
 
 def _clock_terms(desk: Desk, decision: DecidedRow | None) -> ClockTerms | None:
     """What the plan of the decision in force gives; the law's days hold while there is none."""
     if decision is None:
         return None
-    return desk.plans.plan(desk.connection, decision.plan_version).clocks
+    try:
+        return desk.plans.plan(desk.connection, decision.plan_version).clocks
+    except msgspec.DecodeError:
+        raise NotOfThisEngine from None
 
 
 def _proposed(connection: Connection, rows: Sequence[ClaimRow]) -> dict[str, str]:

@@ -52,6 +52,9 @@ R = TypeVar("R")
 BUSY_TIMEOUT_MS = 5_000
 # What it means when a database cannot be used; their texts may hold its URL.
 DATABASE_FAULTS = (SQLAlchemyError,)
+# SQLite's driver keeps what a statement was last given until the connection runs it again. Eight
+# connections would each keep a message of 10 MiB; one that wrote more than this is not kept.
+_MOST_BYTES_KEPT = 1 << 20
 # An erasure waits so long for somebody who reads, then the scrubbing is owed, and so seldom tried.
 _SCRUB_ATTEMPTS, _SCRUB_BUSY_MS, _SCRUB_PAUSE_S, _SCRUB_AGAIN_S = 20, 100, 0.02, 1.0
 _MIGRATION_LOCK = 0x6C697065  # "lipe": the advisory lock under which PostgreSQL migrates
@@ -131,8 +134,10 @@ class Database:
         return self.engine.dialect.name == "sqlite"
 
     @contextmanager
-    def writing(self, *, dry_run: bool = False) -> Iterator[Connection]:
+    def writing(self, *, dry_run: bool = False, nbytes: int = 0) -> Iterator[Connection]:
         """A write transaction: committed at the end, rolled back on any exception or a dry run.
+
+        `nbytes` is about how many bytes of values it writes, where they may be many.
 
         Raises: RuntimeError inside another one of this thread, which would wait for it for ever.
         """
@@ -148,6 +153,8 @@ class Database:
                         transaction.rollback()
             finally:
                 self._here.writing = False
+                if nbytes > _MOST_BYTES_KEPT and self.is_sqlite:
+                    plain.invalidate()
         if self._owes_scrub and time.monotonic() >= self._scrub_again_at_s:
             self._pay_scrub(1)
 

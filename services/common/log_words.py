@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from typing import TypeAlias
 
 Plain: TypeAlias = str | int | float | bool
@@ -44,6 +45,14 @@ def _fault(value: object) -> Plain | None:
     if isinstance(value, BaseException):
         value = type(value).__name__
     return _TYPE(value)
+
+
+def _peer(value: object) -> Plain | None:
+    """The IP address of a machine that connected to a hospital's port."""
+    try:
+        return value if isinstance(value, str) and str(ip_address(value)) == value else None
+    except ValueError:
+        return None
 
 
 _TYPE = _matching(r"_?[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -84,6 +93,7 @@ KEYS: Mapping[str, Shape] = {
     "more": _count,
     "name": NAME,
     "other_total": _count,
+    "peer": _peer,
     "port": _count,
     "quarantined": _count,
     "queue": NAME,
@@ -108,6 +118,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "certificate_refused": "queue reason remedy",
         "certificate_renewed": "until queue",
         "checkpoint_not_signed": "fault",
+        "claims_unreadable": "claims count",
         "claims_without_payee_account": "claims count",
         "codec_keys_unreadable": "",
         "crashed": "fault at",
@@ -127,7 +138,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "not_read": "hospital channel fault",
         "not_ready": "fault",
         "not_stored": "hospital fault",
-        "not_taken": "hospital reason",
+        "not_taken": "hospital reason peer count",
         "payload_refused": "reason key",
         "payouts_not_started": "fault",
         "polling": "queue",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Any
@@ -23,7 +23,7 @@ from services.common.sealing import SubjectKeys
 from services.his_bridge.core.mapping import Side, StoredMap
 from services.his_bridge.core.outcomes import Outcome, token_in
 from services.his_bridge.core.source_time import made_us
-from services.his_bridge.dialects.port import Glance, Key, RecordReader
+from services.his_bridge.dialects.port import Glance, Key, Learnt, RecordReader
 from services.his_bridge.judging import FAILED, Judging, MapsLoaded, ReaderOf
 from services.his_bridge.leasing import DAY_US, ChannelLease, NowUs
 from services.his_bridge.profiles.loader import SourceProfile
@@ -239,9 +239,11 @@ class Intake:
         self, settle: Settle, holder: str, looked: Sequence[Looked], support: dict[Key, Any]
     ) -> outcomes.Settled:
         """Settle some records by the maps that hold as they are written."""
+        found: dict[Key, bytes] = {}
         while True:
             needs = {key for one in looked for key in one.needs} - support.keys()
-            found = await self._look_up(needs) if needs and self._look_up else {}
+            if needs and self._look_up:
+                found.update(await self._look_up(needs))
             try:
                 return await self._database.run(settle, holder, looked, found, support)
             except MapsLoaded:
@@ -337,7 +339,7 @@ class Intake:
                 judged[position] = outcome
                 token = token_in(outcome)
                 arrived[position] = msgspec.structs.replace(arrived[position], token=token)
-        with self._database.writing() as connection:
+        with self._database.writing(nbytes=_nbytes(records)) as connection:
             stored = self._store(connection, arrived)
             now_us = self._now_us()
             is_sign = pushed and now_us - self._heard_us >= _HEARD_AGAIN_US
@@ -363,7 +365,7 @@ class Intake:
 
     def _store_page(self, holder: str, page: Page) -> tuple[Stored, list[Looked]]:
         arrived, glances = self._arrived(page.records)
-        with self._database.writing() as connection:
+        with self._database.writing(nbytes=_nbytes(page.records)) as connection:
             self._lease.hold(connection, holder)
             stored = self._store(connection, arrived)
             inbox.move_cursor(
@@ -427,7 +429,17 @@ class Intake:
             )
             for one in batch
         ]
-        return self._write(holder, judged)
+        return self._write(holder, judged, self._judging.learnt(found, support))
+
+    def _new_of(
+        self, connection: Connection, learnt: Sequence[Learnt]
+    ) -> list[tuple[Pending, Outcome]]:
+        """Of what was learnt beside, what was not known; it is kept as any record is."""
+        if not learnt:
+            return []
+        now_us = self._now_us()
+        stored = self._store(connection, [_arrived_of(one, now_us) for one in learnt])
+        return [(pending, learnt[position].outcome) for position, pending in stored.pending]
 
     def _settle_alone(
         self,
@@ -447,10 +459,18 @@ class Intake:
             self._judging.failed(fault)
             return self._write(holder, [(one.pending, FAILED)])
 
-    def _write(self, holder: str, judged: Sequence[tuple[Pending, Outcome]]) -> outcomes.Settled:
-        with self._database.writing() as connection:
+    def _write(
+        self,
+        holder: str,
+        judged: Sequence[tuple[Pending, Outcome]],
+        learnt: Sequence[Learnt] = (),
+    ) -> outcomes.Settled:
+        nbytes = _nbytes(pending for pending, _ in judged)
+        with self._database.writing(nbytes=nbytes) as connection:
             self._lease.hold(connection, holder)
             self._judging.take_turn(connection)
+            # Who goes on as whom counts for these records already.
+            judged = [*self._new_of(connection, learnt), *judged]
             return outcomes.settle(
                 connection,
                 self._keys.sealer(connection),
@@ -460,11 +480,26 @@ class Intake:
             )
 
 
+def _arrived_of(one: Learnt, now_us: int) -> Arrived:
+    return Arrived(
+        external_id=f"{one.kind}/{one.record_id}",
+        version=one.version,
+        updated_us=made_us(one.updated, now_us),
+        raw=one.raw,
+        meaning=one.meaning,
+        keep_out=False,
+    )
+
+
 def _is_of_records(fault: Exception) -> bool:
     """Whether a fault lies in what was read, and not in the database or the lease."""
     if isinstance(fault, DATABASE_FAULTS):
         return isinstance(fault, DataError | IntegrityError)
     return not isinstance(fault, LeaseLost | MapsLoaded)
+
+
+def _nbytes(records: Iterable[RawRecord | Pending]) -> int:
+    return sum(len(record.raw) for record in records)
 
 
 def _scope_under(scope: str, maps: Sequence[StoredMap]) -> str:

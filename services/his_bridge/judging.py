@@ -17,7 +17,7 @@ from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.mapping import StoredMap, with_maps
 from services.his_bridge.core.outcomes import KeptOut, Outcome, SetAside
 from services.his_bridge.core.terms import SourceTerms
-from services.his_bridge.dialects.port import Glance, Key, RecordReader
+from services.his_bridge.dialects.port import Glance, Key, Learns, Learnt, RecordReader
 from services.his_bridge.sources.port import RawRecord
 from services.his_bridge.storage import code_maps
 
@@ -93,6 +93,17 @@ class Judging:
         except Exception as fault:  # noqa: BLE001 one record must not stop all others
             self.failed(fault)
             return _UNREAD
+
+    def learnt(self, found: Mapping[Key, bytes], support: Mapping[Key, Any]) -> Sequence[Learnt]:
+        """What records that were looked up say by themselves; nothing, where the bridge failed."""
+        if not isinstance(self.reader, Learns):
+            return ()
+        read = {key: one for key, one in support.items() if one is not _UNREAD}
+        try:
+            return self.reader.learnt(found, read)
+        except Exception as fault:  # noqa: BLE001 one record must not stop all others
+            self.failed(fault)
+            return ()
 
     def tried(
         self,

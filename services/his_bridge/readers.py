@@ -16,6 +16,7 @@ from services.his_bridge.dialects.fhir_r4 import (
     ClaimReader,
     InvoiceReader,
     ObservationReader,
+    WithMerges,
 )
 from services.his_bridge.dialects.hl7v2 import Hl7Reading, MessageReader, ResultReader
 from services.his_bridge.dialects.port import RecordReader, Tokens
@@ -38,7 +39,8 @@ def _fhir_bills(profile: SourceProfile, tokens: Tokens) -> RecordReader:
     own = profile.dialect_terms
     if not isinstance(own, FhirTerms):
         raise TypeError("the profile's terms are of another dialect")
-    return _OF_FHIR[own.bills_from](profile.terms, tokens, own)
+    bills = _OF_FHIR[own.bills_from](profile.terms, tokens, own)
+    return WithMerges(bills, profile.terms, tokens)
 
 
 def _hl7(profile: SourceProfile) -> Hl7Reading:

@@ -15,11 +15,13 @@ import msgspec
 from services.common.identity import member_token
 from services.his_bridge.core.hl7v2_terms import Hl7v2Terms
 from services.his_bridge.core.outcomes import KeptOut, Outcome, SetAside
-from services.his_bridge.cutting.formats import cutter_of, in_utf8, most_of
+from services.his_bridge.cutting.formats import cutter_of, in_utf8, most_of, objects_of
+from services.his_bridge.cutting.refusals import FileRefused
 from services.his_bridge.dialects.hl7v2 import Hl7Reading
 from services.his_bridge.dialects.hl7v2.admission import admit
 from services.his_bridge.dialects.hl7v2.refusals import Denial, Refused
 from services.his_bridge.dialects.port import Key, RecordReader
+from services.his_bridge.dialects.strict_json import has_each_key_once
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.files import FileFormat, FilesSettings
 from services.his_bridge.readers import reader_of
@@ -31,6 +33,7 @@ _BETWEEN_MESSAGES = re.compile(rb"(?<=[\r\n])(?=MSH)")
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ENTRIES = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _TEXT = msgspec.json.Decoder(str)
+_BUNDLE = "Bundle"
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,13 +54,13 @@ def try_out(content: bytes, profile: SourceProfile) -> list[Tried]:
     """Every record of a file in the profile's dialect, before consent is asked.
 
     FHIR: a resource, a Bundle or NDJSON, whose other resources are what bills point at. HL7 v2:
-    one message, several, a batch or MLLP frames. Rows and 医保 messages: one JSON object or NDJSON.
+    one message, several, a batch or MLLP frames. Rows and 医保 messages: JSON objects, one a line,
+    laid out over lines or in an array.
     Rows of a profile whose files are CSV: the file as it would be dropped. JSON of a profile whose
     files are dropped is in their charset.
     Tokens are made with a key of this call alone: they tell patients of one file apart, no more.
 
-    Raises: FileRefused for a CSV file that would be refused as a whole, and for a charset that is
-        not the dropped files'.
+    Raises: FileRefused for a dropped file that would be refused as a whole.
     """
     key = secrets.token_bytes(32)
 
@@ -73,7 +76,7 @@ def try_out(content: bytes, profile: SourceProfile) -> list[Tried]:
     if isinstance(source, FilesSettings) and source.format is FileFormat.NDJSON:
         content = in_utf8(content, source.charset, most)
     if profile.dialect == "fhir_r4":
-        return _fhir(content, readers)
+        return _fhir(content, profile, readers)
     if isinstance(source, FilesSettings) and source.format is FileFormat.CSV:
         cuts = cutter_of(source, most)(iter([content]))
         return [
@@ -95,7 +98,7 @@ def try_out(content: bytes, profile: SourceProfile) -> list[Tried]:
                 outcome=_either(readers, str(number), raw),
                 line=line,
             )
-            for number, (line, raw) in enumerate(_objects(content), start=1)
+            for number, (line, raw) in enumerate(_objects(content, profile), start=1)
         ]
     return [
         Tried(
@@ -116,15 +119,16 @@ def _denials(raw: bytes, reading: Hl7Reading) -> tuple[Denial, ...]:
     return ()
 
 
-def _fhir(content: bytes, readers: list[RecordReader]) -> list[Tried]:
+def _fhir(content: bytes, profile: SourceProfile, readers: list[RecordReader]) -> list[Tried]:
     by_kind = {reader.kind: reader for reader in readers}
     found = [
         (*_named(resource), line, resource)
-        for line, raw in _objects(content)
+        for line, raw in _resources(content, profile)
         for resource in _entries(raw)
     ]
     around = {(kind, name): raw for kind, name, _, raw in found}
-    judged = [one for one in found if one[0] in by_kind or not one[0]]
+    # A Bundle that could not be taken apart is a record of its own: its faults are told.
+    judged = [one for one in found if one[0] in by_kind or one[0] in ("", _BUNDLE)]
     return [
         Tried(
             number=number,
@@ -165,13 +169,28 @@ def _messages(content: bytes) -> Iterator[bytes]:
         yield from (one for one in _BETWEEN_MESSAGES.split(message) if one.strip())
 
 
-def _objects(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """One JSON object, or one a line, with the number of its line."""
+def _objects(content: bytes, profile: SourceProfile) -> Iterator[tuple[int, bytes]]:
+    """JSON objects as a dropped file may hold them, with the number of the line of each.
+
+    Of a profile without a drop folder nothing is refused as a whole: then each line is looked at.
+    """
+    most = most_of(profile.limits.max_body_mib)
+    try:
+        cuts = [(cut.line, cut.raw) for cut in objects_of(iter([content]), "utf-8", most)]
+    except FileRefused:
+        if isinstance(profile.source, FilesSettings):
+            raise
+        lines = enumerate(content.split(b"\n"), start=1)
+        cuts = [(number, line.strip()) for number, line in lines if line.strip()]
+    yield from cuts
+
+
+def _resources(content: bytes, profile: SourceProfile) -> Iterator[tuple[int, bytes]]:
+    """As `_objects`; a Bundle may be larger than any record, for nobody drops it."""
     try:
         _OBJECT.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        lines = enumerate(content.split(b"\n"), start=1)
-        yield from ((number, line.strip()) for number, line in lines if line.strip())
+        yield from _objects(content, profile)
     else:
         yield 1, content
 
@@ -180,8 +199,9 @@ def _entries(raw: bytes) -> Iterator[bytes]:
     """The resources of a Bundle; anything else as it is."""
     try:
         top = _OBJECT.decode(raw)
-        if _TEXT.decode(top.get("resourceType", b'""')) != "Bundle":
-            raise msgspec.DecodeError("no Bundle")
+        is_bundle = _TEXT.decode(top.get("resourceType", b'""')) == _BUNDLE
+        if not is_bundle or not has_each_key_once(raw):
+            raise msgspec.DecodeError("no Bundle, or one of which a part would go unread")
         entries = _ENTRIES.decode(top.get("entry", b"[]"))
     except (msgspec.DecodeError, UnicodeDecodeError):
         yield raw

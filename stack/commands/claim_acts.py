@@ -43,10 +43,11 @@ _WAITS_FOR = {
     ),
 }
 _OF_DECIDED = ("adjust {name}", "appeal {name}")
+_NOTICE = "notice {name} --sent DAY --by WAY"
 _CAN = {
     **_WAITS_FOR,
     claims_pb2.CLAIM_STATE_PAID: (*_OF_DECIDED, "reverse {name}"),
-    claims_pb2.CLAIM_STATE_DENIED: _OF_DECIDED,
+    claims_pb2.CLAIM_STATE_DENIED: (*_OF_DECIDED, _NOTICE),
     # The last where it was paid before its appeal.
     claims_pb2.CLAIM_STATE_CLOSED_ZERO: (*_OF_DECIDED, "reverse {name}"),
     claims_pb2.CLAIM_STATE_UPHELD: ("reverse {name}",),
@@ -169,7 +170,10 @@ def say_next(claim: claims_pb2.Claim) -> None:
         known, who = "confirm {name}", "   (somebody else)"
     elif claim.awaits_adjustment:
         known = "adjust {name}"
-    if waits_for or claim.awaits_confirmation or claim.awaits_adjustment:
+    elif claim.HasField("notice_days_left"):
+        known = _NOTICE
+    acts = waits_for or claim.awaits_confirmation or claim.awaits_adjustment
+    if acts or claim.HasField("notice_days_left"):
         known += f" --revision {claim.revision}"
     say(f"next: lipei claims {known.format(name=claim.name)}{who}")
 

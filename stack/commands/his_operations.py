@@ -80,9 +80,9 @@ def add(
 ) -> None:
     """Check a hospital's source profile, every fault with its line, and put it into the state.
 
-    `lipei up` starts what stands there. Says whether the source's address answers, its folder is
-    there or its port is free, and writes the profile either way. Reads nothing of the source;
-    `lipei his test` does.
+    `lipei up` starts what stands there. Says whether the source answers, lets us in and has what
+    the profile names, its folder is there or its port is free, and writes the profile either way.
+    Reads no record; `lipei his test` does.
     """
     content = content_of(file)
     try:
@@ -102,7 +102,7 @@ def add(
     if there not in (None, content) and not replace:
         raise Failed(f"{hospital} has another profile already ({place}); --replace puts this there")
     running = bool(read_addresses(state))
-    say(reached(found.source, running=running))
+    say(reached(found, running=running))
     if dry_run:
         say(f"{file} is a good profile of {hospital}; nothing was written")
         return

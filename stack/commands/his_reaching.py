@@ -1,7 +1,7 @@
 """Whether a source's place answers from this machine, before the bridge reads anything from it.
 
-Opens a connection, a folder or a port, and sends nothing: whether the source lets us in, and what
-its records are worth, `lipei his test` asks.
+Opens a connection, a folder or a port; whoever answers is asked whether it lets us in and has what
+the profile names, as a pull asks, and for no record. What records are worth `lipei his test` says.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from urllib.parse import urlsplit
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from services.his_bridge.profiles.loader import SourceProfile
+from services.his_bridge.profiles.source_kinds.fhir_bulk import FhirBulkSettings
 from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
 from services.his_bridge.profiles.source_kinds.files import FilesSettings
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
-from services.his_bridge.profiles.source_kinds.port import SourceSettings
 from services.his_bridge.profiles.source_kinds.sql import STRAY_AT, SqlSettings, has_stray_at
 from services.his_bridge.receiving.opening import CannotListen, opened
+from services.his_bridge.sources.port import SourceFault
 
 _ASK_S = 3.0
 # Where each kind of database listens when its URL does not say it.
@@ -34,38 +36,65 @@ _PORTS = {
 }
 
 
-def reached(settings: SourceSettings, *, running: bool) -> str:
+def reached(profile: SourceProfile, *, running: bool) -> str:
     """What was found at the place of a source, in words, without its user and password.
 
     `running`: a bridge of this installation runs, and may be who listens at its own port.
     """
+    settings = profile.source
     if isinstance(settings, FilesSettings):
-        return _folder(settings.folder)
+        return _folder(profile, settings.folder)
     if isinstance(settings, MllpSettings):
         return _port(settings, running=running)
     if isinstance(settings, SqlSettings):
-        return _database(settings)
+        return _database(profile, settings)
     if isinstance(settings, FhirRestSettings):
         parts = urlsplit(settings.base_url)
         usual = 443 if parts.scheme == "https" else 80
-        return _answers(parts.hostname or "", parts.port or usual)
+        where, answers = _answers(parts.hostname or "", parts.port or usual)
+        return _asked(profile, where) if answers else where
     raise TypeError("a kind of source that nobody can try")
 
 
-def _answers(host: str, port: int) -> str:
+def _asked(profile: SourceProfile, where: str) -> str:
+    """What a source says that answers, in the words of a pull."""
+    # Drivers and clients of sources: no other command needs them.
+    from services.his_bridge.readers import reader_of  # noqa: PLC0415 - heavy
+    from services.his_bridge.sources.asking import ask  # noqa: PLC0415 - heavy
+
+    readers = [reader_of(profile, channel, _no_token) for channel in ("bills", "readings")]
+    kinds = tuple(make(profile.terms).kind for make in readers if make is not None)
+    try:
+        asyncio.run(ask(profile, kinds))
+    except SourceFault as fault:
+        return f"{where} answers, and cannot be read: {fault.text} [{fault.reason}]"
+    if isinstance(profile.source, SqlSettings):
+        return f"{where} answers, lets us in, and has the profile's tables and columns"
+    found = f"{where} answers, lets us in, and can be searched for {', '.join(kinds)}"
+    if isinstance(profile.source, FhirBulkSettings):
+        found += "; whether it exports `lipei his test` asks"
+    return found
+
+
+def _no_token(kind: str, number: str) -> str:  # noqa: ARG001 - as tokens are made
+    raise AssertionError("no record is read here")
+
+
+def _answers(host: str, port: int) -> tuple[str, bool]:
+    """Who answers there; or why nobody does, and False."""
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     try:
         socket.create_connection((host, port), timeout=_ASK_S).close()
     except socket.gaierror:
-        return f"the name {host} leads nowhere from here"
+        return f"the name {host} leads nowhere from here", False
     except TimeoutError:
-        return f"{where} does not answer within {_ASK_S:.0f} s: a firewall, or it is off"
+        return f"{where} does not answer within {_ASK_S:.0f} s: a firewall, or it is off", False
     except OSError as error:
-        return f"{where} cannot be reached: {error.strerror or type(error).__name__}"
-    return f"{where} answers"
+        return f"{where} cannot be reached: {error.strerror or type(error).__name__}", False
+    return where, True
 
 
-def _database(settings: SqlSettings) -> str:
+def _database(profile: SourceProfile, settings: SqlSettings) -> str:
     if not settings.url:
         return f"the database's address is not set: export {settings.variable} before `lipei up`"
     try:
@@ -77,18 +106,25 @@ def _database(settings: SqlSettings) -> str:
     backend = url.get_backend_name()
     if backend == "sqlite":
         there = url.database is not None and os.access(url.database, os.R_OK)
-        return f"{url.database} is there" if there else f"{url.database} cannot be read"
+        return _asked(profile, str(url.database)) if there else f"{url.database} cannot be read"
     port = url.port or _PORTS.get(backend)
     if not url.host or port is None:
         return f"the URL of {settings.variable} names no host and port to try"
-    return _answers(url.host, port)
+    where, answers = _answers(url.host, port)
+    return _asked(profile, where) if answers else where
 
 
-def _folder(folder: Path) -> str:
+def _folder(profile: SourceProfile, folder: Path) -> str:
     if not folder.is_dir():
         return f"{folder} is no folder: make it, for the sender and the bridge alone"
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         return f"{folder} is there, but who runs this may not read, write and enter it"
+    from services.his_bridge.sources.asking import ask  # noqa: PLC0415 - heavy
+
+    try:
+        asyncio.run(ask(profile, ()))
+    except SourceFault as fault:
+        return f"{folder} is there, and cannot be read: {fault.text} [{fault.reason}]"
     kinds = sorted(one.name for one in folder.iterdir() if one.is_dir())
     if not kinds:
         return f"{folder} is there; the bridge makes the folders to drop into at its first pull"

@@ -33,23 +33,8 @@ def refused(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = 
     Bills of people without a consent in force are not among them. Each bill that is shown is a read
     that leaves evidence.
     """
-    found: list[pb.ReleasedBill] = []
-    paths: set[str] = set()
     with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
-        stub = HisBridgeServiceStub(channel)
-        request = pb.ListBillsRequest(
-            parent=parent_of(hospital),
-            page_size=_PAGE,
-            delivery_state=pb.DELIVERY_STATE_REFUSED,
-        )
-        while True:
-            page, some = ask(stub.ListBills, request)
-            found.extend(page.bills)
-            paths |= some.paths
-            request.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
-    withheld = Withheld(frozenset(paths)).below("bills.bill")
+        found, withheld = refused_bills(HisBridgeServiceStub(channel), parent_of(hospital))
     if as_json:
         print_json({"bills": [_told(one, withheld) for one in found]})
         return
@@ -77,6 +62,24 @@ def refused(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = 
             f"`lipei his offer {id_of(hospital)}`"
         )
         say(f"{counted(len(found), 'bill')}; {again}")
+
+
+def refused_bills(
+    stub: HisBridgeServiceStub, parent: str
+) -> tuple[list[pb.ReleasedBill], Withheld]:
+    """The refused bills of people with a consent in force, and what is withheld of each."""
+    found: list[pb.ReleasedBill] = []
+    paths: set[str] = set()
+    request = pb.ListBillsRequest(
+        parent=parent, page_size=_PAGE, delivery_state=pb.DELIVERY_STATE_REFUSED
+    )
+    while True:
+        page, some = ask(stub.ListBills, request)
+        found.extend(page.bills)
+        paths |= some.paths
+        request.page_token = page.next_page_token
+        if not page.next_page_token:
+            return found, Withheld(frozenset(paths)).below("bills.bill")
 
 
 def _told(one: pb.ReleasedBill, withheld: Withheld) -> dict[str, object]:

@@ -95,7 +95,12 @@ def _to_confirm(claim: claims_pb2.Claim, lang: Language) -> str:
 
 
 def _looked_for(claim: claims_pb2.Claim, lang: Language) -> str:
-    """What a person looks for where the engine misses nothing: so only an appeal refers a claim."""
+    """What a person looks for where the engine misses nothing: so only an appeal refers a claim.
+
+    Of a claim that cannot be read, that: whatever it waits for, somebody investigates first.
+    """
+    if claim.unreadable:
+        return f"{chinese.said('unreadable', lang)}: {claim.unreadable}"
     if claim.state != claims_pb2.CLAIM_STATE_PENDED_REVIEW:
         return ""
     return chinese.said("a person, as the decision was overturned", lang)

@@ -211,14 +211,17 @@ def propose(
 @app.command()
 def confirm(
     name: Account,
-    reject: Annotated[bool, typer.Option("--reject", help="Reject it instead.")] = False,
+    reject: Annotated[
+        bool, typer.Option("--reject", help="Reject it, with a --note; withdraw your own.")
+    ] = False,
+    note: Annotated[str, typer.Option("--note", help="Why it is rejected; about no person.")] = "",
     request_id: RequestId = "",
     state: State = DEFAULT_STATE,
     as_json: AsJson = False,
 ) -> None:
     """Confirm an account that somebody else has proposed; claims that waited for it are paid."""
     request = pb.ConfirmProviderAccountRequest(
-        name=name, request_id=fresh_request_id(request_id), reject=reject
+        name=name, request_id=fresh_request_id(request_id), reject=reject, note=note
     )
     with calling(state, "claims", "payments") as channel:
         answer = ProviderServiceStub(channel).ConfirmProviderAccount(request, timeout=CALL_S)
@@ -247,9 +250,14 @@ def accounts(
     if as_json:
         print_json(pb.ListProviderAccountsResponse(accounts=found))
         return
-    made = table("account", "provider", "from", "state", "proposed (UTC)")
+    made = table(
+        "account", "provider", "from", "state", "proposed (UTC)", "by", "decided by", "why"
+    )
     lines = (
-        (one.name, one.provider_id, one.valid_from, _state(one), when(one.propose_time))
+        (
+            *(one.name, one.provider_id, one.valid_from, _state(one), when(one.propose_time)),
+            *(one.proposer, one.decider, one.note),
+        )
         for one in found
     )
     print_list(rows(made, lines), "no accounts")

@@ -74,14 +74,16 @@ def _reason(text: str) -> reason_pb2.Reason.ValueType:
 
 def confirm(
     name: Name,
-    reject: Annotated[bool, typer.Option("--reject", help="Reject the review instead.")] = False,
+    reject: Annotated[
+        bool, typer.Option("--reject", help="Reject it, with a --note; withdraw your own.")
+    ] = False,
     note: Note = "",
     revision: Revision = -1,
     request_id: RequestId = "",
     state: State = DEFAULT_STATE,
     as_json: AsJson = False,
 ) -> None:
-    """Confirm somebody else's review, which takes effect then."""
+    """Confirm what somebody else has proposed, which takes effect then; or reject it."""
     request = pb.ConfirmReviewRequest(name=name, reject=reject, note=note)
     act("ConfirmReview", request, "senior_adjuster", revision, request_id, state, as_json)
 

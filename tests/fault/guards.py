@@ -454,18 +454,28 @@ SECOND_PERSON = _guard(
     "who has reviewed a claim confirms the review as well",
     (
         "services/claims/confirming.py",
-        "if proposed.actor == doing.person:",
-        "if not proposed.actor:",
+        "if own and not request.reject:",
+        "if own and not proposed.actor:",
     ),
     tests=("tests/services/claims/test_reviews.py",),
+)
+SECOND_ROLE = _guard(
+    "role of the second person",
+    "a plain adjuster confirms what only a senior may propose, and intake an account",
+    (
+        "services/claims/second_word.py",
+        "if not roles & current_caller().roles:",
+        "if not roles:",
+    ),
+    tests=("tests/services/claims/test_second_word.py",),
 )
 OWN_APPEAL = _guard(
     "judge of an appeal",
     "who has reviewed a claim, or objected, decides the appeal against it",
     (
         "services/claims/appealing.py",
-        "_HAD_A_PART = (ActKind.REVIEW, ActKind.CONFIRM, ActKind.ADJUST, ActKind.APPEAL)",
-        "_HAD_A_PART = ()",
+        "if doing.person in actors_of(desk.connection, row.id, _HAD_A_PART):",
+        "if doing.person in actors_of(desk.connection, row.id, ()):",
     ),
     tests=("tests/services/claims/test_reviews.py",),
 )
@@ -561,6 +571,7 @@ GUARDS = (
     ONE_PATIENT,
     SEEN,
     SECOND_PERSON,
+    SECOND_ROLE,
     OWN_APPEAL,
     TARIFF_APPROVERS,
     TARIFF_PROPOSERS,

@@ -9,11 +9,14 @@ import stat
 import zipfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from services.his_bridge.main import EXAMPLE_PROFILES
+from services.his_bridge.profiles.loader import parse_profile
 from services.his_bridge.profiles.source_kinds.files import FileFormat, FilesSettings
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
+from services.his_bridge.profiles.source_kinds.port import SourceSettings
 from services.his_bridge.profiles.source_kinds.sql import SqlSettings
 from stack.commands import his_operations
 from stack.commands.failing import Failed
@@ -21,6 +24,7 @@ from stack.commands.his_reaching import reached
 from tests.services.his_bridge import messages_hl7
 from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import BASE_URL, PROFILE
+from tests.services.his_bridge.sources.odd_server import odd_server
 from tests.services.his_bridge.test_dropped_corrections import CSV_PROFILE, HEADER, NUMBER, ROW
 from tests.stack.typed import lipei
 
@@ -31,12 +35,13 @@ def test_a_profile_is_added_once_and_replaced_on_purpose_only(tmp_path: Path) ->
     file, state = tmp_path / "general.yaml", tmp_path / "state"
     file.write_text(PROFILE)
     place = state / "profiles" / f"{HOSPITAL}.yaml"
-    with socket.create_server(("127.0.0.1", 0)) as there:
-        address = f"127.0.0.1:{there.getsockname()[1]}"
-        file.write_text(PROFILE.replace(BASE_URL, f"http://{address}/fhir"))
+    with odd_server() as there:
+        address = there.base_url.split("/")[2]
+        file.write_text(PROFILE.replace(BASE_URL, there.base_url))
         trial = lipei("his", "add", file, "--dry-run", "--state", state)
     good_one = f"{file} is a good profile of {HOSPITAL}; nothing was written\n"
-    assert trial.out == f"{address} answers\n{good_one}"
+    searched = "answers, lets us in, and can be searched for Claim, Observation"
+    assert trial.out == f"{address} {searched}\n{good_one}"
     # Nobody is there any more: said, and no fault of the profile.
     trial = lipei("his", "add", file, "--dry-run", "--state", state)
     assert trial.out == f"{address} cannot be reached: Connection refused\n{good_one}"
@@ -86,28 +91,34 @@ def test_a_listener_whose_certificate_cannot_be_read_is_not_added(tmp_path: Path
 
 
 def test_what_was_found_at_a_source_s_place_is_said_without_its_password(tmp_path: Path) -> None:
+    usual = parse_profile(PROFILE.encode(), "p.yaml", {})
+
+    def found(settings: SourceSettings, *, running: bool = False) -> str:
+        return reached(msgspec.structs.replace(usual, source=settings), running=running)
+
     with socket.create_server(("127.0.0.1", 0)) as there:
         port = there.getsockname()[1]
-        url = f"mssql+pymssql://lipei:s3cret@127.0.0.1:{port}/his"
-        sql = SqlSettings(variable="LIPEI_HIS_BRIDGE_SQL_URL_H", url=url)
         taken = MllpSettings(host="127.0.0.1", port=port)
-        assert reached(sql, running=False) == f"127.0.0.1:{port} answers"
-        assert "nobody can listen there" in reached(taken, running=False)
-        assert "it may be the bridge that runs here" in reached(taken, running=True)
-    assert reached(taken, running=False) == f"127.0.0.1:{port} is free to listen on"
+        assert "nobody can listen there" in found(taken)
+        assert "it may be the bridge that runs here" in found(taken, running=True)
+    assert found(taken) == f"127.0.0.1:{port} is free to listen on"
+    url = f"mssql+pymssql://lipei:s3cret@127.0.0.1:{port}/his"
+    away = SqlSettings(variable="LIPEI_HIS_BRIDGE_SQL_URL_H", url=url)
+    assert found(away) == f"127.0.0.1:{port} cannot be reached: Connection refused"
     for unquoted in ("s3@cret", "s3@cr/et"):
         torn = SqlSettings(variable="V", url=f"postgresql://lipei:{unquoted}@127.0.0.1/his")
-        said = reached(torn, running=False)
+        said = found(torn)
         assert said.startswith("V: an @ in user or password")
         assert "cr" not in said
     unset = SqlSettings(variable="LIPEI_HIS_BRIDGE_SQL_URL_H", url="")
-    assert "export LIPEI_HIS_BRIDGE_SQL_URL_H" in reached(unset, running=False)
-    folder = FilesSettings(folder=tmp_path / "drop", format=FileFormat.NDJSON)
-    assert "is no folder" in reached(folder, running=False)
-    (tmp_path / "drop").mkdir()
-    assert "makes the folders to drop into" in reached(folder, running=False)
-    (tmp_path / "drop" / "Claim").mkdir()
-    assert reached(folder, running=False).endswith("is there, with the folders Claim")
+    assert "export LIPEI_HIS_BRIDGE_SQL_URL_H" in found(unset)
+    place = tmp_path.resolve() / "drop"
+    folder = FilesSettings(folder=place, format=FileFormat.NDJSON)
+    assert "is no folder" in found(folder)
+    place.mkdir()
+    assert "makes the folders to drop into" in found(folder)
+    (place / "Claim").mkdir()
+    assert found(folder).endswith("is there, with the folders Claim")
 
 
 @pytest.mark.parametrize("example", sorted(EXAMPLE_PROFILES.glob("*.yaml")), ids=lambda p: p.stem)

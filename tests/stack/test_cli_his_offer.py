@@ -27,7 +27,10 @@ BILLS = 5
 def bridge(tmp_path: Path) -> Iterator[Bridge]:
     """Five bills; the insurer has taken one and refused four."""
     with fhir_server(tmp_path / "his") as his:
-        his.put([*around(), *(claim(f"b{n}") for n in range(BILLS))])
+        numbered = [claim(f"b{n}") for n in range(BILLS)]
+        for one in numbered[3:]:
+            one["identifier"][0]["value"] = "NO-TWICE"
+        his.put([*around(), *numbered])
         write_profile(tmp_path / "profiles", his.base_url)
         with running_bridge(tmp_path / "state", tmp_path / "profiles") as running:
             state = equip(running.state, sandbox=True)
@@ -97,3 +100,46 @@ def test_refused_bills_are_counted_by_reason_and_offered_again(
     assert "it is not refused" in twice.said[0]
     counted = json.loads(lipei("his", "status", ID, "--json", *state).out)
     assert (counted["pending"], counted["refused"], counted["refusals"]) == (4, 0, {})
+
+
+def test_a_reason_that_is_none_is_told_with_those_that_there_are(bridge: Bridge) -> None:
+    state = ("--state", bridge.state)
+    misspelt = lipei("his", "offer", ID, "--reason", "UNKNOWN_MEMBR", *state)
+    assert misspelt.code == 2
+    assert misspelt.out == ""
+    assert misspelt.said[0] == (
+        "--reason UNKNOWN_MEMBR: no bill is refused for that; did you mean UNKNOWN_MEMBER?"
+    )
+    assert misspelt.said[1].startswith("refused are 3 UNKNOWN_MEMBER, 1 BILL_CONFLICT; the reasons")
+    assert all(reason in misspelt.said[1] for reason in his_offer.REASONS)
+    small = lipei("his", "offer", ID, "--reason", "bill_conflict", "--json", *state)
+    assert (small.code, small.out) == (2, "")
+    assert "did you mean BILL_CONFLICT?" in small.said[0]
+    # The control: a reason that is one, and that no bill has now, is no fault.
+    assert lipei("his", "offer", ID, "--reason", "UNKNOWN_PROVIDER", *state).code == 0
+    assert len(refused(bridge)) == 4
+
+
+def test_a_bill_is_offered_by_its_own_number_and_never_one_of_two(bridge: Bridge) -> None:
+    state = ("--state", bridge.state)
+    shown = json.loads(lipei("his", "refused", ID, "--json", *state).out)["bills"]
+    by_number: dict[str, list[str]] = {}
+    for one in shown:
+        by_number.setdefault(one["bill_number"], []).append(one["name"])
+    single = next(number for number, names in by_number.items() if len(names) == 1)
+    twice = by_number["NO-TWICE"]
+    assert len(twice) == 2
+    both = lipei("his", "offer", ID, "--bill", single, "--bill", "NO-TWICE", *state)
+    assert both.code == 2
+    assert both.said[0].startswith("--bill NO-TWICE: 2 refused bills have it: say --bill ")
+    assert all(name.rpartition("/")[2] in both.said[0] for name in twice)
+    assert len(refused(bridge)) == 4
+    near = lipei("his", "offer", ID, "--bill", f"{single}0", *state)
+    assert near.code == 2
+    assert f"did you mean {single}?" in near.said[0]
+    done = lipei("his", "offer", ID, "--bill", single, *state)
+    assert done.code == 0
+    assert by_number[single][0] not in refused(bridge)
+    assert len(refused(bridge)) == 3
+    # A newer release of the same bill is no second one.
+    assert his_offer._newest(["h/a", "h/a.10", "h/a.9", "h/b"]) == ["h/a.10", "h/b"]

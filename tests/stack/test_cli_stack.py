@@ -9,6 +9,7 @@ import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -440,6 +441,36 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
     assert (books["ledger_sum_minor_units"], books["payout_mismatches"]) == ("0", "0")
 
 
+def test_a_refusal_waits_for_its_notice_until_one_is_recorded(
+    stack: Stack, claim: str, tmp_path: Path
+) -> None:
+    large = {
+        "member_token": insured(stack, tmp_path, "p-11", "990001198003070097"),
+        "lines": [charge(1, "XC0300000000001", "10", "20000.00", 200_000_00)],
+        "total": money(200_000_00),
+        "social_insurance": {"used": True, "fund_paid": money(0)},
+    }
+    name = submitted(stack, tmp_path, bill(stack, "B-refused", **large))["name"]
+    told = ("--deny", "1", "--reason", "medical_necessity", "--clause", "5.6")
+    refused = stack.lipei("claims", "review", name, *told, *acting(stack, name).split())
+    seen = acting(stack, name)
+    wanted = f"next: lipei claims notice {name} --sent DAY --by WAY {seen}"
+    assert refused.out.splitlines()[-1] == wanted, refused.err
+    waiting = stack.json("claims", "notices", "p-11")["claims"]
+    assert [(one["name"], one["notice_days_left"]) for one in waiting] == [(name, 3)]
+    assert name in stack.lipei("claims", "notices").out
+    day = stack.json("claims", "show", name)["notice_due_day"]
+    to_come = ("claims", "notice", name, "--sent", day, *seen.split())
+    assert "no way: letter, message" in stack.lipei(*to_come, "--by", "pigeon").err
+    assert "when the claim was denied" in stack.lipei(*to_come, "--by", "letter").err
+    sent = str(date.fromisoformat(day) - timedelta(days=3))
+    done = stack.lipei("claims", "notice", name, "--sent", sent, "--by", "letter", *seen.split())
+    assert done.code == 0, done.err
+    assert "no notice of a refusal is due" in stack.lipei("claims", "notices", "p-11").out
+    shown = stack.lipei("claims", "show", name).out
+    assert f"the notice went out on {sent}: by post or courier, recorded by sandbox" in shown
+
+
 def test_a_price_list_and_an_account_of_a_provider_come_by_commands(
     stack: Stack, claim: str, tmp_path: Path
 ) -> None:
@@ -474,7 +505,7 @@ def test_a_price_list_and_an_account_of_a_provider_come_by_commands(
     made = stack.json("providers", "propose", "H99000100009", *told, "--from", "2026-01-01")
     name = made["account"]["name"]
     alone = stack.lipei("providers", "confirm", name)  # in another role, and the same person
-    assert (alone.code, "somebody else must confirm or reject" in alone.err) == (1, True)
+    assert (alone.code, "somebody else must confirm an account" in alone.err) == (1, True)
     assert "lipei --person NAME" in alone.err
     second = ("--person", "second")
     assert stack.lipei(*second, "providers", "confirm", name).code == 0

@@ -12,7 +12,7 @@ from stack.commands.claim_acts import as_it_stands, say_next
 from stack.commands.options import Language
 from stack.commands.pended import _queue
 from stack.commands.withheld import NOTHING, Withheld
-from stack.decision_text import decision_tables
+from stack.decision_text import claim_table, decision_tables
 
 NAME = "policies/p/claims/c"
 FOUND = (
@@ -55,6 +55,35 @@ def test_findings_are_shown_line_by_line_with_who_and_why() -> None:
     assert "须由另一人确认: 审核" in shown(proposed("review"), Language.ZH)
 
 
+def test_the_second_person_is_told_what_it_comes_to() -> None:
+    claim = proposed("reverse")
+    assert not any("it comes to" in line for line in shown(claim))
+    claim.proposal.amount.CopyFrom(Money(currency_code="CNY", minor_units=5_525_000))
+    assert "  it comes to 55250.00 CNY" in shown(claim)
+
+
+@pytest.mark.parametrize(("withdrawn", "how"), [(False, "rejected"), (True, "withdrawn")])
+def test_whoever_proposed_is_told_why_nothing_came_of_it(*, withdrawn: bool, how: str) -> None:
+    claim = pb.Claim(name=NAME, state=pb.CLAIM_STATE_PAID)
+    claim.refusal.CopyFrom(
+        pb.ProposalRefusal(
+            kind="reverse",
+            withdrawn=withdrawn,
+            actor="wu",
+            time=Timestamp(seconds=86_400),
+            note="no ground",
+        )
+    )
+    assert shown(claim)[:3] == [
+        "nothing came of what was proposed: that the claim is taken back",
+        f"  {how}: wu, 1970-01-02 00:00:00 (UTC)",
+        "  why: no ground",
+    ]
+    assert "提议未生效: 撤销赔案并追回已付款" in shown(claim, Language.ZH)
+    kept = shown(claim, withheld=Withheld(frozenset({"refusal.note"})))
+    assert not any("no ground" in line for line in kept)
+
+
 def test_what_is_accepted_as_it_stands_says_so_unless_lines_are_withheld() -> None:
     as_it_is = "  every line as the engine has it"
     assert as_it_is in shown(proposed("review"))
@@ -69,6 +98,17 @@ def test_a_denied_claim_shows_by_when_the_notice_is_due() -> None:
     claim = pb.Claim(name=NAME, state=pb.CLAIM_STATE_DENIED, notice_due_day="2027-03-05")
     assert "the notice of the refusal is due by 2027-03-05" in shown(claim)
     assert "拒赔通知书最迟发出日期 2027-03-05" in shown(claim, Language.ZH)
+    claim.notice_days_left = -2
+    assert "the notice of the refusal is due by 2027-03-05: 2 days over" in shown(claim)
+    claim.ClearField("notice_days_left")
+    claim.refusal_notice.CopyFrom(
+        pb.RefusalNotice(
+            sent_day="2027-03-06", channel=pb.NOTICE_CHANNEL_LETTER, late=True, actor="wu"
+        )
+    )
+    told = "the notice went out on 2027-03-06 (too late): by post or courier, recorded by wu"
+    assert told in shown(claim)
+    claim.ClearField("refusal_notice")
     claim.ClearField("notice_due_day")
     assert not any("notice" in line for line in shown(claim))
 
@@ -86,6 +126,14 @@ def test_the_queue_says_what_is_to_be_confirmed(kind: str, what: str, amount: st
     queue = _queue([proposed(kind)], Language.EN)
     cells = [str(next(iter(column.cells))) for column in queue.columns]
     assert (cells[3], cells[5]) == (what, amount)
+
+
+def test_what_cannot_be_read_says_so_in_lists() -> None:
+    broken = pb.Claim(name=NAME, state=pb.CLAIM_STATE_PENDED_REVIEW, unreadable="KEY_UNKNOWN")
+    made = (_queue([broken], Language.EN), claim_table([broken]))
+    cells = [[str(next(iter(column.cells))) for column in table.columns] for table in made]
+    assert cells[0][3] == "unreadable: KEY_UNKNOWN"
+    assert cells[1][1] == "(unreadable: KEY_UNKNOWN)"
 
 
 @pytest.mark.parametrize("state", ["PAID", "RECOVERY_OPEN", "PENDED_REVIEW", "CLOSED_ZERO"])

@@ -25,6 +25,7 @@ class ActKind(StrEnum):
     REVIEW = "review"
     CONFIRM = "confirm"
     REJECT = "reject"
+    WITHDRAW = "withdraw"
     CLEAR = "clear"
     SUPPLY = "supply"
     ADJUST = "adjust"
@@ -37,12 +38,18 @@ class ActKind(StrEnum):
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a person wrote: in words, line by line, as facts (of a bill on the wire), as papers."""
+    """What a person wrote: in words, line by line, as facts (of a bill on the wire), as papers.
+
+    Of a proposal also what it came to in minor units, and of a review what each line paid to whom:
+    that is what a second person agrees on. What was proposed by earlier versions has neither.
+    """
 
     note: str = ""
     review: Review | None = None
     facts: bytes = b""
     papers: tuple[str, ...] = ()
+    amount: int | None = None
+    lines: tuple[tuple[int, int, str], ...] = ()
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -92,6 +99,21 @@ def proposed() -> ColumnElement[bool]:
 def proposal_of(connection: Connection, row: ClaimRow) -> ActRow:
     """What stands proposed of a claim; what was written is sealed."""
     return connection.execute(select(claim_act).where(claim_act.c.id == row.proposal)).one()
+
+
+def last_refusal(connection: Connection, claim_id: str) -> tuple[ActRow, str] | None:
+    """The word by which a proposal was rejected or withdrawn, and the kind of what was proposed.
+
+    None where it is not the last thing that a person did with the claim.
+    """
+    found = select(claim_act).where(claim_act.c.claim_id == claim_id)
+    acts: Sequence[ActRow] = connection.execute(
+        found.order_by(claim_act.c.seq.desc()).limit(2)
+    ).all()
+    # A proposal and its refusal stand together: whatever else is done voids what was proposed.
+    if len(acts) < 2 or acts[0].kind not in {ActKind.REJECT.value, ActKind.WITHDRAW.value}:
+        return None
+    return acts[0], acts[1].kind
 
 
 def kinds_of(connection: Connection, act_ids: Sequence[str]) -> dict[str, str]:

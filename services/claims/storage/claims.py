@@ -374,7 +374,8 @@ def _moving(dialect: str, names: tuple[str, ...]) -> Any:
 def stay(connection: Connection, claim_id: str, **columns: Any) -> None:
     """Write down what changes about a claim that stays where it stands; its revision grows.
 
-    Whatever a person has seen of it is past, and so is a review that waits for a second person.
+    Whatever a person has seen of it is past, and so is what waits for a second person, unless it is
+    given among the columns.
     """
     changed = {"revision": claim.c.revision + 1, "proposal": None, **columns}
     connection.execute(update(claim).where(claim.c.id == claim_id).values(**changed))

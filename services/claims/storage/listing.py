@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, or_, select
 
 from services.claims.core.life_cycle import ClaimState
-from services.claims.storage import acts, corrections
+from services.claims.storage import acts, corrections, notices
 from services.claims.storage.claims import PENDED
 from services.claims.storage.rows import ClaimRow
 from services.claims.storage.tables import claim
@@ -19,11 +19,12 @@ from services.common.sealing import Sealer
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """Of a policy, in a state, waiting for somebody: all that is said must hold."""
+    """Of a policy, in a state, waiting, denied without notice: all that is said must hold."""
 
     policy_id: str | None
     state: ClaimState | None
     pended: bool
+    notice_unsent: bool = False
 
 
 def list_claims(
@@ -43,6 +44,8 @@ def list_claims(
         found = found.where(claim.c.state == wanted.state.value)
     if wanted.pended:
         found = found.where(_waits())
+    if wanted.notice_unsent:
+        found = found.where(notices.unsent())
     found = found.order_by(claim.c.seq).limit(most)
     return connection.execute(found, owner(connection, sealer, tenant)).all()
 

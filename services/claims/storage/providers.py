@@ -115,10 +115,16 @@ def propose_account(
 
 
 def say_of_account(
-    connection: Connection, account_id: str, *, confirmed: bool, actor: str, at_us: int
+    connection: Connection, account_id: str, *, confirmed: bool, actor: str, note: str, at_us: int
 ) -> None:
-    """Append the second person's word; the database refuses another."""
-    row = {"account_id": account_id, "confirmed": int(confirmed), "actor": actor, "at_us": at_us}
+    """Append the word on an account, which its proposer's own withdraws; there is one only."""
+    row = {
+        "account_id": account_id,
+        "confirmed": int(confirmed),
+        "actor": actor,
+        "note": note,
+        "at_us": at_us,
+    }
     connection.execute(insert(provider_account_word), row)
 
 
@@ -166,7 +172,8 @@ def account_on(
 
 def _accounts() -> Any:
     word = provider_account_word
-    return select(provider_account, word.c.confirmed).select_from(
+    said = word.c.confirmed, word.c.actor.label("decider"), word.c.note
+    return select(provider_account, *said).select_from(
         provider_account.outerjoin(word, and_(word.c.account_id == provider_account.c.id))
     )
 

@@ -83,6 +83,17 @@ class ActRow(Protocol):
     at_us: int
 
 
+class NoticeRow(Protocol):
+    """A row of `refusal_notice`."""
+
+    seq: int
+    claim_id: str
+    sent_day: str
+    channel: str
+    actor: str
+    at_us: int
+
+
 class AllowedRow(Protocol):
     """What later claims read of a row of `decision`: what it allowed, and whose it is."""
 

@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 import msgspec
 
 from services.claims.core import canonical
@@ -19,9 +20,23 @@ from services.claims.core.decision import Decision
 from services.claims.core.facts import MemberFacts
 from services.claims.core.repeats import Allowed, allowed_from
 from services.claims.storage.rows import AllowedRow, ClaimRow, CorrectionRow, DecidedRow, ReplayRow
-from services.common.sealing import Erased, Sealer
+from services.common.refusals import Refused
+from services.common.sealing import CannotOpen, Erased, KeyRetired, KeyUnknown, Sealer
 
 _SALT_BYTES = 32
+
+
+class NotOfThisEngine(Refused):
+    """A decision or plan that this version cannot read: a later one, or an earlier one, made it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            grpc.StatusCode.FAILED_PRECONDITION,
+            "NOT_OF_THIS_ENGINE",
+            "this version cannot read what another one stored; run that one, or have it looked at",
+        )
+
+
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _member = msgspec.json.Decoder(MemberFacts)
 
@@ -216,19 +231,30 @@ class OpenedClaim:
     bill_number: str
     decided: Decision | None
     erased: bool = False
+    unreadable: str = ""  # the reason, where a list goes on without what is sealed
 
 
 def opened(sealer: Sealer, row: ClaimRow, stored: DecidedRow | None) -> OpenedClaim:
     """A claim and its decision in force, or what an erasure left of them.
 
-    Raises: CannotOpen, KeyUnknown, KeyRetired.
+    Raises: CannotOpen, KeyUnknown, KeyRetired, NotOfThisEngine.
     """
     try:
         number = open_bill_number(sealer, row)
         decided = None if stored is None else open_output(sealer, stored)
     except Erased:
         return OpenedClaim(row, stored, "", None, erased=True)
+    except msgspec.DecodeError:
+        raise NotOfThisEngine from None
     return OpenedClaim(row, stored, number, decided)
+
+
+def opened_or_why(sealer: Sealer, row: ClaimRow, stored: DecidedRow | None) -> OpenedClaim:
+    """The same, and of what cannot be read the reason: one such claim hides no others in a list."""
+    try:
+        return opened(sealer, row, stored)
+    except (CannotOpen, KeyUnknown, KeyRetired, NotOfThisEngine) as fault:
+        return OpenedClaim(row, stored, "", None, unreadable=fault.reason)
 
 
 def _person(person_id: str) -> dict[str, str]:

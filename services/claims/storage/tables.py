@@ -188,6 +188,8 @@ provider_account_word = Table(
     Column("confirmed", Integer, nullable=False),
     Column("actor", String(512), nullable=False),
     Column("at_us", BigInteger, nullable=False),
+    # Why it was rejected or withdrawn: about an account, and no person.
+    Column("note", String(500), nullable=False, server_default=""),
 )
 
 claim = Table(
@@ -329,6 +331,19 @@ claim_act = Table(
     UniqueConstraint("claim_id", "revision"),
 )
 
+# Each record that the notice of a refusal went out; of a claim the newest counts.
+refusal_notice = Table(
+    "refusal_notice",
+    metadata,
+    Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    Column("claim_id", String(32), nullable=False),
+    Column("sent_day", String(10), nullable=False),
+    Column("channel", String(16), nullable=False),
+    Column("actor", String(512), nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+    Index("ix_refusal_notice_claim_id", "claim_id"),
+)
+
 # Lines and shares are written before their decision; the decision's row seals them: a trigger
 # refuses it unless every line and the whole claim add up, and refuses lines and shares after it.
 # They hold what books need: what happened to a line, and by which reason and clause, may tell of an
@@ -413,6 +428,7 @@ APPEND_ONLY = (
     "study_exclusion",
     "claim_move",
     "claim_act",
+    "refusal_notice",
     "bill_correction",
     "decision_line",
     "decision_share",

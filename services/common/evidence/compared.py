@@ -49,6 +49,7 @@ COMPUTED = {
         for rpc in (
             *("ReviewClaim", "ConfirmReview", "ClearSuspicion", "SupplyFacts", "ReverseClaim"),
             *("WriteOffRecovery", "AppealClaim", "DecideAppeal", "AdjustClaim"),
+            "RecordRefusalNotice",
         )
     },
     f"{_RECOMPUTE}DecideWhatIf": "decides many claims anew to show the sum, and some of them",

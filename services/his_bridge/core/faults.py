@@ -66,6 +66,7 @@ class Reason(StrEnum):
     PROVENANCE_UNKNOWN = "PROVENANCE_UNKNOWN"
     IDENTITY_MISSING = "IDENTITY_MISSING"
     IDENTITY_AMBIGUOUS = "IDENTITY_AMBIGUOUS"
+    PERSON_NOT_FOUND = "PERSON_NOT_FOUND"
     ANOTHER_PATIENT = "ANOTHER_PATIENT"
     PERSONAL_DATA = "PERSONAL_DATA"
     CODE_MISSING = "CODE_MISSING"
@@ -179,6 +180,10 @@ _ADVICE: dict[Stage, dict[Reason, str]] = {
         Reason.IDENTITY_MISSING: "no identity document of the kinds that the profile lists",
         Reason.IDENTITY_AMBIGUOUS: (
             "two different numbers of one kind; correct the patient's record"
+        ),
+        Reason.PERSON_NOT_FOUND: (
+            "no document is known for this 人员编号: add its row to the table of persons "
+            "(source.persons) and replay; in files put baseinfo beside infno, or beside request"
         ),
         Reason.ANOTHER_PATIENT: (
             "points at what is another patient's than the bill; correct it, then send the bill anew"

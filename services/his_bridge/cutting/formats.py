@@ -17,6 +17,7 @@ from itertools import chain
 import msgspec
 
 from services.his_bridge.cutting.lines import Lines, LineTooLong
+from services.his_bridge.cutting.objects import Objects, is_one
 from services.his_bridge.cutting.refusals import FileReason, FileRefused
 from services.his_bridge.profiles.source_kinds.files import (
     CsvSettings,
@@ -32,6 +33,8 @@ MOST_COLUMNS = 1000
 # Empty lines in a row; a file of nothing else would take long to say nothing.
 MOST_BLANKS = 10_000
 MOST_ROWS_OF_A_BILL = 20_000
+# Fewer lines than these are no list of records whose first one is broken.
+_A_FEW = 2
 # Of a cell whose rows should say the same: the dialect names it as a fault of the bill.
 DIFFERS = {"differs": True}
 _SEGMENT = re.compile(rb"([A-Z][A-Z0-9]{2})(.?)", re.DOTALL)
@@ -62,7 +65,7 @@ def cutter_of(settings: FilesSettings, most: int) -> Callable[[Pieces], Iterator
     if settings.csv is not None:
         rules, charset = settings.csv, settings.charset
         return lambda pieces: _bills(pieces, rules, charset, most)
-    return lambda pieces: _objects(pieces, settings.charset, most)
+    return lambda pieces: objects_of(pieces, settings.charset, most)
 
 
 def in_utf8(content: bytes, charset: str, most: int) -> bytes:
@@ -70,20 +73,56 @@ def in_utf8(content: bytes, charset: str, most: int) -> bytes:
     return "".join(text for _, text in _texts(iter([content]), charset, most)).encode()
 
 
-def _objects(pieces: Pieces, charset: str, most: int) -> Iterator[Cut]:
-    first = True
+def objects_of(pieces: Pieces, charset: str, most: int) -> Iterator[Cut]:
+    """JSON objects: one a line, or laid out over lines, or in an array. Raises: FileRefused.
+
+    The first one decides: where it ends with its line each line is a record of its own, and one
+    that is broken is that record alone.
+    """
+    lines = _utf8_lines(pieces, charset, most)
+    first = next(lines, None)
+    if first is None:
+        return
+    if not first[1].startswith((b"{", b"[")):
+        raise FileRefused(FileReason.OTHER_FORMAT, first[0])
+    if is_one(first[1].decode()):
+        yield from (Cut(raw=raw, line=number) for number, raw in chain([first], lines))
+        return
+    yield from _laid_out(chain([first], lines), most)
+
+
+def _laid_out(lines: Iterator[tuple[int, bytes]], most: int) -> Iterator[Cut]:
+    """Records over several lines. Until the first one has an end it may be a broken line."""
+    objects = Objects(most)
+    held: list[tuple[int, bytes]] | None = []
+    try:
+        for number, line in lines:
+            if held is not None:
+                held.append((number, line))
+            for began, text in objects.take(number, line.decode()):
+                held = None
+                raw = text.encode()
+                if len(raw) > most:
+                    raise FileRefused(FileReason.LINE_TOO_LONG, began)
+                yield Cut(raw=raw, line=began)
+        objects.end()
+    except FileRefused:
+        if held is None or len(held) < _A_FEW or not all(raw.startswith(b"{") for _, raw in held):
+            raise
+        # As many records as lines, of which the first is broken.
+        yield from (Cut(raw=raw, line=number) for number, raw in chain(held, lines))
+
+
+def _utf8_lines(pieces: Pieces, charset: str, most: int) -> Iterator[tuple[int, bytes]]:
+    """Lines that are not blank, in UTF-8 and without a byte order mark."""
     for number, line in _lines(pieces, most):
         text = _decoded(number, line, charset)
         # A record may be large: of what is UTF-8 already no more copies are made.
         raw = line if charset == "utf-8" else text.encode()
         del text
         raw = (raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw).strip(b" \t\r\n")
-        if not raw:
-            continue
-        if first and not raw.startswith(b"{"):
-            raise FileRefused(FileReason.OTHER_FORMAT, number)
-        first = False
-        yield Cut(raw=raw, line=number)
+        if raw:
+            yield number, raw
 
 
 def _texts(pieces: Pieces, charset: str, most: int) -> Iterator[tuple[int, str]]:

@@ -61,7 +61,7 @@ ADVICE = {
         "an entry with a path, a password, a link, another archive, or a name used twice"
     ),
     FileReason.WRONG_CHARSET: "not in the profile's charset",
-    FileReason.LINE_TOO_LONG: "a line is longer than any record may be",
+    FileReason.LINE_TOO_LONG: "a line, or a record over lines, is longer than any record may be",
     FileReason.OTHER_FORMAT: "its content is not of the profile's format",
     FileReason.TOO_MANY_RECORDS: "more records than max_records; send it in parts",
     FileReason.HEADER_UNUSABLE: (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -21,6 +22,18 @@ class Glance(msgspec.Struct, frozen=True, kw_only=True):
     decoded: Any
     keep_out: bool
     needs: frozenset[Key]
+
+
+class Learnt(msgspec.Struct, frozen=True, kw_only=True):
+    """A record that was looked up for others and says something by itself."""
+
+    kind: str
+    record_id: str
+    version: str
+    updated: datetime | None
+    raw: bytes
+    meaning: bytes
+    outcome: Outcome
 
 
 class RecordReader(Protocol):
@@ -41,4 +54,13 @@ class RecordReader(Protocol):
 
     def judge(self, record_id: str, glance: Glance, support: Mapping[Key, Any]) -> Outcome:
         """What the record says, or every fault that holds it back."""
+        ...
+
+
+@runtime_checkable
+class Learns(Protocol):
+    """A reader to whom also what records point at says something."""
+
+    def learnt(self, found: Mapping[Key, bytes], support: Mapping[Key, Any]) -> Sequence[Learnt]:
+        """What the looked-up records say; `support` is all that is known by now."""
         ...

@@ -37,10 +37,12 @@ from services.his_bridge.intake import Intake, Taken
 from services.his_bridge.leasing import NowUs
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
 from services.his_bridge.receiving.commits import Commits, Group
+from services.his_bridge.receiving.handshakes import TlsServer
 from services.his_bridge.receiving.lasting import lasting
 from services.his_bridge.receiving.memory import give_back_large_blocks
 from services.his_bridge.receiving.opening import CannotListen, opened
 from services.his_bridge.receiving.reading import Reading
+from services.his_bridge.receiving.seldom import Seldom
 from services.his_bridge.receiving.sender import SMALL_BYTES, Answer, Close, Sender
 from services.his_bridge.sources.port import RawRecord
 
@@ -96,6 +98,7 @@ class Listener:
         self._stopping = False
         self._nobody_left = asyncio.Event()
         self.counts: Counter[str] = Counter()
+        self._seldom = Seldom()
         self.address = ""
         self.listens = asyncio.Event()
         self.closed: CannotListen | None = None
@@ -125,12 +128,14 @@ class Listener:
             server.close()
             await self._stop()
 
-    async def _opened(self) -> asyncio.Server:
+    async def _opened(self) -> asyncio.Server | TlsServer:
         settings, now_s = self._settings, asyncio.get_running_loop().time
         while True:
             try:
                 server = await opened(
-                    settings, lambda: Sender(self, settings.max_message_mib * _MIB, now_s)
+                    settings,
+                    lambda: Sender(self, settings.max_message_mib * _MIB, now_s),
+                    self._refuse,
                 )
             except CannotListen as closed:
                 if self.closed is None or str(closed) != str(self.closed):
@@ -156,10 +161,10 @@ class Listener:
             peer = None
         mapped = getattr(peer, "ipv4_mapped", None) or peer
         if mapped is None or not any(mapped in network for network in self._allowed):
-            self._count("SENDER_NOT_ALLOWED")
+            self._refuse(sender.peer, "SENDER_NOT_ALLOWED")
             return False
         if self._stopping or len(self._senders) >= self._settings.max_connections:
-            self._count("TOO_MANY_CONNECTIONS")
+            self._refuse(sender.peer, "TOO_MANY_CONNECTIONS")
             return False
         self._senders.add(sender)
         return True
@@ -172,9 +177,11 @@ class Listener:
         self._stalled.discard(sender)
         self._release(sender)
 
-    def closing(self, reason: Close) -> None:
+    def closing(self, sender: Sender, reason: Close) -> None:
         """A connection is about to be closed for this reason."""
-        if reason is not Close.STOPPING:
+        if reason in (Close.NOT_FRAMED, Close.TLS_AT_PLAIN_PORT):
+            self._refuse(sender.peer, reason)
+        elif reason is not Close.STOPPING:
             self._count(reason)
 
     def may_hold_more(self, sender: Sender) -> bool:
@@ -301,6 +308,19 @@ class Listener:
     def _count(self, reason: str) -> None:
         self.counts[str(reason)] += 1
         log.logger().warning("not_taken", hospital=self._hospital, reason=str(reason))
+
+    def _refuse(self, peer: str, reason: str) -> None:
+        """A connection of which nothing can be taken. Engines try again and again: told seldom."""
+        self.counts[str(reason)] += 1
+        times = self._seldom.times(peer, str(reason), asyncio.get_running_loop().time())
+        if times:
+            log.logger().warning(
+                "not_taken",
+                hospital=self._hospital,
+                reason=str(reason),
+                peer=peer.partition("%")[0],
+                count=times,
+            )
 
     async def _sweep(self) -> None:
         """Close who is silent for too long, between two messages or within one."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Callable
 from enum import StrEnum
 
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings, TlsFiles
+from services.his_bridge.receiving.handshakes import BACKLOG, Failed, Handshake, TlsServer
 
 
 class ListenReason(StrEnum):
@@ -40,20 +42,32 @@ class CannotListen(Exception):
         self.place = place
 
 
-async def opened(
-    settings: MllpSettings, made: Callable[[], asyncio.BaseProtocol]
-) -> asyncio.Server:
-    """The port, listened on; `made` makes what serves a connection.
+def _unheard(peer: str, reason: Handshake) -> None:
+    """For whoever opens a port only to see whether it can be opened."""
 
-    Raises: CannotListen.
+
+async def opened(
+    settings: MllpSettings,
+    made: Callable[[], asyncio.BaseProtocol],
+    failed: Failed = _unheard,
+) -> asyncio.Server | TlsServer:
+    """The port, listened on; `made` makes what serves a connection, after its handshake.
+
+    `failed` hears of connections whose handshake failed. Raises: CannotListen.
     """
     context = None if settings.tls is None else tls_context(settings.tls)
     try:
-        loop = asyncio.get_running_loop()
-        return await loop.create_server(made, settings.host, settings.port, ssl=context)
+        if context is None:
+            loop = asyncio.get_running_loop()
+            return await loop.create_server(made, settings.host, settings.port)
+        kind = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        listening = socket.create_server(
+            (settings.host, settings.port), family=kind, backlog=BACKLOG
+        )
     except OSError:
         where = f"[{settings.host}]" if ":" in settings.host else settings.host
         raise CannotListen(ListenReason.ADDRESS_UNUSABLE, f"{where}:{settings.port}") from None
+    return TlsServer(listening, context, made, failed)
 
 
 def tls_context(files: TlsFiles) -> ssl.SSLContext:

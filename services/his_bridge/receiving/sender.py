@@ -19,12 +19,15 @@ BUFFER_BYTES = 1 << 16
 SMALL_BYTES = 1 << 16
 # Answers that a sender may leave unread, or messages it may send ahead of them.
 MOST_AHEAD = 64
+# A record of TLS's handshake, of whichever version, as a client begins.
+_CLIENT_HELLO = b"\x16\x03"
 
 
 class Close(StrEnum):
     """Why a connection is closed; as a reason in the log and a name of a count."""
 
     NOT_FRAMED = "NOT_FRAMED"
+    TLS_AT_PLAIN_PORT = "TLS_AT_PLAIN_PORT"
     HALF_MESSAGE = "HALF_MESSAGE"
     IDLE = "IDLE"
     ACKNOWLEDGEMENT_RECEIVED = "ACKNOWLEDGEMENT_RECEIVED"
@@ -63,7 +66,7 @@ class Host(Protocol):
         """Take a message; False when `taken` is to be waited for before the sender's next one."""
         ...
 
-    def closing(self, reason: Close) -> None:
+    def closing(self, sender: Sender, reason: Close) -> None:
         """A connection is about to be closed for this reason."""
         ...
 
@@ -91,6 +94,7 @@ class Sender(asyncio.BufferedProtocol):
         self._is_paused = False
         self._cannot_write = False
         self._ending = False
+        self._has_heard = False
         self.heard_s = now_s()
         self.began_s: float | None = None
 
@@ -128,7 +132,7 @@ class Sender(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone; what was half said is lost, and counted."""
         if self._deframer.is_inside and not self._ending:
-            self._host.closing(Close.HALF_MESSAGE)
+            self._host.closing(self, Close.HALF_MESSAGE)
         self._transport = None
         self._frames.clear()
         self._owed.clear()
@@ -143,12 +147,15 @@ class Sender(asyncio.BufferedProtocol):
         if self._ending:
             return
         self.heard_s = self._now_s()
+        data = bytes(memoryview(self._buffer)[:nbytes])
+        is_first, self._has_heard = not self._has_heard, True
         try:
-            for frame in self._deframer.feed(bytes(memoryview(self._buffer)[:nbytes])):
+            for frame in self._deframer.feed(data):
                 self._frames.append(frame)
         except NotFramed:
             self._go_on_with_frames()
-            self.close(Close.NOT_FRAMED)
+            greets = is_first and data.startswith(_CLIENT_HELLO)
+            self.close(Close.TLS_AT_PLAIN_PORT if greets else Close.NOT_FRAMED)
             return
         if not self._deframer.is_inside:
             self.began_s = None
@@ -162,7 +169,7 @@ class Sender(asyncio.BufferedProtocol):
         half = self._deframer.end()
         if half is not None:
             self._frames.append(half)
-            self._host.closing(Close.HALF_MESSAGE)
+            self._host.closing(self, Close.HALF_MESSAGE)
             self._go_on_with_frames()
         self._ending = True
         self._close_when_quiet()
@@ -209,7 +216,7 @@ class Sender(asyncio.BufferedProtocol):
         if self._ending:
             return
         self._ending = True
-        self._host.closing(reason)
+        self._host.closing(self, reason)
         if self._transport is not None:
             self._transport.pause_reading()
         self._is_paused = True

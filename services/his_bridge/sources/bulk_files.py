@@ -19,7 +19,7 @@ from services.his_bridge.cutting.lines import (
     PackedBadly,
 )
 from services.his_bridge.dialects.fhir_r4 import entry_of, moment_of, reports_error
-from services.his_bridge.dialects.strict_json import meaning_of
+from services.his_bridge.dialects.strict_json import has_each_key_once, meaning_of
 from services.his_bridge.sources.http import HospitalHttp, Missing, refusal
 from services.his_bridge.sources.port import RawRecord, SourceFault
 from services.his_bridge.sources.wire import is_address
@@ -122,7 +122,8 @@ def read_manifest(body: bytes, url: str) -> Manifest | None:
             file.url = urljoin(url, file.url)
     except (ValueError, RecursionError):  # msgspec's errors and UnicodeDecodeError included
         return None
-    senseless = any(
+    # Of two lists of files one would be read.
+    senseless = not has_each_key_once(body) or any(
         (file.count is not None and file.count < 0) or not is_address(file.url) for file in files
     )
     untold = any(not _TYPE.fullmatch(file.type) for file in found.output)
@@ -352,7 +353,7 @@ def _deleted(text: bytes, file: BulkFile) -> list[RawRecord]:
         requests = [(raw, msgspec.json.decode(raw, type=_Header).request) for raw in bundle.entry]
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         raise FileBroken("SOURCE_DELETED_MALFORMED") from None
-    if bundle.resource_type != "Bundle":
+    if bundle.resource_type != "Bundle" or not has_each_key_once(text):
         raise FileBroken("SOURCE_DELETED_MALFORMED")
     found = []
     version = f"deleted-{hashlib.sha256((file.deleted_at or '').encode()).hexdigest()[:16]}"

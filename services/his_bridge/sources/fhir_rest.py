@@ -21,8 +21,10 @@ from services.his_bridge.core.reconciliation import DayTotals, by_day
 from services.his_bridge.dialects.fhir_r4 import (
     Entry,
     Framed,
+    KeyRepeated,
     NotABundle,
     frame,
+    people_behind,
     points_at,
     stated_by,
 )
@@ -156,18 +158,19 @@ class FhirRest:
     async def look_up(self, keys: Collection[Key]) -> Mapping[Key, bytes]:
         """Referenced resources by `_id`, in batches; one by one what a batch left out.
 
-        Where bills are made of charges, also what those point at in turn.
+        Where bills are made of charges, also what those point at in turn; and always patients who
+        are one person with those whom the records name, as far as that is in doubt.
         """
         found: dict[Key, bytes] = {}
-        wanted = set(keys)
+        wanted, base_url = set(keys), self._profile.terms.base_url
         for _ in range(DEEPEST):
             news = await self._found(wanted)
             found.update(news)
-            if not self._follows:
-                break
             onward: set[Key] = set()
             for (kind, _), raw in news.items():
-                onward |= points_at(kind, raw, self._profile.terms.base_url)
+                if self._follows:
+                    onward |= points_at(kind, raw, base_url)
+                onward |= people_behind(kind, raw, found, base_url)
             wanted = onward - found.keys()
             if not wanted:
                 break
@@ -226,6 +229,20 @@ class FhirRest:
             for external_id, entry in latest.items()
             if entry is not None and first <= entry[0] <= last and terms.in_period(entry[0])
         )
+
+    async def count(self, kind: str) -> int | None:
+        """How many records the server says that it has; None where it does not say. Reads none.
+
+        A server that does not count is asked as a sweep begins, for one record.
+
+        Raises: SourceFault, as a sweep would.
+        """
+        try:
+            return (await self._search(kind, [("_summary", "count")])).total
+        except SourceFault as fault:
+            if fault.reason != "SOURCE_REFUSES_SEARCH":
+                raise
+        return (await self._search(kind, [("_sort", "-_lastUpdated"), ("_count", "1")])).total
 
     async def close(self) -> None:
         """Drop the connections."""
@@ -333,6 +350,9 @@ class FhirRest:
                 raise SourceFault("SOURCE_SEARCH_INCOMPLETE", text)
         except NotABundle:
             raise SourceFault("SOURCE_NOT_FHIR", "the answer is no FHIR searchset") from None
+        except KeyRepeated:
+            text = "an answer has a key twice in one object; records may be missing"
+            raise SourceFault("SOURCE_KEY_REPEATED", text) from None
         except Missing as missing:
             if sweeps and isinstance(missing, Gone):
                 raise

@@ -21,6 +21,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
 
+from services.his_bridge.dialects.strict_json import has_each_key_once
 from services.his_bridge.profiles.source_kinds.smart import SmartClient
 from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.sources.wire import Answer, Parameters, TooLarge, Wire, is_address
@@ -114,6 +115,8 @@ class SmartAccess:
             raise self._refusal(answer)
         try:
             granted = msgspec.json.decode(answer.body, type=_Granted, strict=False)
+            if not has_each_key_once(answer.body):
+                raise _malformed()
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
             raise _malformed() from None
         if granted.token_type.lower() != "bearer" or not _TOKEN.fullmatch(granted.access_token):
@@ -133,7 +136,8 @@ class SmartAccess:
             if answer.status != _OK:
                 raise ValueError
             found = msgspec.json.decode(answer.body, type=_Configuration)
-            if found.token_endpoint is None or not is_address(found.token_endpoint):
+            unsure = not has_each_key_once(answer.body)  # of two endpoints nobody knows which
+            if unsure or found.token_endpoint is None or not is_address(found.token_endpoint):
                 raise ValueError
         except (ValueError, RecursionError):  # msgspec's errors included
             text = "the source tells no token endpoint; give the profile's token_url"

@@ -43,6 +43,9 @@ _CERTIFICATE_FAULTS = {
     62: "is for another name than the profile's",
     64: "is for another address than the profile's",
 }
+# OpenSSL's names of answers that are no TLS, and of a TLS that this machine does not speak.
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNKNOWN_PROTOCOL"})
+_TOO_OLD = frozenset({"UNSUPPORTED_PROTOCOL", "NO_SHARED_CIPHER", "DH_KEY_TOO_SMALL"})
 
 
 class TooLarge(Exception):
@@ -152,7 +155,7 @@ class Wire:
             try:
                 status, headers, found = await once()
             except (httpx.TransportError, TimeoutError) as fault:
-                if (wrong := certificate_fault(fault)) is not None:
+                if (wrong := certificate_fault(fault) or tls_fault(fault)) is not None:
                     raise wrong from None
                 if last:
                     raise away("the source does not answer") from None
@@ -186,9 +189,7 @@ def away(text: str) -> SourceFault:
 
 def certificate_fault(fault: BaseException) -> SourceFault | None:
     """What a person has to put right when the server's certificate is not believed; else None."""
-    cause: BaseException | None = fault
-    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
-        cause = cause.__cause__ or cause.__context__
+    cause = _cause(fault, ssl.SSLCertVerificationError)
     if cause is None:
         return None
     wrong = _CERTIFICATE_FAULTS.get(
@@ -196,6 +197,34 @@ def certificate_fault(fault: BaseException) -> SourceFault | None:
     )
     text = f"the source's certificate {wrong}; nothing was sent to it"
     return SourceFault("SOURCE_CERTIFICATE_REFUSED", text)
+
+
+def tls_fault(fault: BaseException) -> SourceFault | None:
+    """What a person has to put right when both sides speak no common TLS; else None.
+
+    A line that broke is none: that passes.
+    """
+    cause = _cause(fault, ssl.SSLError)
+    if cause is None or isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
+        return None
+    if cause.reason in _NOT_TLS:
+        text = "the source speaks no TLS at this port, and the profile says https"
+    elif "ALERT" in (cause.reason or "") or cause.reason in _TOO_OLD:
+        text = "the source and this machine agree on no version or cipher of TLS"
+    else:
+        return None
+    return SourceFault("SOURCE_TLS_REFUSED", f"{text}; nothing was sent to it")
+
+
+F = TypeVar("F", bound=BaseException)
+
+
+def _cause(fault: BaseException, kind: type[F]) -> F | None:
+    """The fault of that kind that stands behind this one."""
+    cause: BaseException | None = fault
+    while cause is not None and not isinstance(cause, kind):
+        cause = cause.__cause__ or cause.__context__
+    return cause
 
 
 def is_address(url: str) -> bool:

@@ -223,9 +223,9 @@ def acknowledge(
                 **later,
             )
         )
-    reversals = [name for name in names if states[name].kind == "REVERSAL"]
-    if reversals:
-        overtake(connection, hospital, reversals, besides=names)
+    later_ones = [name for name in names if states[name].kind != "FINAL"]
+    if later_ones:
+        overtake(connection, hospital, later_ones, besides=names)
     if request_id:
         connection.execute(
             insert(acknowledgement),

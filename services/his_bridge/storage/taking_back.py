@@ -10,15 +10,16 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select, true, update
 
 from services.his_bridge.storage.releases import DELIVERY_PENDING
 from services.his_bridge.storage.tables import released_bill
 
-# Why a release that nobody may have any more is not pending either: its bill was taken back.
-TAKEN_BACK = "TAKEN_BACK"
+# Why a release that nobody may have any more is not pending either: its bill was taken back, or a
+# later statement of it went first.
+TAKEN_BACK, OVERTAKEN = "TAKEN_BACK", "OVERTAKEN"
 _REVERSAL, _REFUSED = "REVERSAL", "REFUSED"
-_REASONS = msgspec.json.encode([TAKEN_BACK])
+_FIRST = "FINAL"  # of its bill: nothing of it was released before
 
 
 def owed(recipient: str) -> ColumnElement[bool]:
@@ -91,42 +92,50 @@ def note_handed_out(
             )
             .values(handed_to=recipient)
         )
-    backs = [row.name for row in rows if row.kind == _REVERSAL]
-    if to_answer and backs:
-        overtake(connection, hospital, backs, besides=[row.name for row in rows])
+    later = [row.name for row in rows if row.kind != _FIRST]
+    if to_answer and later:
+        overtake(connection, hospital, later, besides=[row.name for row in rows])
 
 
 def overtake(
     connection: Connection, hospital: str, names: Sequence[str], *, besides: Sequence[str]
 ) -> None:
-    """What was stated before these reversals, and waits still, is handed out to nobody any more.
+    """What was stated before these releases, and waits still, is handed out to nobody any more.
 
-    A consent that came later would have it open claims for a bill that was taken back. What is
-    handed out, or answered, together with them goes first (`besides`).
+    A consent that came later would have it open claims for a bill that was taken back, or have the
+    insurer go back to what a bill said before its correction. What is handed out, or answered,
+    together with them goes first (`besides`).
     """
-    back, merged = released_bill.alias("back"), released_bill.alias("merged")
-    goes_on = exists().where(
+    later, merged = released_bill.alias("later"), released_bill.alias("merged")
+    named = and_(later.c.hospital == hospital, later.c.name.in_(names), later.c.kind != _FIRST)
+    own = select(later.c.bill_id).where(named)
+    goes_on = select(merged.c.bill_id).where(
+        merged.c.hospital == hospital, merged.c.goes_on_as.in_(own)
+    )
+    goes_on_as_it = exists().where(
         merged.c.hospital == released_bill.c.hospital,
         merged.c.bill_id == released_bill.c.bill_id,
-        merged.c.goes_on_as == back.c.bill_id,
+        merged.c.goes_on_as == later.c.bill_id,
     )
-    taken_back = exists().where(
-        back.c.hospital == released_bill.c.hospital,
-        back.c.name.in_(names),
-        back.c.kind == _REVERSAL,
-        back.c.seq > released_bill.c.seq,
-        or_(back.c.bill_id == released_bill.c.bill_id, goes_on.correlate_except(merged)),
-    )
-    connection.execute(
-        update(released_bill)
-        .where(
-            released_bill.c.hospital == hospital,
-            released_bill.c.delivery == DELIVERY_PENDING,
-            released_bill.c.name.not_in(besides),
-            taken_back.correlate_except(back),
+    for kind, reason in ((later.c.kind == _REVERSAL, TAKEN_BACK), (true(), OVERTAKEN)):
+        went_first = exists().where(
+            named,
+            kind,
+            later.c.seq > released_bill.c.seq,
+            or_(later.c.bill_id == released_bill.c.bill_id, goes_on_as_it.correlate_except(merged)),
         )
-        .values(delivery=_REFUSED, refusal_reasons=_REASONS)
-    )
+        connection.execute(
+            update(released_bill)
+            .where(
+                released_bill.c.hospital == hospital,
+                # By its index: of all that waits nearly nothing is of these bills.
+                or_(released_bill.c.bill_id.in_(own), released_bill.c.bill_id.in_(goes_on)),
+                released_bill.c.delivery == DELIVERY_PENDING,
+                released_bill.c.name.not_in(besides),
+                went_first.correlate_except(later),
+            )
+            .values(delivery=_REFUSED, refusal_reasons=msgspec.json.encode([reason]))
+        )
 
 
 def _is_told(goes_on_as: ColumnElement[str | None]) -> ColumnElement[bool]:

@@ -138,7 +138,7 @@ def test_a_price_list_that_holds_or_a_confirmed_account_makes_known_and_the_regi
     name = proposed(service).name
     unknown(service, bill("B1", given))  # one person alone makes nobody known
     desk.who = person("bert")
-    service.providers.ConfirmProviderAccount(word(name, reject=True))
+    service.providers.ConfirmProviderAccount(word(name, reject=True, note="closed"))
     unknown(service, bill("B1", given))
     name = proposed(service).name
     desk.who = person("anna")

@@ -313,9 +313,11 @@ def proposed(service: Served, **changes: str) -> providers.ProviderAccount:
     return answer
 
 
-def word(name: str, *, reject: bool = False) -> providers.ConfirmProviderAccountRequest:
+def word(
+    name: str, *, reject: bool = False, note: str = ""
+) -> providers.ConfirmProviderAccountRequest:
     return providers.ConfirmProviderAccountRequest(
-        name=name, request_id=uuid.uuid4().hex, reject=reject
+        name=name, request_id=uuid.uuid4().hex, reject=reject, note=note
     )
 
 

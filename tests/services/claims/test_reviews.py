@@ -929,7 +929,7 @@ def test_above_the_threshold_two_people_reverse_and_write_off(
     assert (proposed.recoverable, proposed.awaits_confirmation) == (yuan("190000"), True)
     assert proposed.proposal.kind == "write_off"
     desk.who = of_insurer()
-    no = asked(review_pb2.ConfirmReviewRequest, proposed, reject=True)
+    no = asked(review_pb2.ConfirmReviewRequest, proposed, reject=True, note=NOTE)
     left = strict.review.ConfirmReview(no).claim
     assert (left.state, left.awaits_confirmation) == (pb.CLAIM_STATE_RECOVERY_OPEN, False)
     proposed = strict.review.WriteOffRecovery(asked(review_pb2.WriteOffRecoveryRequest, left)).claim

@@ -243,6 +243,26 @@ def test_every_sqlite_connection_is_durable_and_keeps_foreign_keys(tmp_path: Pat
     database.close()
 
 
+@pytest.mark.parametrize(("nbytes", "kept"), [(0, True), (8 << 20, False)])
+def test_a_connection_that_wrote_large_values_is_not_kept_with_them(
+    tmp_path: Path, nbytes: int, kept: bool
+) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'a.db'}", threads=1)
+
+    def driver_connection(connection: Connection) -> object:
+        return connection.connection.driver_connection
+
+    with database.writing() as connection:
+        connection.execute(text("CREATE TABLE message (raw BLOB)"))
+    with database.writing(nbytes=nbytes) as connection:
+        before = driver_connection(connection)
+        connection.execute(text("INSERT INTO message VALUES (:raw)"), {"raw": bytes(8 << 20)})
+    with database.writing() as connection:
+        assert (driver_connection(connection) is before) == kept
+        assert connection.execute(text("SELECT length(raw) FROM message")).scalar() == 8 << 20
+    database.close()
+
+
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?uri=true"])
 def test_sqlite_without_a_file_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="must name a file"):

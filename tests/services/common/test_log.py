@@ -164,6 +164,13 @@ def test_a_member_token_and_an_unknown_event_are_dropped_and_counted() -> None:
     }
 
 
+def test_a_peer_is_an_address_and_nothing_else() -> None:
+    for address in ("10.20.0.11", "2001:db8::1"):
+        assert allowed("not_taken", {"peer": address})["peer"] == address
+    for other in ("10.20.0.11:2575", "lis.hospital.example", "001.2.3.4", "44010119900307002X", 7):
+        assert allowed("not_taken", {"peer": other}) == {"event": "not_taken", "dropped": 1}
+
+
 # What a person may have said: no value of it has the shape of a code, an id or a count.
 PERSONAL = st.one_of(
     st.sampled_from(

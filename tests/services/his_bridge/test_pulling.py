@@ -22,7 +22,7 @@ from services.his_bridge.core.outcomes import BillStated, Outcome
 from services.his_bridge.core.terms import SourceTerms
 from services.his_bridge.dialects.fhir_r4 import ClaimReader
 from services.his_bridge.dialects.fhir_r4.support import Supported
-from services.his_bridge.dialects.port import Glance, Key, RecordReader
+from services.his_bridge.dialects.port import Glance, Key, Learnt, RecordReader
 from services.his_bridge.intake import Intake, Looked, PullReport
 from services.his_bridge.leasing import LeaseHeld
 from services.his_bridge.pulling import Puller
@@ -105,7 +105,12 @@ class Unisolated(Intake):
 class Away(Intake):
     """Its database is away when records are settled."""
 
-    def _write(self, holder: str, judged: Sequence[tuple[Pending, Outcome]]) -> outcomes.Settled:
+    def _write(
+        self,
+        holder: str,
+        judged: Sequence[tuple[Pending, Outcome]],
+        learnt: Sequence[Learnt] = (),
+    ) -> outcomes.Settled:
         raise OperationalError("", {}, Exception())
 
 

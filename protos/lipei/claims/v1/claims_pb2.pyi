@@ -143,6 +143,34 @@ CLAIM_STATE_WITHDRAWN: ClaimState.ValueType  # 25
 """Taken back before payment."""
 Global___ClaimState: _TypeAlias = ClaimState  # noqa: Y015
 
+class _NoticeChannel:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NoticeChannelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeChannel.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NOTICE_CHANNEL_UNSPECIFIED: _NoticeChannel.ValueType  # 0
+    """Not said; refused."""
+    NOTICE_CHANNEL_LETTER: _NoticeChannel.ValueType  # 1
+    """By post or courier."""
+    NOTICE_CHANNEL_MESSAGE: _NoticeChannel.ValueType  # 2
+    """By e-mail, text message or in an app."""
+    NOTICE_CHANNEL_HANDED_OVER: _NoticeChannel.ValueType  # 3
+    """Handed over."""
+
+class NoticeChannel(_NoticeChannel, metaclass=_NoticeChannelEnumTypeWrapper):
+    """By which way a notice went out."""
+
+NOTICE_CHANNEL_UNSPECIFIED: NoticeChannel.ValueType  # 0
+"""Not said; refused."""
+NOTICE_CHANNEL_LETTER: NoticeChannel.ValueType  # 1
+"""By post or courier."""
+NOTICE_CHANNEL_MESSAGE: NoticeChannel.ValueType  # 2
+"""By e-mail, text message or in an app."""
+NOTICE_CHANNEL_HANDED_OVER: NoticeChannel.ValueType  # 3
+"""Handed over."""
+Global___NoticeChannel: _TypeAlias = NoticeChannel  # noqa: Y015
+
 class _ErasureGround:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -203,6 +231,10 @@ class Claim(_message.Message):
     MINIMUM_DAYS_LEFT_FIELD_NUMBER: _builtins.int
     PROPOSAL_FIELD_NUMBER: _builtins.int
     NOTICE_DUE_DAY_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    UNREADABLE_FIELD_NUMBER: _builtins.int
+    REFUSAL_NOTICE_FIELD_NUMBER: _builtins.int
+    NOTICE_DAYS_LEFT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
     member: _builtins.str
@@ -230,7 +262,7 @@ class Claim(_message.Message):
     once it is owed; negative when they are over, absent while no clock runs. Only of claims that are not closed.
     """
     awaits_confirmation: _builtins.bool
-    """A review, a reversal or a write-off stands that somebody else must confirm."""
+    """A review, a new decision, a reversal or a write-off stands that somebody else must confirm."""
     corrected: _builtins.bool
     """The hospital has corrected the bill since it was decided; the decision shown knows nothing of that yet."""
     awaits_adjustment: _builtins.bool
@@ -243,8 +275,17 @@ class Claim(_message.Message):
     """
     notice_due_day: _builtins.str
     """The day, "YYYY-MM-DD" in the hospital's zone, by which the law, or the plan's `clocks`, wants the notice of a refusal
-    and its reasons sent; only of claims that are denied, and never to the hospital. No notice is sent by itself, and none
-    is recorded as sent.
+    and its reasons sent; only of claims that are denied, and never to the hospital. No notice is sent by itself.
+    """
+    unreadable: _builtins.str
+    """Why what is kept of it cannot be read, only in ListClaims, whose other claims can: what cannot is empty, as of an erased
+    one. Stop and investigate; the rpcs about this one claim refuse with the same.
+    "SEALED_VALUE_ALTERED": something is not what was sealed there. "KEY_UNKNOWN", "KEY_RETIRED": give the master key back.
+    "NOT_OF_THIS_ENGINE": this version cannot read its decision or plan; run the one that can.
+    """
+    notice_days_left: _builtins.int
+    """Calendar days, as days_left, until notice_due_day; negative when it is over. Only of claims that are denied and of which
+    no notice is recorded; never to the hospital.
     """
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
@@ -290,6 +331,18 @@ class Claim(_message.Message):
     def proposal(self) -> Global___Proposal:
         """What stands proposed, for whoever confirms it; absent while nothing does, to the hospital and to the member."""
 
+    @_builtins.property
+    def refusal(self) -> Global___ProposalRefusal:
+        """Why what was proposed last was rejected or withdrawn, until a person does something else with the claim. Only in
+        GetClaim; absent to the member.
+        """
+
+    @_builtins.property
+    def refusal_notice(self) -> Global___RefusalNotice:
+        """The notice of the refusal that was recorded last (ReviewService.RecordRefusalNotice); of a denied claim since it was
+        denied. Never to the hospital.
+        """
+
     def __init__(
         self,
         *,
@@ -319,21 +372,69 @@ class Claim(_message.Message):
         minimum_days_left: _builtins.int | None = ...,
         proposal: Global___Proposal | None = ...,
         notice_due_day: _builtins.str = ...,
+        refusal: Global___ProposalRefusal | None = ...,
+        unreadable: _builtins.str = ...,
+        refusal_notice: Global___RefusalNotice | None = ...,
+        notice_days_left: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "minimum_days_left", b"minimum_days_left", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "recoverable", b"recoverable", "recovered", b"recovered", "state_time", b"state_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "_notice_days_left", b"_notice_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "minimum_days_left", b"minimum_days_left", "notice_days_left", b"notice_days_left", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "refusal_notice", b"refusal_notice", "state_time", b"state_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "minimum_days_left", b"minimum_days_left", "moves", b"moves", "name", b"name", "notice_due_day", b"notice_due_day", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "revision", b"revision", "state", b"state", "state_time", b"state_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "_notice_days_left", b"_notice_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "minimum_days_left", b"minimum_days_left", "moves", b"moves", "name", b"name", "notice_days_left", b"notice_days_left", "notice_due_day", b"notice_due_day", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "refusal_notice", b"refusal_notice", "revision", b"revision", "state", b"state", "state_time", b"state_time", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__days_left: _TypeAlias = _typing.Literal["days_left"]  # noqa: Y015
     _WhichOneofArgType__days_left: _TypeAlias = _typing.Literal["_days_left", b"_days_left"]  # noqa: Y015
     _WhichOneofReturnType__minimum_days_left: _TypeAlias = _typing.Literal["minimum_days_left"]  # noqa: Y015
     _WhichOneofArgType__minimum_days_left: _TypeAlias = _typing.Literal["_minimum_days_left", b"_minimum_days_left"]  # noqa: Y015
+    _WhichOneofReturnType__notice_days_left: _TypeAlias = _typing.Literal["notice_days_left"]  # noqa: Y015
+    _WhichOneofArgType__notice_days_left: _TypeAlias = _typing.Literal["_notice_days_left", b"_notice_days_left"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__days_left) -> _WhichOneofReturnType__days_left | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum_days_left) -> _WhichOneofReturnType__minimum_days_left | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__notice_days_left) -> _WhichOneofReturnType__notice_days_left | None: ...
 
 Global___Claim: _TypeAlias = Claim  # noqa: Y015
+
+@_typing.final
+class RefusalNotice(_message.Message):
+    """That the insured person was sent the notice of a refusal (拒赔通知书)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENT_DAY_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    RECORD_TIME_FIELD_NUMBER: _builtins.int
+    LATE_FIELD_NUMBER: _builtins.int
+    sent_day: _builtins.str
+    """The day on which it went out, "YYYY-MM-DD" in the hospital's zone."""
+    channel: Global___NoticeChannel.ValueType
+    """By which way."""
+    actor: _builtins.str
+    """Who recorded it: their `sub`. Absent to the member."""
+    late: _builtins.bool
+    """Whether it went out after notice_due_day; only of a claim that is denied still."""
+    @_builtins.property
+    def record_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was recorded."""
+
+    def __init__(
+        self,
+        *,
+        sent_day: _builtins.str = ...,
+        channel: Global___NoticeChannel.ValueType = ...,
+        actor: _builtins.str = ...,
+        record_time: _timestamp_pb2.Timestamp | None = ...,
+        late: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["record_time", b"record_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "channel", b"channel", "late", b"late", "record_time", b"record_time", "sent_day", b"sent_day"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusalNotice: _TypeAlias = RefusalNotice  # noqa: Y015
 
 @_typing.final
 class Proposal(_message.Message):
@@ -346,6 +447,7 @@ class Proposal(_message.Message):
     TIME_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
     """"review", "adjust" (a new decision), "reverse" or "write_off"."""
     actor: _builtins.str
@@ -360,6 +462,12 @@ class Proposal(_message.Message):
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProposedLine]:
         """What they found of lines; none where all stays as the engine has it, and of a reversal or a write-off."""
 
+    @_builtins.property
+    def amount(self) -> _money_pb2.Money:
+        """What it came to when it was proposed: the benefit of a review or a new decision, what a reversal takes back, what a
+        write-off gives up. Absent of what was proposed before this was kept.
+        """
+
     def __init__(
         self,
         *,
@@ -368,14 +476,55 @@ class Proposal(_message.Message):
         time: _timestamp_pb2.Timestamp | None = ...,
         lines: _abc.Iterable[Global___ProposedLine] | None = ...,
         note: _builtins.str = ...,
+        amount: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "kind", b"kind", "lines", b"lines", "note", b"note", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "amount", b"amount", "kind", b"kind", "lines", b"lines", "note", b"note", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Proposal: _TypeAlias = Proposal  # noqa: Y015
+
+@_typing.final
+class ProposalRefusal(_message.Message):
+    """Why nothing came of a proposal."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """What had been proposed, as Proposal.kind."""
+    withdrawn: _builtins.bool
+    """Whether whoever proposed it took it back; else somebody else rejected it."""
+    actor: _builtins.str
+    """Who: their `sub`."""
+    note: _builtins.str
+    """Why, in their words; may be empty of what was withdrawn."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        withdrawn: _builtins.bool = ...,
+        actor: _builtins.str = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "kind", b"kind", "note", b"note", "time", b"time", "withdrawn", b"withdrawn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposalRefusal: _TypeAlias = ProposalRefusal  # noqa: Y015
 
 @_typing.final
 class ProposedLine(_message.Message):
@@ -638,6 +787,7 @@ class ListClaimsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     PENDED_FIELD_NUMBER: _builtins.int
+    NOTICE_UNSENT_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """"policies/{policy}", or "policies/-" for all."""
     page_size: _builtins.int
@@ -650,6 +800,8 @@ class ListClaimsRequest(_message.Message):
     """Only claims that wait for papers, an adjuster or investigators, to be adjusted by a person, or for a second one: the
     queue.
     """
+    notice_unsent: _builtins.bool
+    """Only claims that are denied and of which no notice of the refusal is recorded since."""
     def __init__(
         self,
         *,
@@ -658,10 +810,11 @@ class ListClaimsRequest(_message.Message):
         page_token: _builtins.str = ...,
         state: Global___ClaimState.ValueType = ...,
         pended: _builtins.bool = ...,
+        notice_unsent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "pended", b"pended", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notice_unsent", b"notice_unsent", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "pended", b"pended", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

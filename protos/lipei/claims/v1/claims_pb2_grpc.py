@@ -185,13 +185,15 @@ class ClaimsServiceServicer:
         """One claim with its decision and history.
 
         NOT_FOUND: no such claim.
+        DATA_LOSS SEALED_VALUE_ALTERED, FAILED_PRECONDITION KEY_UNKNOWN, KEY_RETIRED, NOT_OF_THIS_ENGINE: as Claim.unreadable
+        says; so also every other rpc about one claim.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListClaims(self, request, context):
-        """Claims of a policy, or of all, oldest first; without history.
+        """Claims of a policy, or of all, oldest first; without history. One that cannot be read is in it, and says so (`unreadable`).
 
         INVALID_ARGUMENT also for a page_token that this list did not give.
         NOT_FOUND: the insurer has no such policy. A member or a hospital is answered with an empty list, for it has none.

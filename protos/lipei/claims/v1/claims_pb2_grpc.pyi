@@ -103,9 +103,11 @@ class ClaimsServiceStub:
     """One claim with its decision and history.
 
     NOT_FOUND: no such claim.
+    DATA_LOSS SEALED_VALUE_ALTERED, FAILED_PRECONDITION KEY_UNKNOWN, KEY_RETIRED, NOT_OF_THIS_ENGINE: as Claim.unreadable
+    says; so also every other rpc about one claim.
     """
     ListClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ListClaimsRequest, _claims_pb2.ListClaimsResponse]
-    """Claims of a policy, or of all, oldest first; without history.
+    """Claims of a policy, or of all, oldest first; without history. One that cannot be read is in it, and says so (`unreadable`).
 
     INVALID_ARGUMENT also for a page_token that this list did not give.
     NOT_FOUND: the insurer has no such policy. A member or a hospital is answered with an empty list, for it has none.
@@ -245,9 +247,11 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     """One claim with its decision and history.
 
     NOT_FOUND: no such claim.
+    DATA_LOSS SEALED_VALUE_ALTERED, FAILED_PRECONDITION KEY_UNKNOWN, KEY_RETIRED, NOT_OF_THIS_ENGINE: as Claim.unreadable
+    says; so also every other rpc about one claim.
     """
     ListClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.ListClaimsRequest, _claims_pb2.ListClaimsResponse]  # type: ignore[assignment]
-    """Claims of a policy, or of all, oldest first; without history.
+    """Claims of a policy, or of all, oldest first; without history. One that cannot be read is in it, and says so (`unreadable`).
 
     INVALID_ARGUMENT also for a page_token that this list did not give.
     NOT_FOUND: the insurer has no such policy. A member or a hospital is answered with an empty list, for it has none.
@@ -402,6 +406,8 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         """One claim with its decision and history.
 
         NOT_FOUND: no such claim.
+        DATA_LOSS SEALED_VALUE_ALTERED, FAILED_PRECONDITION KEY_UNKNOWN, KEY_RETIRED, NOT_OF_THIS_ENGINE: as Claim.unreadable
+        says; so also every other rpc about one claim.
         """
 
     @_abc_1.abstractmethod
@@ -410,7 +416,7 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _claims_pb2.ListClaimsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_claims_pb2.ListClaimsResponse, _abc.Awaitable[_claims_pb2.ListClaimsResponse]]:
-        """Claims of a policy, or of all, oldest first; without history.
+        """Claims of a policy, or of all, oldest first; without history. One that cannot be read is in it, and says so (`unreadable`).
 
         INVALID_ARGUMENT also for a page_token that this list did not give.
         NOT_FOUND: the insurer has no such policy. A member or a hospital is answered with an empty list, for it has none.

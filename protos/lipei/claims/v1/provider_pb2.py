@@ -27,7 +27,7 @@ from lipei.claims.v1 import policy_pb2 as lipei_dot_claims_dot_v1_dot_policy__pb
 from lipei.type.v1 import access_pb2 as lipei_dot_type_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elipei/claims/v1/provider.proto\x12\x0flipei.claims.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1clipei/claims/v1/policy.proto\x1a\x1alipei/type/v1/access.proto\"[\n\rKnownProvider\x12\x19\n\x0bprovider_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x17\n\tfirst_day\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x16\n\x08last_day\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\"\x84\x01\n\x18RegisterProvidersRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x37\n\tproviders\x18\x02 \x03(\x0b\x32\x1e.lipei.claims.v1.KnownProviderB\x04\xf0\xd1\x18\x02\x12\x15\n\x07\x64ry_run\x18\x03 \x01(\x08\x42\x04\xf0\xd1\x18\x01\"N\n\x19RegisterProvidersResponse\x12\x1c\n\x0eprovider_count\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05\x66irst\x18\x02 \x01(\x08\x42\x04\xf0\xd1\x18\x01\"d\n\x14ListProvidersRequest\x12\x19\n\x0bprovider_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x01\"o\n\x15ListProvidersResponse\x12\x37\n\tproviders\x18\x01 \x03(\x0b\x32\x1e.lipei.claims.v1.KnownProviderB\x04\xf0\xd1\x18\x02\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\"]\n\x16ImportPriceListRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x12\n\x04yaml\x18\x02 \x01(\x0c\x42\x04\xf0\xd1\x18\x02\x12\x15\n\x07\x64ry_run\x18\x03 \x01(\x08\x42\x04\xf0\xd1\x18\x01\"n\n\x17ImportPriceListResponse\x12\x19\n\x0bprovider_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x19\n\x0bprice_count\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x1d\n\x0fprice_list_hash\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\"\xce\x01\n\x0fProviderAccount\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x19\n\x0bprovider_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nvalid_from\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\x12:\n\x05state\x18\x04 \x01(\x0e\x32%.lipei.claims.v1.ProviderAccountStateB\x04\xf0\xd1\x18\x02\x12\x36\n\x0cpropose_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\"\x8a\x01\n\x1dProposeProviderAccountRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x19\n\x0bprovider_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x34\n\x07\x61\x63\x63ount\x18\x03 \x01(\x0b\x32\x1d.lipei.claims.v1.PayeeAccountB\x04\xf0\xd1\x18\x05\"Y\n\x1eProposeProviderAccountResponse\x12\x37\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32 .lipei.claims.v1.ProviderAccountB\x04\xf0\xd1\x18\x02\"c\n\x1d\x43onfirmProviderAccountRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x14\n\x06reject\x18\x03 \x01(\x08\x42\x04\xf0\xd1\x18\x02\"Y\n\x1e\x43onfirmProviderAccountResponse\x12\x37\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32 .lipei.claims.v1.ProviderAccountB\x04\xf0\xd1\x18\x02\"k\n\x1bListProviderAccountsRequest\x12\x19\n\x0bprovider_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x01\"w\n\x1cListProviderAccountsResponse\x12\x38\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32 .lipei.claims.v1.ProviderAccountB\x04\xf0\xd1\x18\x02\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01*\xae\x01\n\x14ProviderAccountState\x12&\n\"PROVIDER_ACCOUNT_STATE_UNSPECIFIED\x10\x00\x12#\n\x1fPROVIDER_ACCOUNT_STATE_PROPOSED\x10\x01\x12$\n PROVIDER_ACCOUNT_STATE_CONFIRMED\x10\x02\x12#\n\x1fPROVIDER_ACCOUNT_STATE_REJECTED\x10\x03\x32\xf0\x05\n\x0fProviderService\x12t\n\x11RegisterProviders\x12).lipei.claims.v1.RegisterProvidersRequest\x1a*.lipei.claims.v1.RegisterProvidersResponse\"\x08\xea\xd1\x18\x04\n\x02\x01\x08\x12j\n\rListProviders\x12%.lipei.claims.v1.ListProvidersRequest\x1a&.lipei.claims.v1.ListProvidersResponse\"\n\xea\xd1\x18\x06\n\x04\x01\x03\x08\x0b\x12n\n\x0fImportPriceList\x12\'.lipei.claims.v1.ImportPriceListRequest\x1a(.lipei.claims.v1.ImportPriceListResponse\"\x08\xea\xd1\x18\x04\n\x02\x01\x08\x12\x83\x01\n\x16ProposeProviderAccount\x12..lipei.claims.v1.ProposeProviderAccountRequest\x1a/.lipei.claims.v1.ProposeProviderAccountResponse\"\x08\xea\xd1\x18\x04\n\x02\x01\x04\x12\x83\x01\n\x16\x43onfirmProviderAccount\x12..lipei.claims.v1.ConfirmProviderAccountRequest\x1a/.lipei.claims.v1.ConfirmProviderAccountResponse\"\x08\xea\xd1\x18\x04\n\x02\x04\x03\x12\x7f\n\x14ListProviderAccounts\x12,.lipei.claims.v1.ListProviderAccountsRequest\x1a-.lipei.claims.v1.ListProviderAccountsResponse\"\n\xea\xd1\x18\x06\n\x04\x01\x04\x03\x0b\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elipei/claims/v1/provider.proto\x12\x0flipei.claims.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1clipei/claims/v1/policy.proto\x1a\x1alipei/type/v1/access.proto\"[\n\rKnownProvider\x12\x19\n\x0bprovider_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x17\n\tfirst_day\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x16\n\x08last_day\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\"\x84\x01\n\x18RegisterProvidersRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x37\n\tproviders\x18\x02 \x03(\x0b\x32\x1e.lipei.claims.v1.KnownProviderB\x04\xf0\xd1\x18\x02\x12\x15\n\x07\x64ry_run\x18\x03 \x01(\x08\x42\x04\xf0\xd1\x18\x01\"N\n\x19RegisterProvidersResponse\x12\x1c\n\x0eprovider_count\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x13\n\x05\x66irst\x18\x02 \x01(\x08\x42\x04\xf0\xd1\x18\x01\"d\n\x14ListProvidersRequest\x12\x19\n\x0bprovider_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x01\"o\n\x15ListProvidersResponse\x12\x37\n\tproviders\x18\x01 \x03(\x0b\x32\x1e.lipei.claims.v1.KnownProviderB\x04\xf0\xd1\x18\x02\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\"]\n\x16ImportPriceListRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x12\n\x04yaml\x18\x02 \x01(\x0c\x42\x04\xf0\xd1\x18\x02\x12\x15\n\x07\x64ry_run\x18\x03 \x01(\x08\x42\x04\xf0\xd1\x18\x01\"n\n\x17ImportPriceListResponse\x12\x19\n\x0bprovider_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x19\n\x0bprice_count\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x1d\n\x0fprice_list_hash\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\"\x91\x02\n\x0fProviderAccount\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x19\n\x0bprovider_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nvalid_from\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x02\x12:\n\x05state\x18\x04 \x01(\x0e\x32%.lipei.claims.v1.ProviderAccountStateB\x04\xf0\xd1\x18\x02\x12\x36\n\x0cpropose_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\x12\x16\n\x08proposer\x18\x06 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x15\n\x07\x64\x65\x63ider\x18\x07 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x12\n\x04note\x18\x08 \x01(\tB\x04\xf0\xd1\x18\x02\"\x8a\x01\n\x1dProposeProviderAccountRequest\x12\x18\n\nrequest_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x19\n\x0bprovider_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x34\n\x07\x61\x63\x63ount\x18\x03 \x01(\x0b\x32\x1d.lipei.claims.v1.PayeeAccountB\x04\xf0\xd1\x18\x05\"Y\n\x1eProposeProviderAccountResponse\x12\x37\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32 .lipei.claims.v1.ProviderAccountB\x04\xf0\xd1\x18\x02\"w\n\x1d\x43onfirmProviderAccountRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x18\n\nrequest_id\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01\x12\x14\n\x06reject\x18\x03 \x01(\x08\x42\x04\xf0\xd1\x18\x02\x12\x12\n\x04note\x18\x04 \x01(\tB\x04\xf0\xd1\x18\x02\"Y\n\x1e\x43onfirmProviderAccountResponse\x12\x37\n\x07\x61\x63\x63ount\x18\x01 \x01(\x0b\x32 .lipei.claims.v1.ProviderAccountB\x04\xf0\xd1\x18\x02\"k\n\x1bListProviderAccountsRequest\x12\x19\n\x0bprovider_id\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x17\n\tpage_size\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x18\n\npage_token\x18\x03 \x01(\tB\x04\xf0\xd1\x18\x01\"w\n\x1cListProviderAccountsResponse\x12\x38\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32 .lipei.claims.v1.ProviderAccountB\x04\xf0\xd1\x18\x02\x12\x1d\n\x0fnext_page_token\x18\x02 \x01(\tB\x04\xf0\xd1\x18\x01*\xd4\x01\n\x14ProviderAccountState\x12&\n\"PROVIDER_ACCOUNT_STATE_UNSPECIFIED\x10\x00\x12#\n\x1fPROVIDER_ACCOUNT_STATE_PROPOSED\x10\x01\x12$\n PROVIDER_ACCOUNT_STATE_CONFIRMED\x10\x02\x12#\n\x1fPROVIDER_ACCOUNT_STATE_REJECTED\x10\x03\x12$\n PROVIDER_ACCOUNT_STATE_WITHDRAWN\x10\x04\x32\xf1\x05\n\x0fProviderService\x12t\n\x11RegisterProviders\x12).lipei.claims.v1.RegisterProvidersRequest\x1a*.lipei.claims.v1.RegisterProvidersResponse\"\x08\xea\xd1\x18\x04\n\x02\x01\x08\x12j\n\rListProviders\x12%.lipei.claims.v1.ListProvidersRequest\x1a&.lipei.claims.v1.ListProvidersResponse\"\n\xea\xd1\x18\x06\n\x04\x01\x03\x08\x0b\x12n\n\x0fImportPriceList\x12\'.lipei.claims.v1.ImportPriceListRequest\x1a(.lipei.claims.v1.ImportPriceListResponse\"\x08\xea\xd1\x18\x04\n\x02\x01\x08\x12\x83\x01\n\x16ProposeProviderAccount\x12..lipei.claims.v1.ProposeProviderAccountRequest\x1a/.lipei.claims.v1.ProposeProviderAccountResponse\"\x08\xea\xd1\x18\x04\n\x02\x01\x04\x12\x84\x01\n\x16\x43onfirmProviderAccount\x12..lipei.claims.v1.ConfirmProviderAccountRequest\x1a/.lipei.claims.v1.ConfirmProviderAccountResponse\"\t\xea\xd1\x18\x05\n\x03\x01\x04\x03\x12\x7f\n\x14ListProviderAccounts\x12,.lipei.claims.v1.ListProviderAccountsRequest\x1a-.lipei.claims.v1.ListProviderAccountsResponse\"\n\xea\xd1\x18\x06\n\x04\x01\x04\x03\x0b\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -82,6 +82,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROVIDERACCOUNT'].fields_by_name['state']._serialized_options = b'\360\321\030\002'
   _globals['_PROVIDERACCOUNT'].fields_by_name['propose_time']._loaded_options = None
   _globals['_PROVIDERACCOUNT'].fields_by_name['propose_time']._serialized_options = b'\360\321\030\002'
+  _globals['_PROVIDERACCOUNT'].fields_by_name['proposer']._loaded_options = None
+  _globals['_PROVIDERACCOUNT'].fields_by_name['proposer']._serialized_options = b'\360\321\030\002'
+  _globals['_PROVIDERACCOUNT'].fields_by_name['decider']._loaded_options = None
+  _globals['_PROVIDERACCOUNT'].fields_by_name['decider']._serialized_options = b'\360\321\030\002'
+  _globals['_PROVIDERACCOUNT'].fields_by_name['note']._loaded_options = None
+  _globals['_PROVIDERACCOUNT'].fields_by_name['note']._serialized_options = b'\360\321\030\002'
   _globals['_PROPOSEPROVIDERACCOUNTREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_PROPOSEPROVIDERACCOUNTREQUEST'].fields_by_name['request_id']._serialized_options = b'\360\321\030\001'
   _globals['_PROPOSEPROVIDERACCOUNTREQUEST'].fields_by_name['provider_id']._loaded_options = None
@@ -96,6 +102,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONFIRMPROVIDERACCOUNTREQUEST'].fields_by_name['request_id']._serialized_options = b'\360\321\030\001'
   _globals['_CONFIRMPROVIDERACCOUNTREQUEST'].fields_by_name['reject']._loaded_options = None
   _globals['_CONFIRMPROVIDERACCOUNTREQUEST'].fields_by_name['reject']._serialized_options = b'\360\321\030\002'
+  _globals['_CONFIRMPROVIDERACCOUNTREQUEST'].fields_by_name['note']._loaded_options = None
+  _globals['_CONFIRMPROVIDERACCOUNTREQUEST'].fields_by_name['note']._serialized_options = b'\360\321\030\002'
   _globals['_CONFIRMPROVIDERACCOUNTRESPONSE'].fields_by_name['account']._loaded_options = None
   _globals['_CONFIRMPROVIDERACCOUNTRESPONSE'].fields_by_name['account']._serialized_options = b'\360\321\030\002'
   _globals['_LISTPROVIDERACCOUNTSREQUEST'].fields_by_name['provider_id']._loaded_options = None
@@ -117,11 +125,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PROVIDERSERVICE'].methods_by_name['ProposeProviderAccount']._loaded_options = None
   _globals['_PROVIDERSERVICE'].methods_by_name['ProposeProviderAccount']._serialized_options = b'\352\321\030\004\n\002\001\004'
   _globals['_PROVIDERSERVICE'].methods_by_name['ConfirmProviderAccount']._loaded_options = None
-  _globals['_PROVIDERSERVICE'].methods_by_name['ConfirmProviderAccount']._serialized_options = b'\352\321\030\004\n\002\004\003'
+  _globals['_PROVIDERSERVICE'].methods_by_name['ConfirmProviderAccount']._serialized_options = b'\352\321\030\005\n\003\001\004\003'
   _globals['_PROVIDERSERVICE'].methods_by_name['ListProviderAccounts']._loaded_options = None
   _globals['_PROVIDERSERVICE'].methods_by_name['ListProviderAccounts']._serialized_options = b'\352\321\030\006\n\004\001\004\003\013'
-  _globals['_PROVIDERACCOUNTSTATE']._serialized_start=1736
-  _globals['_PROVIDERACCOUNTSTATE']._serialized_end=1910
+  _globals['_PROVIDERACCOUNTSTATE']._serialized_start=1823
+  _globals['_PROVIDERACCOUNTSTATE']._serialized_end=2035
   _globals['_KNOWNPROVIDER']._serialized_start=142
   _globals['_KNOWNPROVIDER']._serialized_end=233
   _globals['_REGISTERPROVIDERSREQUEST']._serialized_start=236
@@ -137,19 +145,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMPORTPRICELISTRESPONSE']._serialized_start=760
   _globals['_IMPORTPRICELISTRESPONSE']._serialized_end=870
   _globals['_PROVIDERACCOUNT']._serialized_start=873
-  _globals['_PROVIDERACCOUNT']._serialized_end=1079
-  _globals['_PROPOSEPROVIDERACCOUNTREQUEST']._serialized_start=1082
-  _globals['_PROPOSEPROVIDERACCOUNTREQUEST']._serialized_end=1220
-  _globals['_PROPOSEPROVIDERACCOUNTRESPONSE']._serialized_start=1222
-  _globals['_PROPOSEPROVIDERACCOUNTRESPONSE']._serialized_end=1311
-  _globals['_CONFIRMPROVIDERACCOUNTREQUEST']._serialized_start=1313
-  _globals['_CONFIRMPROVIDERACCOUNTREQUEST']._serialized_end=1412
-  _globals['_CONFIRMPROVIDERACCOUNTRESPONSE']._serialized_start=1414
-  _globals['_CONFIRMPROVIDERACCOUNTRESPONSE']._serialized_end=1503
-  _globals['_LISTPROVIDERACCOUNTSREQUEST']._serialized_start=1505
-  _globals['_LISTPROVIDERACCOUNTSREQUEST']._serialized_end=1612
-  _globals['_LISTPROVIDERACCOUNTSRESPONSE']._serialized_start=1614
-  _globals['_LISTPROVIDERACCOUNTSRESPONSE']._serialized_end=1733
-  _globals['_PROVIDERSERVICE']._serialized_start=1913
-  _globals['_PROVIDERSERVICE']._serialized_end=2665
+  _globals['_PROVIDERACCOUNT']._serialized_end=1146
+  _globals['_PROPOSEPROVIDERACCOUNTREQUEST']._serialized_start=1149
+  _globals['_PROPOSEPROVIDERACCOUNTREQUEST']._serialized_end=1287
+  _globals['_PROPOSEPROVIDERACCOUNTRESPONSE']._serialized_start=1289
+  _globals['_PROPOSEPROVIDERACCOUNTRESPONSE']._serialized_end=1378
+  _globals['_CONFIRMPROVIDERACCOUNTREQUEST']._serialized_start=1380
+  _globals['_CONFIRMPROVIDERACCOUNTREQUEST']._serialized_end=1499
+  _globals['_CONFIRMPROVIDERACCOUNTRESPONSE']._serialized_start=1501
+  _globals['_CONFIRMPROVIDERACCOUNTRESPONSE']._serialized_end=1590
+  _globals['_LISTPROVIDERACCOUNTSREQUEST']._serialized_start=1592
+  _globals['_LISTPROVIDERACCOUNTSREQUEST']._serialized_end=1699
+  _globals['_LISTPROVIDERACCOUNTSRESPONSE']._serialized_start=1701
+  _globals['_LISTPROVIDERACCOUNTSRESPONSE']._serialized_end=1820
+  _globals['_PROVIDERSERVICE']._serialized_start=2038
+  _globals['_PROVIDERSERVICE']._serialized_end=2791
 # @@protoc_insertion_point(module_scope)

@@ -34,7 +34,9 @@ class _ProviderAccountStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_
     PROVIDER_ACCOUNT_STATE_CONFIRMED: _ProviderAccountState.ValueType  # 2
     """Paid to from its day on."""
     PROVIDER_ACCOUNT_STATE_REJECTED: _ProviderAccountState.ValueType  # 3
-    """Never paid to."""
+    """Somebody else rejected it: never paid to."""
+    PROVIDER_ACCOUNT_STATE_WITHDRAWN: _ProviderAccountState.ValueType  # 4
+    """Whoever proposed it took it back: never paid to."""
 
 class ProviderAccountState(_ProviderAccountState, metaclass=_ProviderAccountStateEnumTypeWrapper):
     """Where an account stands."""
@@ -46,7 +48,9 @@ PROVIDER_ACCOUNT_STATE_PROPOSED: ProviderAccountState.ValueType  # 1
 PROVIDER_ACCOUNT_STATE_CONFIRMED: ProviderAccountState.ValueType  # 2
 """Paid to from its day on."""
 PROVIDER_ACCOUNT_STATE_REJECTED: ProviderAccountState.ValueType  # 3
-"""Never paid to."""
+"""Somebody else rejected it: never paid to."""
+PROVIDER_ACCOUNT_STATE_WITHDRAWN: ProviderAccountState.ValueType  # 4
+"""Whoever proposed it took it back: never paid to."""
 Global___ProviderAccountState: _TypeAlias = ProviderAccountState  # noqa: Y015
 
 @_typing.final
@@ -266,6 +270,9 @@ class ProviderAccount(_message.Message):
     VALID_FROM_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     PROPOSE_TIME_FIELD_NUMBER: _builtins.int
+    PROPOSER_FIELD_NUMBER: _builtins.int
+    DECIDER_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"providerAccounts/{account}"."""
     provider_id: _builtins.str
@@ -274,6 +281,12 @@ class ProviderAccount(_message.Message):
     """First day on which it is used."""
     state: Global___ProviderAccountState.ValueType
     """Where it stands."""
+    proposer: _builtins.str
+    """Who proposed it: their `sub`."""
+    decider: _builtins.str
+    """Who confirmed, rejected or withdrew it; empty until then."""
+    note: _builtins.str
+    """Why it was rejected or withdrawn, in their words."""
     @_builtins.property
     def propose_time(self) -> _timestamp_pb2.Timestamp:
         """When it was proposed."""
@@ -286,10 +299,13 @@ class ProviderAccount(_message.Message):
         valid_from: _builtins.str = ...,
         state: Global___ProviderAccountState.ValueType = ...,
         propose_time: _timestamp_pb2.Timestamp | None = ...,
+        proposer: _builtins.str = ...,
+        decider: _builtins.str = ...,
+        note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["propose_time", b"propose_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "propose_time", b"propose_time", "provider_id", b"provider_id", "state", b"state", "valid_from", b"valid_from"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decider", b"decider", "name", b"name", "note", b"note", "propose_time", b"propose_time", "proposer", b"proposer", "provider_id", b"provider_id", "state", b"state", "valid_from", b"valid_from"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -360,22 +376,28 @@ class ConfirmProviderAccountRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     REJECT_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"providerAccounts/{account}"."""
     request_id: _builtins.str
     """Client-made id; the same id with the same content answers the same."""
     reject: _builtins.bool
-    """Rejects it instead."""
+    """Rejects it instead; of whoever proposed it, withdraws it."""
+    note: _builtins.str
+    """Why, at most 500 characters, about no person and without the account's number. Must not be empty where another's
+    proposal is rejected, and only a rejection has one.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         request_id: _builtins.str = ...,
         reject: _builtins.bool = ...,
+        note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reject", b"reject", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "note", b"note", "reject", b"reject", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -390,7 +412,7 @@ class ConfirmProviderAccountResponse(_message.Message):
     ACCOUNT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def account(self) -> Global___ProviderAccount:
-        """Confirmed or rejected."""
+        """Confirmed, rejected or withdrawn."""
 
     def __init__(
         self,

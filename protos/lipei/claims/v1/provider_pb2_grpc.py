@@ -123,10 +123,11 @@ class ProviderServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmProviderAccount(self, request, context):
-        """A second person confirms a proposed account, or rejects it. Claims that waited for an account are paid then.
+        """A second person, of payments or a senior adjuster, confirms a proposed account, or rejects it and says why. Claims that
+        waited for an account are paid then. Whoever proposed it, intake too, may reject it, which withdraws it.
 
-        NOT_FOUND: no such account. FAILED_PRECONDITION SAME_PERSON: somebody else must. DECIDED_ALREADY: it was confirmed or
-        rejected before.
+        NOT_FOUND: no such account. FAILED_PRECONDITION SAME_PERSON: somebody else must confirm it. DECIDED_ALREADY: it was
+        confirmed, rejected or withdrawn before. PERMISSION_DENIED ROLE_NOT_ALLOWED also for intake's word on another's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -63,10 +63,11 @@ class ProviderServiceStub:
     ProposeProviderAccount: _grpc.UnaryUnaryMultiCallable[_provider_pb2.ProposeProviderAccountRequest, _provider_pb2.ProposeProviderAccountResponse]
     """Proposes the account that a provider is paid to from a day on. Nothing is paid to it until somebody else confirms."""
     ConfirmProviderAccount: _grpc.UnaryUnaryMultiCallable[_provider_pb2.ConfirmProviderAccountRequest, _provider_pb2.ConfirmProviderAccountResponse]
-    """A second person confirms a proposed account, or rejects it. Claims that waited for an account are paid then.
+    """A second person, of payments or a senior adjuster, confirms a proposed account, or rejects it and says why. Claims that
+    waited for an account are paid then. Whoever proposed it, intake too, may reject it, which withdraws it.
 
-    NOT_FOUND: no such account. FAILED_PRECONDITION SAME_PERSON: somebody else must. DECIDED_ALREADY: it was confirmed or
-    rejected before.
+    NOT_FOUND: no such account. FAILED_PRECONDITION SAME_PERSON: somebody else must confirm it. DECIDED_ALREADY: it was
+    confirmed, rejected or withdrawn before. PERMISSION_DENIED ROLE_NOT_ALLOWED also for intake's word on another's.
     """
     ListProviderAccounts: _grpc.UnaryUnaryMultiCallable[_provider_pb2.ListProviderAccountsRequest, _provider_pb2.ListProviderAccountsResponse]
     """The insurer's accounts of a provider, or of all, newest first; without what identifies an account.
@@ -109,10 +110,11 @@ class ProviderServiceAsyncStub(ProviderServiceStub):
     ProposeProviderAccount: _aio.UnaryUnaryMultiCallable[_provider_pb2.ProposeProviderAccountRequest, _provider_pb2.ProposeProviderAccountResponse]  # type: ignore[assignment]
     """Proposes the account that a provider is paid to from a day on. Nothing is paid to it until somebody else confirms."""
     ConfirmProviderAccount: _aio.UnaryUnaryMultiCallable[_provider_pb2.ConfirmProviderAccountRequest, _provider_pb2.ConfirmProviderAccountResponse]  # type: ignore[assignment]
-    """A second person confirms a proposed account, or rejects it. Claims that waited for an account are paid then.
+    """A second person, of payments or a senior adjuster, confirms a proposed account, or rejects it and says why. Claims that
+    waited for an account are paid then. Whoever proposed it, intake too, may reject it, which withdraws it.
 
-    NOT_FOUND: no such account. FAILED_PRECONDITION SAME_PERSON: somebody else must. DECIDED_ALREADY: it was confirmed or
-    rejected before.
+    NOT_FOUND: no such account. FAILED_PRECONDITION SAME_PERSON: somebody else must confirm it. DECIDED_ALREADY: it was
+    confirmed, rejected or withdrawn before. PERMISSION_DENIED ROLE_NOT_ALLOWED also for intake's word on another's.
     """
     ListProviderAccounts: _aio.UnaryUnaryMultiCallable[_provider_pb2.ListProviderAccountsRequest, _provider_pb2.ListProviderAccountsResponse]  # type: ignore[assignment]
     """The insurer's accounts of a provider, or of all, newest first; without what identifies an account.
@@ -182,10 +184,11 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _provider_pb2.ConfirmProviderAccountRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_provider_pb2.ConfirmProviderAccountResponse, _abc.Awaitable[_provider_pb2.ConfirmProviderAccountResponse]]:
-        """A second person confirms a proposed account, or rejects it. Claims that waited for an account are paid then.
+        """A second person, of payments or a senior adjuster, confirms a proposed account, or rejects it and says why. Claims that
+        waited for an account are paid then. Whoever proposed it, intake too, may reject it, which withdraws it.
 
-        NOT_FOUND: no such account. FAILED_PRECONDITION SAME_PERSON: somebody else must. DECIDED_ALREADY: it was confirmed or
-        rejected before.
+        NOT_FOUND: no such account. FAILED_PRECONDITION SAME_PERSON: somebody else must confirm it. DECIDED_ALREADY: it was
+        confirmed, rejected or withdrawn before. PERMISSION_DENIED ROLE_NOT_ALLOWED also for intake's word on another's.
         """
 
     @_abc_1.abstractmethod

@@ -167,9 +167,9 @@ class ConfirmReviewRequest(_message.Message):
     revision: _builtins.int
     """Revision of the claim that was looked at."""
     reject: _builtins.bool
-    """Rejects the review instead."""
+    """Rejects it instead; of whoever proposed it, withdraws it."""
     note: _builtins.str
-    """Why, at most 2,000 characters; sealed, and never in a log."""
+    """Why, at most 2,000 characters; sealed, and never in a log. Must not be empty where another's proposal is rejected."""
     def __init__(
         self,
         *,
@@ -643,6 +643,68 @@ class AppealClaimResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AppealClaimResponse: _TypeAlias = AppealClaimResponse  # noqa: Y015
+
+@_typing.final
+class RecordRefusalNoticeRequest(_message.Message):
+    """That a notice went out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    SENT_DAY_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"policies/{policy}/claims/{claim}"."""
+    request_id: _builtins.str
+    """Client-made id; see SubmitClaim."""
+    revision: _builtins.int
+    """Revision of the claim that was looked at."""
+    sent_day: _builtins.str
+    """The day on which it went out, "YYYY-MM-DD" in the hospital's zone."""
+    channel: _claims_pb2.NoticeChannel.ValueType
+    """By which way."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        revision: _builtins.int = ...,
+        sent_day: _builtins.str = ...,
+        channel: _claims_pb2.NoticeChannel.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "name", b"name", "request_id", b"request_id", "revision", b"revision", "sent_day", b"sent_day"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordRefusalNoticeRequest: _TypeAlias = RecordRefusalNoticeRequest  # noqa: Y015
+
+@_typing.final
+class RecordRefusalNoticeResponse(_message.Message):
+    """The claim after that."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def claim(self) -> _claims_pb2.Claim:
+        """As it stood, with the notice."""
+
+    def __init__(
+        self,
+        *,
+        claim: _claims_pb2.Claim | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordRefusalNoticeResponse: _TypeAlias = RecordRefusalNoticeResponse  # noqa: Y015
 
 @_typing.final
 class DecideAppealRequest(_message.Message):

@@ -93,6 +93,11 @@ class ReviewServiceStub:
                 request_serializer=lipei_dot_claims_dot_v1_dot_review__pb2.AppealClaimRequest.SerializeToString,
                 response_deserializer=lipei_dot_claims_dot_v1_dot_review__pb2.AppealClaimResponse.FromString,
                 _registered_method=True)
+        self.RecordRefusalNotice = channel.unary_unary(
+                '/lipei.claims.v1.ReviewService/RecordRefusalNotice',
+                request_serializer=lipei_dot_claims_dot_v1_dot_review__pb2.RecordRefusalNoticeRequest.SerializeToString,
+                response_deserializer=lipei_dot_claims_dot_v1_dot_review__pb2.RecordRefusalNoticeResponse.FromString,
+                _registered_method=True)
         self.DecideAppeal = channel.unary_unary(
                 '/lipei.claims.v1.ReviewService/DecideAppeal',
                 request_serializer=lipei_dot_claims_dot_v1_dot_review__pb2.DecideAppealRequest.SerializeToString,
@@ -124,6 +129,8 @@ class ReviewServiceServicer:
 
         Above the plan's threshold (Decision.four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
         somebody else confirms.
+        FAILED_PRECONDITION PROPOSAL_STANDS: something proposed waits for a second person, which comes first: have it confirmed,
+        rejected or withdrawn (ConfirmReview); so also AdjustClaim, ReverseClaim and WriteOffRecovery.
         FAILED_PRECONDITION FACTS_MISSING: a fact is missing that a term reads: deny the lines, or import what the policy
         lacks. UNDECIDABLE: the engine cannot decide it; have the bill or policy mended. BELOW_PAID: after an appeal nobody
         gets less than before; decide the appeal otherwise. PAYEE_CHANGED: it would owe another payee what this one was paid;
@@ -134,11 +141,16 @@ class ReviewServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConfirmReview(self, request, context):
-        """A second person confirms what stands proposed, which takes effect, or rejects it, after which anybody may act anew: a
-        review, a new decision (AdjustClaim), a reversal or a write-off.
+        """A second person confirms what stands proposed, which takes effect, or rejects it and says why, after which anybody may
+        act anew: a review, a new decision (AdjustClaim), a reversal or a write-off. Whoever proposed it may reject it too,
+        which withdraws it. Claim.refusal tells what was said.
 
-        FAILED_PRECONDITION NOTHING_TO_CONFIRM: nothing waits for it. SAME_PERSON: somebody else must do it.
-        And as ReviewClaim.
+        PERMISSION_DENIED ROLE_NOT_ALLOWED also where none of the caller's roles may propose such a thing: an adjuster neither
+        confirms nor rejects what only a senior adjuster proposes; let one do it.
+        FAILED_PRECONDITION NOTHING_TO_CONFIRM: nothing waits for it: whatever happens to a claim voids what was proposed of it.
+        SAME_PERSON: somebody else must confirm it. PROPOSAL_OUTDATED: by what is known now it comes to other amounts than when
+        it was proposed (Proposal.amount); ErrorInfo says both in minor units; nothing is changed: reject or withdraw it, and
+        have it proposed anew. And as ReviewClaim.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -218,12 +230,23 @@ class ReviewServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordRefusalNotice(self, request, context):
+        """Records that the insured person was sent the notice of the refusal (Insurance Law, article 24). Sends nothing, and moves
+        nothing: what waits for a second person goes on waiting. Recorded again, the newest counts and all are kept.
+
+        INVALID_ARGUMENT OUT_OF_RANGE: the day is before the claim was denied, or has not begun where the hospital is.
+        FAILED_PRECONDITION NEVER_DENIED: an objection to a claim that was not denied; there was no refusal; stop.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DecideAppeal(self, request, context):
         """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
         are known now, and the claim waits for an adjuster's review.
 
-        FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, or objected, does not decide the appeal. UNDECIDABLE: as
-        ReviewClaim.
+        FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, had a part in adjusting or reversing it, or objected, does
+        not decide the appeal. UNDECIDABLE: as ReviewClaim.
         BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -277,6 +300,11 @@ def add_ReviewServiceServicer_to_server(servicer, server):
                     servicer.AppealClaim,
                     request_deserializer=lipei_dot_claims_dot_v1_dot_review__pb2.AppealClaimRequest.FromString,
                     response_serializer=lipei_dot_claims_dot_v1_dot_review__pb2.AppealClaimResponse.SerializeToString,
+            ),
+            'RecordRefusalNotice': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordRefusalNotice,
+                    request_deserializer=lipei_dot_claims_dot_v1_dot_review__pb2.RecordRefusalNoticeRequest.FromString,
+                    response_serializer=lipei_dot_claims_dot_v1_dot_review__pb2.RecordRefusalNoticeResponse.SerializeToString,
             ),
             'DecideAppeal': grpc.unary_unary_rpc_method_handler(
                     servicer.DecideAppeal,
@@ -541,6 +569,33 @@ class ReviewService:
             '/lipei.claims.v1.ReviewService/AppealClaim',
             lipei_dot_claims_dot_v1_dot_review__pb2.AppealClaimRequest.SerializeToString,
             lipei_dot_claims_dot_v1_dot_review__pb2.AppealClaimResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordRefusalNotice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.claims.v1.ReviewService/RecordRefusalNotice',
+            lipei_dot_claims_dot_v1_dot_review__pb2.RecordRefusalNoticeRequest.SerializeToString,
+            lipei_dot_claims_dot_v1_dot_review__pb2.RecordRefusalNoticeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,17 +54,24 @@ class ReviewServiceStub:
 
     Above the plan's threshold (Decision.four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
     somebody else confirms.
+    FAILED_PRECONDITION PROPOSAL_STANDS: something proposed waits for a second person, which comes first: have it confirmed,
+    rejected or withdrawn (ConfirmReview); so also AdjustClaim, ReverseClaim and WriteOffRecovery.
     FAILED_PRECONDITION FACTS_MISSING: a fact is missing that a term reads: deny the lines, or import what the policy
     lacks. UNDECIDABLE: the engine cannot decide it; have the bill or policy mended. BELOW_PAID: after an appeal nobody
     gets less than before; decide the appeal otherwise. PAYEE_CHANGED: it would owe another payee what this one was paid;
     have the hospital take the bill back and state it anew.
     """
     ConfirmReview: _grpc.UnaryUnaryMultiCallable[_review_pb2.ConfirmReviewRequest, _review_pb2.ConfirmReviewResponse]
-    """A second person confirms what stands proposed, which takes effect, or rejects it, after which anybody may act anew: a
-    review, a new decision (AdjustClaim), a reversal or a write-off.
+    """A second person confirms what stands proposed, which takes effect, or rejects it and says why, after which anybody may
+    act anew: a review, a new decision (AdjustClaim), a reversal or a write-off. Whoever proposed it may reject it too,
+    which withdraws it. Claim.refusal tells what was said.
 
-    FAILED_PRECONDITION NOTHING_TO_CONFIRM: nothing waits for it. SAME_PERSON: somebody else must do it.
-    And as ReviewClaim.
+    PERMISSION_DENIED ROLE_NOT_ALLOWED also where none of the caller's roles may propose such a thing: an adjuster neither
+    confirms nor rejects what only a senior adjuster proposes; let one do it.
+    FAILED_PRECONDITION NOTHING_TO_CONFIRM: nothing waits for it: whatever happens to a claim voids what was proposed of it.
+    SAME_PERSON: somebody else must confirm it. PROPOSAL_OUTDATED: by what is known now it comes to other amounts than when
+    it was proposed (Proposal.amount); ErrorInfo says both in minor units; nothing is changed: reject or withdraw it, and
+    have it proposed anew. And as ReviewClaim.
     """
     ClearSuspicion: _grpc.UnaryUnaryMultiCallable[_review_pb2.ClearSuspicionRequest, _review_pb2.ClearSuspicionResponse]
     """Investigators found nothing: the claim goes on to an adjuster."""
@@ -111,12 +118,19 @@ class ReviewServiceStub:
 
     FAILED_PRECONDITION APPEAL_LATE: the plan's time limit is over (X12 CARC 138); stop. UNDECIDABLE: as ReviewClaim.
     """
+    RecordRefusalNotice: _grpc.UnaryUnaryMultiCallable[_review_pb2.RecordRefusalNoticeRequest, _review_pb2.RecordRefusalNoticeResponse]
+    """Records that the insured person was sent the notice of the refusal (Insurance Law, article 24). Sends nothing, and moves
+    nothing: what waits for a second person goes on waiting. Recorded again, the newest counts and all are kept.
+
+    INVALID_ARGUMENT OUT_OF_RANGE: the day is before the claim was denied, or has not begun where the hospital is.
+    FAILED_PRECONDITION NEVER_DENIED: an objection to a claim that was not denied; there was no refusal; stop.
+    """
     DecideAppeal: _grpc.UnaryUnaryMultiCallable[_review_pb2.DecideAppealRequest, _review_pb2.DecideAppealResponse]
     """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
     are known now, and the claim waits for an adjuster's review.
 
-    FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, or objected, does not decide the appeal. UNDECIDABLE: as
-    ReviewClaim.
+    FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, had a part in adjusting or reversing it, or objected, does
+    not decide the appeal. UNDECIDABLE: as ReviewClaim.
     BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
     """
 
@@ -146,17 +160,24 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
 
     Above the plan's threshold (Decision.four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
     somebody else confirms.
+    FAILED_PRECONDITION PROPOSAL_STANDS: something proposed waits for a second person, which comes first: have it confirmed,
+    rejected or withdrawn (ConfirmReview); so also AdjustClaim, ReverseClaim and WriteOffRecovery.
     FAILED_PRECONDITION FACTS_MISSING: a fact is missing that a term reads: deny the lines, or import what the policy
     lacks. UNDECIDABLE: the engine cannot decide it; have the bill or policy mended. BELOW_PAID: after an appeal nobody
     gets less than before; decide the appeal otherwise. PAYEE_CHANGED: it would owe another payee what this one was paid;
     have the hospital take the bill back and state it anew.
     """
     ConfirmReview: _aio.UnaryUnaryMultiCallable[_review_pb2.ConfirmReviewRequest, _review_pb2.ConfirmReviewResponse]  # type: ignore[assignment]
-    """A second person confirms what stands proposed, which takes effect, or rejects it, after which anybody may act anew: a
-    review, a new decision (AdjustClaim), a reversal or a write-off.
+    """A second person confirms what stands proposed, which takes effect, or rejects it and says why, after which anybody may
+    act anew: a review, a new decision (AdjustClaim), a reversal or a write-off. Whoever proposed it may reject it too,
+    which withdraws it. Claim.refusal tells what was said.
 
-    FAILED_PRECONDITION NOTHING_TO_CONFIRM: nothing waits for it. SAME_PERSON: somebody else must do it.
-    And as ReviewClaim.
+    PERMISSION_DENIED ROLE_NOT_ALLOWED also where none of the caller's roles may propose such a thing: an adjuster neither
+    confirms nor rejects what only a senior adjuster proposes; let one do it.
+    FAILED_PRECONDITION NOTHING_TO_CONFIRM: nothing waits for it: whatever happens to a claim voids what was proposed of it.
+    SAME_PERSON: somebody else must confirm it. PROPOSAL_OUTDATED: by what is known now it comes to other amounts than when
+    it was proposed (Proposal.amount); ErrorInfo says both in minor units; nothing is changed: reject or withdraw it, and
+    have it proposed anew. And as ReviewClaim.
     """
     ClearSuspicion: _aio.UnaryUnaryMultiCallable[_review_pb2.ClearSuspicionRequest, _review_pb2.ClearSuspicionResponse]  # type: ignore[assignment]
     """Investigators found nothing: the claim goes on to an adjuster."""
@@ -203,12 +224,19 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
 
     FAILED_PRECONDITION APPEAL_LATE: the plan's time limit is over (X12 CARC 138); stop. UNDECIDABLE: as ReviewClaim.
     """
+    RecordRefusalNotice: _aio.UnaryUnaryMultiCallable[_review_pb2.RecordRefusalNoticeRequest, _review_pb2.RecordRefusalNoticeResponse]  # type: ignore[assignment]
+    """Records that the insured person was sent the notice of the refusal (Insurance Law, article 24). Sends nothing, and moves
+    nothing: what waits for a second person goes on waiting. Recorded again, the newest counts and all are kept.
+
+    INVALID_ARGUMENT OUT_OF_RANGE: the day is before the claim was denied, or has not begun where the hospital is.
+    FAILED_PRECONDITION NEVER_DENIED: an objection to a claim that was not denied; there was no refusal; stop.
+    """
     DecideAppeal: _aio.UnaryUnaryMultiCallable[_review_pb2.DecideAppealRequest, _review_pb2.DecideAppealResponse]  # type: ignore[assignment]
     """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
     are known now, and the claim waits for an adjuster's review.
 
-    FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, or objected, does not decide the appeal. UNDECIDABLE: as
-    ReviewClaim.
+    FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, had a part in adjusting or reversing it, or objected, does
+    not decide the appeal. UNDECIDABLE: as ReviewClaim.
     BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
     """
 
@@ -241,6 +269,8 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Above the plan's threshold (Decision.four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
         somebody else confirms.
+        FAILED_PRECONDITION PROPOSAL_STANDS: something proposed waits for a second person, which comes first: have it confirmed,
+        rejected or withdrawn (ConfirmReview); so also AdjustClaim, ReverseClaim and WriteOffRecovery.
         FAILED_PRECONDITION FACTS_MISSING: a fact is missing that a term reads: deny the lines, or import what the policy
         lacks. UNDECIDABLE: the engine cannot decide it; have the bill or policy mended. BELOW_PAID: after an appeal nobody
         gets less than before; decide the appeal otherwise. PAYEE_CHANGED: it would owe another payee what this one was paid;
@@ -253,11 +283,16 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _review_pb2.ConfirmReviewRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_review_pb2.ConfirmReviewResponse, _abc.Awaitable[_review_pb2.ConfirmReviewResponse]]:
-        """A second person confirms what stands proposed, which takes effect, or rejects it, after which anybody may act anew: a
-        review, a new decision (AdjustClaim), a reversal or a write-off.
+        """A second person confirms what stands proposed, which takes effect, or rejects it and says why, after which anybody may
+        act anew: a review, a new decision (AdjustClaim), a reversal or a write-off. Whoever proposed it may reject it too,
+        which withdraws it. Claim.refusal tells what was said.
 
-        FAILED_PRECONDITION NOTHING_TO_CONFIRM: nothing waits for it. SAME_PERSON: somebody else must do it.
-        And as ReviewClaim.
+        PERMISSION_DENIED ROLE_NOT_ALLOWED also where none of the caller's roles may propose such a thing: an adjuster neither
+        confirms nor rejects what only a senior adjuster proposes; let one do it.
+        FAILED_PRECONDITION NOTHING_TO_CONFIRM: nothing waits for it: whatever happens to a claim voids what was proposed of it.
+        SAME_PERSON: somebody else must confirm it. PROPOSAL_OUTDATED: by what is known now it comes to other amounts than when
+        it was proposed (Proposal.amount); ErrorInfo says both in minor units; nothing is changed: reject or withdraw it, and
+        have it proposed anew. And as ReviewClaim.
         """
 
     @_abc_1.abstractmethod
@@ -348,6 +383,19 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def RecordRefusalNotice(
+        self,
+        request: _review_pb2.RecordRefusalNoticeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_review_pb2.RecordRefusalNoticeResponse, _abc.Awaitable[_review_pb2.RecordRefusalNoticeResponse]]:
+        """Records that the insured person was sent the notice of the refusal (Insurance Law, article 24). Sends nothing, and moves
+        nothing: what waits for a second person goes on waiting. Recorded again, the newest counts and all are kept.
+
+        INVALID_ARGUMENT OUT_OF_RANGE: the day is before the claim was denied, or has not begun where the hospital is.
+        FAILED_PRECONDITION NEVER_DENIED: an objection to a claim that was not denied; there was no refusal; stop.
+        """
+
+    @_abc_1.abstractmethod
     def DecideAppeal(
         self,
         request: _review_pb2.DecideAppealRequest,
@@ -356,8 +404,8 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         """Upholds the decision, which ends the matter, or overturns it: the engine decides anew by the terms and facts as they
         are known now, and the claim waits for an adjuster's review.
 
-        FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, or objected, does not decide the appeal. UNDECIDABLE: as
-        ReviewClaim.
+        FAILED_PRECONDITION SAME_PERSON: who has reviewed the claim, had a part in adjusting or reversing it, or objected, does
+        not decide the appeal. UNDECIDABLE: as ReviewClaim.
         BILL_CORRECTED: the hospital has corrected the bill since, so that the decision cannot stand: overturn it.
         """
 

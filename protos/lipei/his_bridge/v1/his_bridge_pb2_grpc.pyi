@@ -76,15 +76,16 @@ class HisBridgeServiceStub:
     (lipei.type.v1.Bill), when the insurer has the bill: an earlier release of it was given to a hospital's integration, and
     was not refused since. One of a bill that this insurer never got is not in the list, nor is a CORRECTION that no
     consent covers. What ROLE_HOSPITAL_INTEGRATION is given counts as handed out, before the answer leaves, whether or not
-    it is acknowledged. Where it asks for PENDING and is given a REVERSAL, earlier releases of the same bill that are
-    pending and not in the answer are never handed out any more: REFUSED, with the reason TAKEN_BACK.
+    it is acknowledged. Where it asks for PENDING and is given a REVERSAL or a CORRECTION, earlier releases of the same bill
+    that are pending and not in the answer are never handed out any more: REFUSED, with the reason TAKEN_BACK or OVERTAKEN.
 
     INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
     """
     AcknowledgeBills: _grpc.UnaryUnaryMultiCallable[_his_bridge_pb2.AcknowledgeBillsRequest, _his_bridge_pb2.AcknowledgeBillsResponse]
     """Records what the insurer did with released bills, so that none that was taken is offered again and refusals are seen at
     the hospital.
-    With a REVERSAL, earlier releases of its bill that are pending and not answered by this call end as REFUSED, TAKEN_BACK.
+    With a REVERSAL or a CORRECTION, earlier releases of its bill that are pending and not answered by this call end as
+    REFUSED, TAKEN_BACK or OVERTAKEN.
     Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
     NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
@@ -207,15 +208,16 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     (lipei.type.v1.Bill), when the insurer has the bill: an earlier release of it was given to a hospital's integration, and
     was not refused since. One of a bill that this insurer never got is not in the list, nor is a CORRECTION that no
     consent covers. What ROLE_HOSPITAL_INTEGRATION is given counts as handed out, before the answer leaves, whether or not
-    it is acknowledged. Where it asks for PENDING and is given a REVERSAL, earlier releases of the same bill that are
-    pending and not in the answer are never handed out any more: REFUSED, with the reason TAKEN_BACK.
+    it is acknowledged. Where it asks for PENDING and is given a REVERSAL or a CORRECTION, earlier releases of the same bill
+    that are pending and not in the answer are never handed out any more: REFUSED, with the reason TAKEN_BACK or OVERTAKEN.
 
     INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
     """
     AcknowledgeBills: _aio.UnaryUnaryMultiCallable[_his_bridge_pb2.AcknowledgeBillsRequest, _his_bridge_pb2.AcknowledgeBillsResponse]  # type: ignore[assignment]
     """Records what the insurer did with released bills, so that none that was taken is offered again and refusals are seen at
     the hospital.
-    With a REVERSAL, earlier releases of its bill that are pending and not answered by this call end as REFUSED, TAKEN_BACK.
+    With a REVERSAL or a CORRECTION, earlier releases of its bill that are pending and not answered by this call end as
+    REFUSED, TAKEN_BACK or OVERTAKEN.
     Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
     NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.
@@ -359,8 +361,8 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         (lipei.type.v1.Bill), when the insurer has the bill: an earlier release of it was given to a hospital's integration, and
         was not refused since. One of a bill that this insurer never got is not in the list, nor is a CORRECTION that no
         consent covers. What ROLE_HOSPITAL_INTEGRATION is given counts as handed out, before the answer leaves, whether or not
-        it is acknowledged. Where it asks for PENDING and is given a REVERSAL, earlier releases of the same bill that are
-        pending and not in the answer are never handed out any more: REFUSED, with the reason TAKEN_BACK.
+        it is acknowledged. Where it asks for PENDING and is given a REVERSAL or a CORRECTION, earlier releases of the same bill
+        that are pending and not in the answer are never handed out any more: REFUSED, with the reason TAKEN_BACK or OVERTAKEN.
 
         INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
         """
@@ -373,7 +375,8 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_his_bridge_pb2.AcknowledgeBillsResponse, _abc.Awaitable[_his_bridge_pb2.AcknowledgeBillsResponse]]:
         """Records what the insurer did with released bills, so that none that was taken is offered again and refusals are seen at
         the hospital.
-        With a REVERSAL, earlier releases of its bill that are pending and not answered by this call end as REFUSED, TAKEN_BACK.
+        With a REVERSAL or a CORRECTION, earlier releases of its bill that are pending and not answered by this call end as
+        REFUSED, TAKEN_BACK or OVERTAKEN.
         Repeating the call changes nothing. A bill that is pending again (OfferRefusedBills) takes a new request_id.
 
         NOT_FOUND: names at least one unknown bill, in ErrorInfo; nothing is recorded.

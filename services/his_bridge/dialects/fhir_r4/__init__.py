@@ -5,6 +5,7 @@ from services.his_bridge.dialects.fhir_r4.bundle import (
     UNVERSIONED,
     Entry,
     Framed,
+    KeyRepeated,
     NotABundle,
     digest_of,
     entry_of,
@@ -12,6 +13,8 @@ from services.his_bridge.dialects.fhir_r4.bundle import (
     moment_of,
     reports_error,
 )
+from services.his_bridge.dialects.fhir_r4.merge_reader import WithMerges
+from services.his_bridge.dialects.fhir_r4.merged import people_behind
 from services.his_bridge.dialects.fhir_r4.readers import ClaimReader, ObservationReader
 from services.his_bridge.dialects.fhir_r4.stated import stated_by
 from services.his_bridge.dialects.fhir_r4.structs import SUPPORTING
@@ -25,12 +28,15 @@ __all__ = [
     "Entry",
     "Framed",
     "InvoiceReader",
+    "KeyRepeated",
     "NotABundle",
     "ObservationReader",
+    "WithMerges",
     "digest_of",
     "entry_of",
     "frame",
     "moment_of",
+    "people_behind",
     "points_at",
     "reports_error",
     "stated_by",

@@ -12,8 +12,13 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.dialects.fhir_r4.structs import Header, Meta
-from services.his_bridge.dialects.strict_json import StrictDecoder, names_of
+from services.his_bridge.dialects.strict_json import (
+    StrictDecoder,
+    has_each_key_once,
+    names_of,
+)
 
 INSTANT = re.compile(
     r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})", re.ASCII
@@ -25,11 +30,17 @@ _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[{}\[\]:]', re.DOTALL)
 _DEEPEST = 100_000
 _SEARCHSET = "searchset"
 _SEVERE = {"error", "fatal"}
+# Stands where a record was cut out.
+_CUT_OUT = b"0"
 _CLOSES = {b"}": b"{", b"]": b"["}
 
 
 class NotABundle(ValueError):
     """The answer is no searchset Bundle."""
+
+
+class KeyRepeated(ValueError):
+    """An object of the answer, outside its records, has a key twice: one of the two is unread."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +99,7 @@ _BUNDLE = msgspec.json.Decoder(_Bundle)
 _OUTCOME = msgspec.json.Decoder(_OperationOutcome)
 _HEADER = msgspec.json.Decoder(Header)
 _LOOSE_HEADER = StrictDecoder(Header, names_of(Header, Meta))
+_TWO_KINDS = Fault(reason=Reason.DUPLICATE_KEY, path="resourceType")
 
 
 def frame(page: bytes, kind: str) -> Framed:
@@ -95,7 +107,7 @@ def frame(page: bytes, kind: str) -> Framed:
 
     So are warnings; that a server reports errors is said, for then records may be missing.
 
-    Raises: NotABundle when the answer is something else, such as a login page.
+    Raises: NotABundle when the answer is something else, such as a login page; KeyRepeated.
     """
     told: list[bytes] = []
     try:
@@ -105,6 +117,8 @@ def frame(page: bytes, kind: str) -> Framed:
     else:
         if bundle.resource_type != "Bundle" or bundle.type != _SEARCHSET:
             raise NotABundle("not a searchset")
+        if not _has_each_key_once(page, bundle):
+            raise KeyRepeated("a key twice")
         total = bundle.total
         says_more = any(link.relation == "next" for link in bundle.link)
         spans = [
@@ -118,7 +132,7 @@ def frame(page: bytes, kind: str) -> Framed:
             if entry.search is not None and entry.search.mode == "outcome"
         ]
     # One that does not say what it is cannot be told apart from what was asked for.
-    entries = [entry_of(raw, kind) for raw in spans if raw]
+    entries = [_entry_asked_for(raw, kind) for raw in spans if raw]
     told += [entry.raw for entry in entries if entry.kind == "OperationOutcome"]
     return Framed(
         entries=tuple(entry for entry in entries if entry.kind == kind),
@@ -134,7 +148,7 @@ def reports_error(raw: bytes) -> bool:
         issues = _OUTCOME.decode(raw).issue
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return True
-    return any(issue.severity in _SEVERE for issue in issues)
+    return not has_each_key_once(raw) or any(issue.severity in _SEVERE for issue in issues)
 
 
 def moment_of(text: str | None) -> datetime | None:
@@ -173,6 +187,40 @@ def digest_of(content: bytes) -> str:
 
 # The version of a record that states none.
 UNVERSIONED = digest_of(b"")
+
+
+def _entry_asked_for(raw: bytes, kind: str) -> Entry:
+    """One record of a page; what says in two ways which kind it is, is not passed over for one."""
+    entry = entry_of(raw, kind)
+    if entry.kind != kind and _TWO_KINDS in _LOOSE_HEADER.decode(raw)[1]:
+        return msgspec.structs.replace(entry, kind=kind)
+    return entry
+
+
+def _has_each_key_once(page: bytes, bundle: _Bundle) -> bool:
+    """Whether this holds of a page outside its records, which are judged one by one.
+
+    Its records are cut out first: to read the page whole would cost as much as they all.
+    """
+    outline: list[bytes] = []
+    at = 0
+    records = [bytes(entry.resource) for entry in bundle.entry]
+    for raw in records:
+        if not raw.startswith(b"{"):
+            continue
+        found = page.find(raw, at)
+        if found < 0:
+            return False
+        outline += (page[at:found], _CUT_OUT)
+        at = found + len(raw)
+    rest = b"".join((*outline, page[at:]))
+    try:
+        left = [bytes(entry.resource) for entry in _BUNDLE.decode(rest).entry]
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return False
+    # What was cut is what was read: as many places, and each of them is empty now.
+    cut = [_CUT_OUT if raw.startswith(b"{") else raw for raw in records]
+    return left == cut and has_each_key_once(rest)
 
 
 def _cut(page: bytes) -> list[bytes]:

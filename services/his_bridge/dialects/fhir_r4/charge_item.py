@@ -17,6 +17,7 @@ from services.his_bridge.dialects.fhir_r4.claim_care import emergency_of
 from services.his_bridge.dialects.fhir_r4.claim_money import read_fund_paid
 from services.his_bridge.dialects.fhir_r4.decoding import FhirDecoder
 from services.his_bridge.dialects.fhir_r4.findings import Findings
+from services.his_bridge.dialects.fhir_r4.merged import patients_of
 from services.his_bridge.dialects.fhir_r4.stays import (
     Diagnoses,
     care_type_of,
@@ -178,12 +179,12 @@ def read_charge(
         account.service_period if account else None, "account[0]->servicePeriod", findings, zone
     )
     start, end = span_of(visits, [of_account, served], "occurrenceDateTime", findings, zone)
-    patient = references.subject if references.subject in support else None
+    patients = patients_of(references.subject, support, terms.base_url)
     diagnoses = Diagnoses()
     for visit in visits:
         # Of a visit or account that is cancelled everything is taken back by its own record.
-        names_patient(findings, visit.path, [visit.encounter.subject], patient, terms.base_url)
-        diagnoses.add_of(visit, findings, support, patient, terms.base_url)
+        names_patient(findings, visit.path, [visit.encounter.subject], patients, terms.base_url)
+        diagnoses.add_of(visit, findings, support, patients, terms.base_url)
     reasons = [
         diagnoses.add(findings.concept(reason, f"reason[{index}]"))
         for index, reason in enumerate(charge.reason)

@@ -18,6 +18,7 @@ from services.his_bridge.dialects.fhir_r4.claim_lines import read_diagnoses, rea
 from services.his_bridge.dialects.fhir_r4.claim_money import read_social_insurance
 from services.his_bridge.dialects.fhir_r4.decoding import FhirDecoder
 from services.his_bridge.dialects.fhir_r4.findings import Findings
+from services.his_bridge.dialects.fhir_r4.merged import patients_of
 from services.his_bridge.dialects.fhir_r4.structs import (
     Claim,
     Condition,
@@ -146,13 +147,13 @@ def read_claim(
         findings, references.prescription, "prescription", MedicationRequest, support
     )
     diagnoses = read_diagnoses(claim, conditions, findings, terms)
-    patient = references.patient if references.patient in support else None
+    patients = patients_of(references.patient, support, terms.base_url)
     for path, found in (
         *stays.items(),
         *conditions.items(),
         ("prescription", prescription),
     ):
-        stands(findings, path, found, patient, terms.base_url)
+        stands(findings, path, found, patients, terms.base_url)
     total = findings.money(claim.total, "total", terms.currency, places=MONEY_PLACES)
     return ParsedBill(
         bill_number=number_of(claim.identifier, "identifier", fallback_number, findings),

@@ -24,6 +24,7 @@ from services.his_bridge.dialects.fhir_r4.claim_care import emergency_of
 from services.his_bridge.dialects.fhir_r4.claim_money import read_fund_paid, read_social_insurance
 from services.his_bridge.dialects.fhir_r4.decoding import FhirDecoder
 from services.his_bridge.dialects.fhir_r4.findings import Findings
+from services.his_bridge.dialects.fhir_r4.merged import patients_of
 from services.his_bridge.dialects.fhir_r4.stays import (
     Diagnoses,
     care_type_of,
@@ -137,19 +138,19 @@ def read_invoice(
         ],
         support,
     )
-    patient = references.subject if references.subject in support else None
-    stands(findings, "account", account, patient, terms.base_url)
+    patients = patients_of(references.subject, support, terms.base_url)
+    stands(findings, "account", account, patients, terms.base_url)
     for path, charge in charges.items():
-        stands(findings, path, charge, patient, terms.base_url)
+        stands(findings, path, charge, patients, terms.base_url)
     for visit in visits:
-        stands(findings, visit.path, visit.encounter, patient, terms.base_url)
+        stands(findings, visit.path, visit.encounter, patients, terms.base_url)
     served = [occurrence_of(charge, f"{p}->", findings, zone) for p, charge in charges.items()]
     of_account = account.service_period if account else None
     rather = [period_of(of_account, "account->servicePeriod", findings, zone), *served]
     start, end = span_of(visits, rather, "lineItem", findings, zone)
     diagnoses = Diagnoses()
     for visit in visits:
-        diagnoses.add_of(visit, findings, support, patient, terms.base_url)
+        diagnoses.add_of(visit, findings, support, patients, terms.base_url)
     lines, taxes = _lines(invoice, charges, diagnoses, findings, terms)
     total, total_path = _total(invoice, lines, taxes, findings, terms)
     return ParsedBill(

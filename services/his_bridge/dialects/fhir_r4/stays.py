@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -138,7 +138,7 @@ class Diagnoses:
         visit: Visit,
         findings: Findings,
         support: Support,
-        patient: Key | None,
+        patients: Collection[Key],
         base_url: str,
     ) -> None:
         """The diseases that a visit was for, by reference.
@@ -158,7 +158,7 @@ class Diagnoses:
             principal = bytes(entry.rank) == _FIRST_RANK
             if was_taken_back(condition) and not principal and (ranked or index > 0):
                 continue
-            stands(findings, path, condition, patient, base_url)
+            stands(findings, path, condition, patients, base_url)
             concept = findings.concept(condition.code, f"{path}->code")
             self.add(concept, principal=principal)
 

@@ -272,11 +272,20 @@ class Address(_Element):
     line: list[str] = []
 
 
+class PatientLink(_Part):
+    """Another patient's record, and what it is to this one."""
+
+    other: Reference | None = None
+    type: str | None = None
+
+
 class Patient(_Resource):
     """The person treated."""
 
     resource_type: str | None = None
     id: str | None = None
+    active: bool | None = None
+    link: list[PatientLink] = []
     identifier: list[Identifier] = []
     name: list[HumanName] = []
     telecom: list[ContactPoint] = []

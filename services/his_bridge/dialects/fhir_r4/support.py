@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar, cast
 
 import msgspec
@@ -121,7 +121,7 @@ def stands(
     findings: Findings,
     path: str,
     found: Encounter | Condition | MedicationRequest | ChargeItem | Account | None,
-    patient: Key | None,
+    patients: Collection[Key],
     base_url: str,
 ) -> None:
     """Name it when what a bill points at was taken back, or is another patient's."""
@@ -130,7 +130,7 @@ def stands(
     if was_taken_back(found):
         findings.add(Reason.REFERENCE_TAKEN_BACK, path)
     subjects = found.subject if isinstance(found, Account) else [found.subject]
-    names_patient(findings, path, subjects, patient, base_url)
+    names_patient(findings, path, subjects, patients, base_url)
 
 
 def was_taken_back(
@@ -147,18 +147,20 @@ def names_patient(
     findings: Findings,
     path: str,
     subjects: Sequence[Reference | None],
-    patient: Key | None,
+    patients: Collection[Key],
     base_url: str,
 ) -> None:
     """Name it when what a bill points at says whose it is, and that is not the bill's patient.
 
-    A contained patient is known in its own record only, and is compared with nobody.
+    `patients` are all records of that one person; none where nobody knows whose the bill is. A
+    contained patient is known in its own record only, and is compared with nobody.
     """
     unheard = Findings(())
     texts = [subject.reference for subject in subjects if subject is not None]
     keys = {unheard.reference(text, "", "Patient", base_url) for text in texts}
     told = {key for key in keys if key is not None and not key[1].startswith("#")}
-    if told and patient is not None and patient not in told and not patient[1].startswith("#"):
+    theirs = {key for key in patients if not key[1].startswith("#")}
+    if told and theirs and not told & theirs:
         findings.add(Reason.ANOTHER_PATIENT, f"{path}->subject")
 
 
@@ -293,10 +295,14 @@ def is_deletion(request: Request | None) -> bool:
 
 def points_at(kind: str, raw: bytes, base_url: str) -> set[Key]:
     """What a resource that others point at needs in turn to be understood."""
-    unheard = Findings(())
+    pointers = onward(decode_supporting(kind, raw), base_url, Findings(()))
+    return {key for key in pointers.values() if key is not None}
+
+
+def decode_supporting(kind: str, raw: bytes) -> Supporting | None:
+    """A resource of the kinds in SUPPORTING, whatever its faults; None when nothing can be read."""
     decoder = _DECODERS.get(kind)
-    resource = None if decoder is None else decoder.decode(raw)[0]
-    return {key for key in onward(resource, base_url, unheard).values() if key is not None}
+    return None if decoder is None else decoder.decode(raw)[0]
 
 
 def onward(

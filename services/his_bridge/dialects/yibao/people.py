@@ -75,7 +75,7 @@ class People:
                     return self._person(parsing, row, one, psn_no)
         if document is not None:
             return self._person(parsing, row, document, psn_no)
-        reason = Reason.REFERENCE_NOT_FOUND if psn_no else Reason.IDENTITY_MISSING
+        reason = Reason.PERSON_NOT_FOUND if psn_no else Reason.IDENTITY_MISSING
         return Person(identity=None, faults=(Fault(reason=reason, path=at),))
 
     def _person(

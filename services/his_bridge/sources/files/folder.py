@@ -228,21 +228,36 @@ def drop_folder(path: Path, below: str) -> Iterator[DropFolder]:
     Raises: SourceFault when a part of the path is missing, a link, or writable by everybody.
     """
     with ExitStack() as held:
-        try:
-            folder = _opened(path, below, held)
-        except FileNotFoundError:
-            text = "the profile's folder is not there; make it, or mount it"
-            raise SourceFault("SOURCE_FOLDER_MISSING", text, retry_after_s=60) from None
-        except PermissionError:
-            raise SourceFault("SOURCE_FOLDER_CLOSED", "the bridge may not use the folder") from None
-        except OSError as error:
-            if error.errno not in (errno.ELOOP, errno.ENOTDIR):
-                raise disk_fails() from None
-            raise _unsafe("a part of the folder's path is a link or no folder") from None
+        with _told():
+            place = _made(_entered(path, held), below)
+            held.callback(os.close, place)
+            folder = DropFolder(place, held)
         yield folder
 
 
-def _opened(path: Path, below: str, held: ExitStack) -> DropFolder:
+def check_folder(path: Path) -> None:
+    """Enter the profile's folder and make nothing in it. Raises: SourceFault, as `drop_folder`."""
+    with ExitStack() as held, _told():
+        _entered(path, held)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Why a folder cannot be entered, as a fault of the source."""
+    try:
+        yield
+    except FileNotFoundError:
+        text = "the profile's folder is not there; make it, or mount it"
+        raise SourceFault("SOURCE_FOLDER_MISSING", text, retry_after_s=60) from None
+    except PermissionError:
+        raise SourceFault("SOURCE_FOLDER_CLOSED", "the bridge may not use the folder") from None
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise disk_fails() from None
+        raise _unsafe("a part of the folder's path is a link or no folder") from None
+
+
+def _entered(path: Path, held: ExitStack) -> int:
     place = os.open("/", _DIRECTORY)
     held.callback(os.close, place)
     for part in path.parts[1:]:
@@ -250,9 +265,7 @@ def _opened(path: Path, below: str, held: ExitStack) -> DropFolder:
         held.callback(os.close, place)
     if stat.S_IMODE(os.fstat(place).st_mode) & stat.S_IWOTH:
         raise _unsafe("everybody may write into the folder; take that right away")
-    place = _made(place, below)
-    held.callback(os.close, place)
-    return DropFolder(place, held)
+    return place
 
 
 def has_strays(path: Path) -> bool:

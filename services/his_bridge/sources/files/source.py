@@ -25,7 +25,7 @@ from services.his_bridge.core.reconciliation import DayTotals
 from services.his_bridge.cutting.formats import Cut, cutter_of, most_of
 from services.his_bridge.cutting.opening import parts
 from services.his_bridge.cutting.refusals import FileReason, FileRefused, receipt
-from services.his_bridge.dialects.fhir_r4 import points_at
+from services.his_bridge.dialects.fhir_r4 import people_behind, points_at
 from services.his_bridge.dialects.strict_json import meaning_of
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.files import FilesSettings
@@ -148,8 +148,12 @@ class FileDrop:
             return {}
         found = dict(await asyncio.to_thread(self._supporting.find, frozenset(keys)))
         news = found
-        for _ in range(_DEEPEST if self._follows else 0):
-            onward = {key for (kind, _), raw in news.items() for key in points_at(kind, raw, "")}
+        for _ in range(_DEEPEST):
+            onward: set[Key] = set()
+            for (kind, _), raw in news.items():
+                if self._follows:
+                    onward |= points_at(kind, raw, "")
+                onward |= people_behind(kind, raw, found, "")
             wanted = frozenset(onward - found.keys())
             if not wanted:
                 break
@@ -306,7 +310,12 @@ class FileDrop:
                 if opened is None:
                     opened = self._opened(folder, place)
                 stamp = self._still(opened.file, kind, place)
-                records, read, ended = self._some(opened.cuts, kind, place)
+                try:
+                    records, read, ended = self._some(opened.cuts, kind, place)
+                except FileRefused:
+                    # It was read whole before and was not refused: another content is why.
+                    self._still(opened.file, kind, place)
+                    raise
                 if stamp_of(opened.file) == stamp:
                     break
                 # What was read may have been another content that was put back since.

@@ -23,6 +23,8 @@ COME_BACK_S = 30.0
 
 AWAY = "SOURCE_AWAY"
 REFUSES = "SOURCE_REFUSES"
+CERTIFICATE = "SOURCE_CERTIFICATE_REFUSED"
+NO_TLS = "SOURCE_TLS_REFUSED"
 TOO_SLOW = "SOURCE_TOO_SLOW"
 SHAPE = "SOURCE_SHAPE"
 TOO_LARGE = "SOURCE_TOO_LARGE"
@@ -50,6 +52,11 @@ _NUMBERS = {
 _NUMBER = re.compile(r"(?:ORA|DPY)-0*(\d+)")
 # Without a number: PostgreSQL before a login succeeded, and SQLite. Servers may speak Chinese.
 _TEXTS = (
+    (
+        CERTIFICATE,
+        re.compile("(?i)certificate verify failed|root certificate|does not match host name"),
+    ),
+    (NO_TLS, re.compile("does not support SSL|SSL connection is required|WRONG_VERSION_NUMBER")),
     (REFUSES, re.compile("authentication|认证|pg_hba|permitted to log in|does not exist|不存在")),
     (TOO_SLOW, re.compile("interrupted|timeout|timed out")),
     (SHAPE, re.compile("no such (table|column)|datatype mismatch")),
@@ -57,6 +64,11 @@ _TEXTS = (
 _SENTENCES = {
     AWAY: "the database cannot be reached",
     REFUSES: "the database refuses our login, or the right to read; check the account",
+    CERTIFICATE: (
+        "the database's certificate is for another name, ran out, or is of no authority that "
+        "the URL (sslrootcert) or this machine trusts"
+    ),
+    NO_TLS: "the database speaks no TLS, and the URL asks for it",
     TOO_SLOW: "the database did not answer in timeout_s; index the columns of the cursor",
     SHAPE: "the database does not understand the statement; check tables, columns and their types",
     TOO_LARGE: "a cell is far larger than the profile's max_body_mib; look for it in the view",

@@ -108,6 +108,13 @@ class SqlSource:
             reckoning.add(record.raw)
         return reckoning.totals(first, last)
 
+    async def check(self) -> None:
+        """Log in and look whether the tables and columns are there. Reads no row.
+
+        Raises: SourceFault.
+        """
+        await self._in_thread(self._check)
+
     async def close(self) -> None:
         """Drop the connections; a statement under way ends by its own time limit."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -151,6 +158,10 @@ class SqlSource:
             raise made(TOO_SLOW) from None
 
     # What follows blocks.
+
+    def _check(self) -> None:
+        with self._reading():
+            return
 
     @contextmanager
     def _reading(self, *, guarded: bool = False) -> Iterator[tuple[Connection, Types]]:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.his_bridge.dialects.fhir_r4 import NotABundle, frame
+from services.his_bridge.dialects.fhir_r4 import KeyRepeated, NotABundle, frame
 from services.his_bridge.dialects.fhir_r4.bundle import moment_of
 
 
@@ -86,6 +86,47 @@ def test_a_next_link_says_more_and_its_absence_says_nothing() -> None:
 def test_another_answer_is_refused(content: bytes) -> None:
     with pytest.raises(NotABundle):
         frame(content, "Claim")
+
+
+A, B = json.dumps(record("a")), json.dumps(record("b"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f'{{"resourceType": "Bundle", "entry": [{{"resource": {A}}}], "entry": []}}',
+        f'{{"resourceType": "Bundle", "entry": [{{"resource": {A}}}], "\\u0065ntry": []}}',
+        f'{{"resourceType": "Bundle", "entry": [{{"resource": {A}, "resource": {A}}}]}}',
+        f'{{"resourceType": "Bundle", "entry": [{{"resource": {A}, "resource": 5}}]}}',
+        '{"resourceType": "Bundle", "total": 7, "total": 0}',
+        '{"resourceType": "Bundle", "link": [{"relation": "next", "relation": "self"}]}',
+        page(A)
+        .decode()
+        .replace('"fullUrl": "x"', '"search": {"mode": "match", "mode": "outcome"}'),
+        f'{{"resourceType": "OperationOutcome", "resourceType": "Bundle", "x": {A}}}',
+    ],
+    ids=["entry", "escaped", "resource", "number", "total", "relation", "mode", "type"],
+)
+def test_a_key_twice_outside_the_records_is_refused(content: str) -> None:
+    """Of two the last is read, in silence: a bill in the first one would be lost without a word."""
+    with pytest.raises(KeyRepeated):
+        frame(content.encode(), "Claim")
+
+
+def test_keys_may_stand_in_several_objects_and_in_texts() -> None:
+    """The control: the same bytes in a text, twice the same record, a record that is none."""
+    inside = json.dumps({**record("c"), "note": f'"entry": [{A}], "entry": [', "x": json.loads(A)})
+    content = page(A, A, "5", inside, '"entry"', B, id=f'"resource": {A}', entries=[{}, {}])
+    assert [e.record_id for e in frame(content, "Claim").entries if e.record_id in "abc"] == [
+        *("a", "a", "c", "b")
+    ]
+
+
+def test_a_record_that_says_two_kinds_is_not_passed_over() -> None:
+    two = A[:-1] + ', "resourceType": "Patient"}'
+    other = '{"resourceType": "Patient", "id": "p", "name": 1, "name": 2}'
+    entries = frame(page(two, other, B), "Claim").entries
+    assert [(entry.kind, entry.record_id) for entry in entries] == [("Claim", "a"), ("Claim", "b")]
 
 
 def test_an_empty_page_is_a_page() -> None:

@@ -77,6 +77,7 @@ def test_every_reason_has_a_case() -> None:
     # What the records of one bill make together: tests/cases/bills and tests/.../storage.
     shown |= {reason for reason, (stage, _) in ADVICE.items() if stage is Stage.FOLD}
     shown |= OF_HL7V2  # tests/services/his_bridge/dialects/hl7v2
+    shown.add(Reason.PERSON_NOT_FOUND)  # tests/services/his_bridge/dialects/yibao
     shown.add(Reason.BRIDGE_FAILED)  # tests/services/his_bridge/test_pulling.py
     shown |= {reason for _, _, faults in ROWS for reason, _ in faults}
     shown |= {reason for _, _, _, faults in MESSAGES for reason, _ in faults}

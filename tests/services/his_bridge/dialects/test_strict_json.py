@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +14,13 @@ from hypothesis import strategies as st
 from services.his_bridge.core.faults import Reason
 from services.his_bridge.core.outcomes import BillStated, BillWithdrawn, KeptOut, SetAside
 from services.his_bridge.dialects.fhir_r4 import ClaimReader
-from services.his_bridge.dialects.strict_json import meaning_of
+from services.his_bridge.dialects.fhir_r4.structs import Claim
+from services.his_bridge.dialects.strict_json import (
+    MAX_FAULTS,
+    StrictDecoder,
+    meaning_of,
+    names_of,
+)
 from tests.services.his_bridge.records import TERMS, as_bytes, everything, judge_claim, tokens
 
 SCALARS = st.one_of(
@@ -69,6 +77,91 @@ def test_any_bytes_are_read_or_named(noise: bytes, at: int) -> None:
     raw = good[:at] + noise + good[at + len(noise) :]
     assert judge_claim(everything(), raw=raw) is not None
     ClaimReader(TERMS, tokens).glance(noise)
+
+
+_EXPECTED = re.compile(r"Expected `([^`]*)`.* - at `\$\.([^`]*)`$", re.DOTALL)
+_STEP = re.compile(r"([A-Za-z_]+)|\[(\d+)\]")
+_NOTHING: dict[str, Any] = {"object": {}, "array": [], "str": ""}
+
+
+def one_after_the_other(claim: Any) -> set[str]:
+    """What the decoder itself calls wrong: it is asked anew after each mended place."""
+    found: set[str] = set()
+    while wrong := _first_wrong(claim):
+        expected, path = wrong
+        assert path not in found
+        found.add(path)
+        node, steps = claim, [name or int(index) for name, index in _STEP.findall(path)]
+        for step in steps[:-1]:
+            node = node[step]
+        node[steps[-1]] = None if "null" in expected else _NOTHING[expected]
+    return found
+
+
+def _first_wrong(claim: Any) -> tuple[str, str] | None:
+    try:
+        msgspec.json.decode(json.dumps(claim).encode(), type=Claim)
+    except msgspec.ValidationError as error:
+        expected, path = _EXPECTED.findall(str(error))[0]
+        return expected, path
+    return None
+
+
+@given(st.lists(st.tuples(st.sampled_from(places(GOOD)), SCALARS), min_size=1, max_size=12))
+def test_all_wrong_types_are_named_at_once_as_the_decoder_names_each(
+    spots: list[tuple[tuple[Any, ...], Any]],
+) -> None:
+    claim = json.loads(json.dumps(GOOD))
+    for path, value in spots:
+        node = claim
+        for key in path[:-1]:
+            node = node[key] if isinstance(node, dict | list) and _has(node, key) else None
+        if isinstance(node, dict | list) and _has(node, path[-1]):
+            node[path[-1]] = value if value == value else None  # noqa: PLR0124 - no NaN
+    _, faults = StrictDecoder(Claim, names_of(Claim)).decode(as_bytes(claim))
+    named = {fault.path for fault in faults if fault.reason is Reason.WRONG_TYPE}
+    assert named == one_after_the_other(json.loads(as_bytes(claim)))
+
+
+def _has(node: Any, key: Any) -> bool:
+    return key in node if isinstance(node, dict) else isinstance(key, int) and key < len(node)
+
+
+class _Counting:
+    """Counts how often a record is decoded."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def decode(self, raw: bytes) -> Claim:
+        self.times += 1
+        return msgspec.json.decode(raw, type=Claim)
+
+
+@pytest.mark.parametrize("broken", [1, 10, 99])
+def test_a_record_is_decoded_as_often_however_much_of_it_is_broken(
+    broken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each once more, it would take a hundred times as long: a way to hold up a hospital's pull."""
+    decoder, counting = StrictDecoder(Claim, names_of(Claim)), _Counting()
+    monkeypatch.setattr(decoder, "_decoder", counting)
+    items = [{"net": 5} if at % 2 else 5 for at in range(broken)]
+    claim, faults = decoder.decode(as_bytes({**GOOD, "item": [*items, {"sequence": 7}]}))
+    assert claim is not None
+    assert len(claim.item) == broken + 1
+    assert [fault.path for fault in faults] == [
+        f"item[{at}]{'.net' if at % 2 else ''}" for at in range(broken)
+    ]
+    assert counting.times == 2
+
+
+def test_of_more_faults_than_anybody_reads_some_are_named() -> None:
+    decoder = StrictDecoder(Claim, names_of(Claim))
+    for item in ("5", '{"sequence": 1, "sequence": 1}'):
+        raw = b'{"item": [' + b",".join([item.encode()] * 1_000) + b"]}"
+        claim, faults = decoder.decode(raw)
+        assert claim is None
+        assert len(faults) == MAX_FAULTS
 
 
 HALVES = ("\\ud83d", "\\udc00", "cut off \\ud83d\\u0041", "\\uD83D\\uD83D\\uDE00")

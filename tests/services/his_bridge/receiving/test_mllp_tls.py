@@ -5,23 +5,27 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from services.common.database import Database
+from services.his_bridge.dialects.hl7v2.framing import framed
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings, TlsFiles
+from services.his_bridge.receiving.handshakes import Handshake, reason_of
 from services.his_bridge.receiving.mllp import Listener
 from services.his_bridge.receiving.opening import CannotListen, ListenReason, tls_context
 from tests.services.common.sealing.keys import now_us
 from tests.services.his_bridge.messages_hl7 import dft, reading
-from tests.services.his_bridge.receiving.listening import LONGEST_S, client, listening
+from tests.services.his_bridge.receiving.listening import LONGEST_S, Running, client, listening
 
 
 @pytest.fixture
@@ -173,3 +177,130 @@ def test_a_port_that_cannot_be_opened_is_named_and_tried_again(tmp_path: Path) -
         await asyncio.gather(running, return_exceptions=True)
 
     asyncio.run(whole())
+
+
+async def told(running: Running, reason: str) -> None:
+    """Wait until the listener has counted a refusal for this reason."""
+    async with asyncio.timeout(LONGEST_S):
+        while not running.listener.counts[reason]:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+
+
+def knock(port: int, context: ssl.SSLContext | None) -> None:
+    """Connect as an engine that is set up wrongly does, and be closed."""
+    # Not asyncio's client: it does not say that it trusts nobody, and engines do.
+    line = socket.create_connection(("127.0.0.1", port), timeout=LONGEST_S)
+    with suppress(OSError):  # closed already, within the handshake
+        if context is not None:
+            line = context.wrap_socket(line, server_hostname="127.0.0.1")
+        line.sendall(framed(dft().encode()))
+        assert line.recv(1) == b""
+    line.close()
+
+
+def refusals(logs: Sequence[Mapping[str, object]]) -> list[tuple[object, object, object]]:
+    kept = [one for one in logs if one["event"] == "not_taken"]
+    return [(one["reason"], one["peer"], one["count"]) for one in kept]
+
+
+def test_who_finds_no_common_language_leaves_a_line_with_the_address(
+    database: Database, tmp_path: Path
+) -> None:
+    """An operator asks why nothing comes: the log must say it, of each way to be set up wrongly."""
+    server, engine, other = (mint(tmp_path, name) for name in ("hospital", "engine", "other"))
+    demanding = TlsFiles(
+        certificate=server.certificate, key=server.key, authority=engine.certificate
+    )
+    ways: list[tuple[TlsFiles | None, ssl.SSLContext | None, Handshake | str]] = [
+        (server, None, Handshake.PLAIN_AT_TLS_PORT),
+        (None, trusting(server), "TLS_AT_PLAIN_PORT"),
+        (server, trusting(other), Handshake.OUR_CERTIFICATE_REFUSED),
+        (demanding, trusting(server), Handshake.SENDER_WITHOUT_CERTIFICATE),
+        (demanding, trusting(server, other), Handshake.SENDER_CERTIFICATE_REFUSED),
+    ]
+
+    async def whole(tls: TlsFiles | None, context: ssl.SSLContext | None, reason: str) -> None:
+        async with listening(database, settings=MllpSettings(tls=tls)) as running:
+            await asyncio.to_thread(knock, running.port, context)
+            await told(running, reason)
+            assert running.stored() == 0
+
+    for tls, context, reason in ways:
+        with structlog.testing.capture_logs() as logs:
+            asyncio.run(whole(tls, context, str(reason)))
+        assert refusals(logs) == [(str(reason), "127.0.0.1", 1)]
+
+
+def test_a_connection_that_ends_before_it_is_encrypted_is_told_too(
+    database: Database, tmp_path: Path
+) -> None:
+    async def whole() -> None:
+        server = mint(tmp_path, "hospital")
+        settings = MllpSettings(tls=server)
+        async with listening(database, settings=settings) as running:
+            _, writer = await asyncio.open_connection("127.0.0.1", running.port)
+            writer.close()
+            await told(running, Handshake.TLS_BROKEN_OFF)
+
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(whole())
+    assert refusals(logs) == [("TLS_BROKEN_OFF", "127.0.0.1", 1)]
+
+
+def test_an_engine_that_tries_again_and_again_is_told_seldom(
+    database: Database, tmp_path: Path
+) -> None:
+    async def whole() -> None:
+        server = mint(tmp_path, "hospital")
+        settings = MllpSettings(tls=server)
+        async with listening(database, settings=settings) as running:
+            for _ in range(5):
+                await asyncio.to_thread(knock, running.port, None)
+            async with asyncio.timeout(LONGEST_S):
+                while running.listener.counts["PLAIN_AT_TLS_PORT"] < 5:  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.01)
+            # The control: whoever is set up rightly is served beside it, and is in no line.
+            async with client(running.port, trusting(server)) as sender:
+                assert (await sender.ask(dft()))[1][1] == "AA"
+
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(whole())
+    assert refusals(logs) == [("PLAIN_AT_TLS_PORT", "127.0.0.1", 1)]
+
+
+def test_a_tls_port_that_is_closed_is_free_and_cuts_off_who_shakes_hands(
+    database: Database, tmp_path: Path
+) -> None:
+    async def whole() -> None:
+        server = mint(tmp_path, "hospital")
+        settings = MllpSettings(tls=server)
+        async with listening(database, settings=settings) as running:
+            port = running.port
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            async with client(port, trusting(server)) as sender:
+                assert (await sender.ask(dft()))[1][1] == "AA"
+        async with asyncio.timeout(LONGEST_S):
+            assert await reader.read() == b""
+        writer.close()
+        socket.create_server(("127.0.0.1", port)).close()
+
+    asyncio.run(whole())
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("WRONG_VERSION_NUMBER", Handshake.PLAIN_AT_TLS_PORT),
+        ("RECORD_LAYER_FAILURE", Handshake.PLAIN_AT_TLS_PORT),
+        ("TLSV1_ALERT_UNKNOWN_CA", Handshake.OUR_CERTIFICATE_REFUSED),
+        ("SSLV3_ALERT_CERTIFICATE_EXPIRED", Handshake.OUR_CERTIFICATE_REFUSED),
+        ("TLSV1_ALERT_PROTOCOL_VERSION", Handshake.TLS_NOT_AGREED),
+        ("UNSUPPORTED_PROTOCOL", Handshake.TLS_NOT_AGREED),
+        (None, Handshake.TLS_NOT_AGREED),
+    ],
+)
+def test_openssl_names_each_fault(fault: str | None, reason: Handshake) -> None:
+    error = ssl.SSLError(1, "whatever it says")
+    error.reason = fault  # type: ignore[assignment] # it may have none
+    assert reason_of(error) is reason
+    assert reason_of(ConnectionResetError()) is Handshake.TLS_BROKEN_OFF

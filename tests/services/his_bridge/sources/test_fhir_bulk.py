@@ -611,6 +611,39 @@ def test_a_list_of_deletions_that_says_something_else_is_not_passed_over(
         assert reason_of(server) == ("SOURCE_DELETED_MALFORMED", [])
 
 
+def _twice(key: bytes) -> Callable[[str, Reply], Reply]:
+    """A list of that name stands once more, empty, at the end of the first object."""
+
+    def twist(_: str, reply: Reply) -> Reply:
+        status, headers, body = reply
+        first, rest = body.split(b"\n", 1) if b"\n" in body else (body, b"")
+        told = first.rstrip()[:-1] + b', "' + key + b'": []}\n'
+        return status, {**headers, "Content-Length": str(len(told + rest))}, told + rest
+
+    return twist
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "reason"),
+    [
+        ("status/", b"output", "SOURCE_EXPORT_MALFORMED"),
+        ("files/gone", b"entry", "SOURCE_DELETED_MALFORMED"),
+        ("files/problems", b"issue", "SOURCE_EXPORT_INCOMPLETE"),
+    ],
+)
+def test_a_list_that_stands_twice_is_not_read_by_its_last(
+    path: str, key: bytes, reason: str
+) -> None:
+    """What stood in the first one would be lost: records, deletions, what the server could not."""
+    twist = twisted(path, lambda reply: _twice(key)(path, reply))
+    with bulk_server(deleted=("gone",), errors=("problems",), twist=twist) as server:
+        server.put("a", claims(2))
+        server.put("gone", [_deletion("Claim/b0001")])
+        outcome = {"resourceType": "OperationOutcome", "issue": [{"severity": "error"}]}
+        server.put("problems", [outcome])
+        assert reason_of(server)[0] == reason
+
+
 @pytest.mark.parametrize(
     ("severity", "reason"), [("error", "SOURCE_EXPORT_INCOMPLETE"), ("warning", "")]
 )

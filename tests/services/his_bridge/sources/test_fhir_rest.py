@@ -526,3 +526,19 @@ def test_a_bundle_that_answers_no_search_is_none(kind: str) -> None:
     with odd_server(script=[(200, {}, body)]) as server, pytest.raises(SourceFault) as caught:
         with_source(server, 20, lambda source: sweep(source, None))
     assert caught.value.reason == "SOURCE_NOT_FHIR"
+
+
+def test_an_answer_with_a_key_twice_ends_no_sweep() -> None:
+    """What stands under the first `entry` is read by nobody, and would be behind the cursor."""
+    claim = msgspec.json.encode({"resourceType": "Claim", "id": "b0001"})
+    once = b'{"resourceType":"Bundle","type":"searchset","entry":[{"resource":' + claim + b"}]"
+    for body, reason in ((once + b',"entry":[]}', "SOURCE_KEY_REPEATED"), (once + b"}", "")):
+        with odd_server() as server:
+            empty = msgspec.json.encode({"resourceType": "Bundle", "type": "searchset"})
+            server.script = [(200, {}, empty), (200, {}, body)]
+            if not reason:
+                assert sweep_once(server) == ["b0001"]  # the control
+                continue
+            with pytest.raises(SourceFault) as caught:
+                sweep_once(server)
+            assert caught.value.reason == reason

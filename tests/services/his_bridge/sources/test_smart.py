@@ -274,7 +274,14 @@ def test_our_statement_is_not_led_to_another_host(client: SmartClient, endpoint:
 
 
 @pytest.mark.parametrize(
-    "answer", [(404, {}, b""), (200, {}, b"<html>"), (200, {}, b"[]"), (200, {}, b"{}")]
+    "answer",
+    [
+        (404, {}, b""),
+        (200, {}, b"<html>"),
+        (200, {}, b"[]"),
+        (200, {}, b"{}"),
+        (200, {}, b'{"token_endpoint": "http://127.0.0.1:1/a", "token_endpoint": "http://h/b"}'),
+    ],
 )
 def test_no_configuration_is_a_fault(client: SmartClient, answer: Answer) -> None:
     with odd_server() as odd:
@@ -297,6 +304,10 @@ def test_no_configuration_is_a_fault(client: SmartClient, answer: Answer) -> Non
         ((200, {}, b"x" * 70_000), "SOURCE_TOKEN_MALFORMED"),
         (said(200, access_token="a\r\nX: y", token_type="bearer"), "SOURCE_TOKEN_MALFORMED"),
         (said(200, access_token="a", token_type="mac"), "SOURCE_TOKEN_MALFORMED"),
+        (
+            (200, {}, b'{"access_token": "a", "access_token": "b"}'),
+            "SOURCE_TOKEN_MALFORMED",
+        ),
     ],
 )
 def test_every_refusal_has_its_reason_and_repeats_no_word_of_the_server(

@@ -18,7 +18,15 @@ from services.his_bridge.storage.erasure import ReversalNotTold, erase
 from tests.services.common.sealing.keys import sealer, subject_keys
 from tests.services.his_bridge.consenting import INSURER, record, take_back, terms
 from tests.services.his_bridge.core.folding_cases import TOKENS
-from tests.services.his_bridge.storage.hospital import NOW, Hospital, Said, final, late, merge
+from tests.services.his_bridge.storage.hospital import (
+    NOW,
+    Hospital,
+    Said,
+    final,
+    late,
+    march,
+    merge,
+)
 
 pytestmark = pytest.mark.both_databases
 
@@ -291,6 +299,83 @@ def test_part_of_a_stay_that_a_narrower_consent_leaves_out_follows_no_reversal(
     assert handed_out(hospital) == []
 
 
+SHORT, LONG = [1, 2], [1, 5]  # days of care
+
+
+def narrowed(hospital: Hospital, given: Terms) -> Terms:
+    """The consent is withdrawn, and another given for the first two days of care alone."""
+    take_back(hospital.database, hospital.name, given, NOW)
+    return consented(hospital, scope=march(1, 2))
+
+
+@pytest.mark.parametrize("had", ["nothing", "the first statement"])
+def test_a_statement_that_a_narrower_consent_held_never_follows_its_correction(
+    hospital: Hospital, had: str
+) -> None:
+    """A broad consent that comes again would take the insurer back to what is not so any more."""
+    given = consented(hospital)
+    hospital.arrive(final("F", "09:00", {"C1": "100.00"}, days=LONG))
+    if had == "the first statement":
+        answered(hospital, handed_out(hospital))
+        hospital.arrive(final("F", "10:00", {"C1": "110.00"}, days=LONG, version=2))
+    narrowed(hospital, given)
+    assert handed_out(hospital) == []
+    hospital.arrive(final("F", "11:00", {"C1": "90.00"}, days=SHORT, version=3))
+    last = handed_out(hospital)
+    assert said(last) == [("CORRECTION", True)]
+    # Killed before it had handed it over, the worker is given the same again, and nothing else.
+    consented(hospital)
+    assert handed_out(hospital) == last
+    answered(hospital, last)
+    assert handed_out(hospital) == []
+    assert [one for _, one in stands(hospital)][-2:] == ["REFUSED", "TAKEN"]
+    assert hospital.released()[-2][0].refusal_reasons == b'["OVERTAKEN"]'
+
+
+def test_what_a_consent_covers_again_before_its_correction_left_goes_in_order(
+    hospital: Hospital,
+) -> None:
+    """The control: nothing is left out that the insurer can have before the correction."""
+    given = consented(hospital)
+    hospital.arrive(final("F", "09:00", {"C1": "100.00"}, days=LONG))
+    narrowed(hospital, given)
+    hospital.arrive(final("F", "11:00", {"C1": "90.00"}, days=SHORT, version=2))
+    hospital.arrive(final("FB", "09:00", {"C1": "50.00"}, account="B", days=SHORT))
+    consented(hospital)
+    bills = handed_out(hospital)
+    assert said(bills) == [("FINAL", True), ("CORRECTION", True), ("FINAL", True)]
+    answered(hospital, bills[1:2])  # claims knew of a withdrawal first, and left the others
+    assert stands(hospital) == [("FINAL", "REFUSED"), ("CORRECTION", "TAKEN"), ("FINAL", "PENDING")]
+
+
+def test_a_statement_under_an_account_that_went_on_never_follows_its_correction(
+    hospital: Hospital,
+) -> None:
+    given = consented(hospital)
+    hospital.arrive(final("F", "09:00", {"C1": "100.00"}, days=LONG))
+    hospital.arrive(merge("M", "10:00", "A", "B"))
+    narrowed(hospital, given)
+    hospital.arrive(final("F", "11:00", {"C1": "90.00"}, days=SHORT, version=2))
+    bills = handed_out(hospital)
+    assert said(bills) == [("CORRECTION", True)]
+    answered(hospital, bills)
+    consented(hospital)
+    assert handed_out(hospital) == []
+
+
+def test_a_record_that_was_held_never_follows_a_later_one(hospital: Hospital) -> None:
+    """It was never released: its newer version, or another record of the bill, counts."""
+    consented(hospital, scope=march(1, 2))
+    held = final("F", "09:00", {"C1": "100.00"}, days=LONG)
+    short = final("F", "11:00", {"C1": "90.00"}, days=SHORT, version=2)
+    hospital.arrive(held)
+    assert hospital.held() == 1
+    hospital.arrive(short)
+    answered(hospital, handed_out(hospital))
+    consented(hospital)
+    hospital.read_unread(held, short)
+    assert handed_out(hospital) == []
+    assert hospital.told() == [("FINAL", 9000)]
 RENUMBERED: Said = final("F", "10:00", {"C1": "100.00"}, version=2, number="NO-2")
 
 

@@ -465,8 +465,21 @@ def test_a_person_whom_nobody_knows_is_named_as_missing() -> None:
     outcome = judged(FEES, known=False)
     assert isinstance(outcome, SetAside)
     assert [(f.reason, f.path) for f in outcome.faults] == [
-        (Reason.REFERENCE_NOT_FOUND, f"{DETAIL}.psn_no")
+        (Reason.PERSON_NOT_FOUND, f"{DETAIL}.psn_no")
     ]
+    # What is to be done is said in the hospital's own words: nobody can send a person.
+    assert "source.persons" in outcome.faults[0].text
+    assert "baseinfo beside infno" in outcome.faults[0].text
+    assert "send" not in outcome.faults[0].text
+
+
+@pytest.mark.parametrize("place", ["infno", "request"])
+def test_baseinfo_stands_beside_what_the_text_says(place: str) -> None:
+    base = {"psn_cert_type": "01", "certno": NUMBER, "psn_name": NAME}
+    said: Message = {**FEES} if place == "infno" else {"request": json.dumps(FEES)}
+    assert isinstance(judged({**said, "baseinfo": base}, known=False), BillHappened)
+    within = {**FEES, "input": {**FEES["input"], "baseinfo": base}}
+    assert isinstance(judged(within, known=False), SetAside)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,190 @@
+"""The record that a refusal was told: when it is due, when it went out, which claims lack one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from lipei.claims.v1 import claims_pb2 as pb
+from lipei.claims.v1 import reason_pb2, review_pb2
+from services.common.access.caller import Caller
+from services.common.process import now_us
+from tests.services.claims.given import DRUG, PLAN, id_number, imported, line, policy, publish
+from tests.services.claims.serving import Served, Stuck, served, token
+from tests.services.claims.test_reviews import BIG, NOTE, asked, decided, got, refused, reviewed
+from tests.tenants import of_insurer, of_member
+
+pytestmark = pytest.mark.both_databases
+DAY_US = 86_400 * 1_000_000
+DENY = review_pb2.LineReview(
+    number=1, clause="1.1", deny_reason=reason_pb2.REASON_MEDICAL_NECESSITY
+)
+
+
+class Desk:
+    """Who calls, and when."""
+
+    def __init__(self) -> None:
+        self.who: Caller = of_insurer()
+        self.ahead_us = 0
+
+    def now_us(self) -> int:
+        """The service's clock, which a test puts forward."""
+        return now_us() + self.ahead_us
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def service(database_url: str, desk: Desk) -> Iterator[Served]:
+    with served(
+        database_url, workflows=Stuck(), caller=lambda: desk.who, clock=desk.now_us
+    ) as made:
+        publish(made, PLAN)
+        imported(made, policy(1))
+        yield made
+
+
+def denied(service: Served, number: str = "B1") -> pb.Claim:
+    claim = reviewed(service, decided(service, number, BIG), DENY)
+    assert claim.state == pb.CLAIM_STATE_DENIED
+    return claim
+
+
+def told(claim: pb.Claim, sent: date, **more: Any) -> review_pb2.RecordRefusalNoticeRequest:
+    fields = {"channel": pb.NOTICE_CHANNEL_LETTER, **more}
+    kind = review_pb2.RecordRefusalNoticeRequest
+    request: review_pb2.RecordRefusalNoticeRequest = asked(
+        kind, claim, sent_day=sent.isoformat(), **fields
+    )
+    return request
+
+
+def denied_on(claim: pb.Claim) -> date:
+    return date.fromisoformat(claim.notice_due_day) - timedelta(days=3)
+
+
+def without(service: Served) -> list[str]:
+    """Names of denied claims of whose refusal no notice is recorded."""
+    request = pb.ListClaimsRequest(parent="policies/-", notice_unsent=True)
+    return [claim.name for claim in service.claims.ListClaims(request).claims]
+
+
+def test_until_a_notice_is_recorded_its_days_are_counted(service: Served, desk: Desk) -> None:
+    paid = reviewed(service, decided(service, "B0", line(1, DRUG, "150000.00")))
+    claim = denied(service)
+    day = denied_on(claim)
+    assert (claim.notice_days_left, without(service)) == (3, [claim.name])
+    desk.ahead_us = 5 * DAY_US
+    assert got(service, claim.name).notice_days_left == -2
+    request = told(claim, day + timedelta(days=2))
+    after = service.review.RecordRefusalNotice(request).claim
+    assert service.review.RecordRefusalNotice(request).claim == after
+    assert (after.state, after.revision) == (claim.state, claim.revision + 1)
+    assert (after.notice_due_day, after.HasField("notice_days_left")) == (
+        claim.notice_due_day,
+        False,
+    )
+    notice = after.refusal_notice
+    assert (notice.sent_day, notice.channel, notice.late) == (
+        (day + timedelta(days=2)).isoformat(),
+        pb.NOTICE_CHANNEL_LETTER,
+        False,
+    )
+    assert notice.actor == desk.who.subject
+    assert without(service) == []
+    listed = service.claims.ListClaims(pb.ListClaimsRequest(parent="policies/-")).claims
+    assert [one.HasField("refusal_notice") for one in listed] == [False, True]
+    assert not got(service, paid.name).HasField("refusal_notice")
+    desk.who = of_member(token("CN-ID", id_number(100)))
+    mine = got(service, claim.name).refusal_notice
+    assert (mine.sent_day, mine.actor) == (notice.sent_day, "")
+
+
+def test_one_that_went_out_too_late_says_so_and_the_newest_record_counts(
+    service: Served, desk: Desk
+) -> None:
+    claim = denied(service)
+    day = denied_on(claim)
+    desk.ahead_us = 6 * DAY_US
+    late = told(claim, day + timedelta(days=4), channel=pb.NOTICE_CHANNEL_MESSAGE)
+    after = service.review.RecordRefusalNotice(late).claim
+    assert after.refusal_notice.late
+    desk.who = replace(of_insurer(), subject="person-8")
+    in_time = told(after, day + timedelta(days=3), channel=pb.NOTICE_CHANNEL_HANDED_OVER)
+    again = service.review.RecordRefusalNotice(in_time).claim.refusal_notice
+    assert (again.late, again.channel, again.actor) == (
+        *(False, pb.NOTICE_CHANNEL_HANDED_OVER),
+        "person-8",
+    )
+    with service.database.reading() as connection:
+        kept = connection.execute(text("SELECT actor FROM refusal_notice ORDER BY seq")).all()
+    assert [row.actor for row in kept] == ["person-7", "person-8"]
+
+
+def test_a_day_before_the_denial_or_to_come_is_refused(service: Served, desk: Desk) -> None:
+    claim = denied(service)
+    day = denied_on(claim)
+    desk.ahead_us = 2 * DAY_US
+    for sent in (day - timedelta(days=1), day + timedelta(days=3)):
+        fault = refused(service.review.RecordRefusalNotice, told(claim, sent))
+        assert [one.reason for one in fault.violations] == ["OUT_OF_RANGE"]
+    empty = asked(review_pb2.RecordRefusalNoticeRequest, claim, sent_day="2026-02-30")
+    fault = refused(service.review.RecordRefusalNotice, empty)
+    assert {one.field for one in fault.violations} == {"sent_day", "channel"}
+    assert without(service) == [claim.name]
+    for sent in (day, day + timedelta(days=2)):  # the control: the first and the last that may be
+        service.review.RecordRefusalNotice(told(got(service, claim.name), sent))
+
+
+def test_a_claim_that_is_denied_anew_needs_another_notice(service: Served, desk: Desk) -> None:
+    claim = denied(service)
+    day = denied_on(claim)
+    desk.who = of_member(token("CN-ID", id_number(100)))
+    objected = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, claim)).claim
+    desk.who = of_insurer()
+    # It went out before the objection, and is recorded after it.
+    kept = service.review.RecordRefusalNotice(told(objected, day)).claim
+    assert (kept.state, kept.refusal_notice.sent_day) == (objected.state, day.isoformat())
+    desk.who = replace(of_insurer(), subject="person-8")
+    down = review_pb2.APPEAL_OUTCOME_OVERTURN
+    judged = asked(review_pb2.DecideAppealRequest, kept, outcome=down)
+    anew = service.review.DecideAppeal(judged).claim
+    again = reviewed(service, anew, DENY)
+    assert again.state == pb.CLAIM_STATE_DENIED
+    assert (again.HasField("refusal_notice"), again.notice_days_left) == (False, 3)
+    assert without(service) == [claim.name]
+
+
+def test_what_was_never_denied_has_no_refusal_to_tell(service: Served, desk: Desk) -> None:
+    claim = reviewed(service, decided(service, "B1", BIG))
+    today = date(2026, 6, 1)  # whenever: the state comes first
+    fault = refused(service.review.RecordRefusalNotice, told(claim, today))
+    assert fault.reason == "WRONG_STATE"
+    with service.database.writing() as connection:
+        connection.execute(text("UPDATE claim SET state = 'paid', paid = benefit"))
+    desk.who = of_member(token("CN-ID", id_number(100)))
+    request = asked(review_pb2.AppealClaimRequest, claim, note=NOTE)
+    objected = service.review.AppealClaim(request).claim
+    desk.who = of_insurer()
+    fault = refused(service.review.RecordRefusalNotice, told(objected, today))
+    assert fault.reason == "NEVER_DENIED"
+
+
+def test_what_is_proposed_of_a_claim_goes_on_waiting(service: Served) -> None:
+    claim = denied(service)
+    with service.database.writing() as connection:
+        connection.execute(text("UPDATE claim SET proposal = 'p', revision = revision + 1"))
+    claim.revision += 1
+    service.review.RecordRefusalNotice(told(claim, denied_on(claim)))
+    with service.database.reading() as connection:
+        row = connection.execute(text("SELECT proposal, revision FROM claim")).one()
+    assert (row.proposal, row.revision) == ("p", claim.revision + 1)
