@@ -225,7 +225,7 @@ def acknowledge(
         )
     later_ones = [name for name in names if states[name].kind != "FINAL"]
     if later_ones:
-        overtake(connection, hospital, later_ones, besides=names)
+        overtake(connection, hospital, recipient, later_ones, besides=names)
     if request_id:
         connection.execute(
             insert(acknowledgement),

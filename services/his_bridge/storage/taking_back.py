@@ -94,17 +94,23 @@ def note_handed_out(
         )
     later = [row.name for row in rows if row.kind != _FIRST]
     if to_answer and later:
-        overtake(connection, hospital, later, besides=[row.name for row in rows])
+        overtake(connection, hospital, recipient, later, besides=[row.name for row in rows])
 
 
 def overtake(
-    connection: Connection, hospital: str, names: Sequence[str], *, besides: Sequence[str]
+    connection: Connection,
+    hospital: str,
+    recipient: str,
+    names: Sequence[str],
+    *,
+    besides: Sequence[str],
 ) -> None:
     """What was stated before these releases, and waits still, is handed out to nobody any more.
 
     A consent that came later would have it open claims for a bill that was taken back, or have the
     insurer go back to what a bill said before its correction. What is handed out, or answered,
-    together with them goes first (`besides`).
+    together with them goes first (`besides`). What takes back a bill that the insurer has stays,
+    for it may wait for the bank: the bill had another number, and nothing else would.
     """
     later, merged = released_bill.alias("later"), released_bill.alias("merged")
     named = and_(later.c.hospital == hospital, later.c.name.in_(names), later.c.kind != _FIRST)
@@ -132,6 +138,7 @@ def overtake(
                 or_(released_bill.c.bill_id.in_(own), released_bill.c.bill_id.in_(goes_on)),
                 released_bill.c.delivery == DELIVERY_PENDING,
                 released_bill.c.name.not_in(besides),
+                ~owed(recipient),
                 went_first.correlate_except(later),
             )
             .values(delivery=_REFUSED, refusal_reasons=msgspec.json.encode([reason]))

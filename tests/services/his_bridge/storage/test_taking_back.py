@@ -400,6 +400,20 @@ def test_a_bill_that_gets_another_number_is_taken_back_under_the_one_that_the_in
     assert numbers(handed_out(hospital)) == [("REVERSAL", "NO-2")]
 
 
+@pytest.mark.parametrize("ends", [(), (REVERSAL,)])
+def test_what_takes_the_first_number_back_may_wait_for_the_bank_and_is_not_overtaken(
+    hospital: Hospital, ends: tuple[Said, ...]
+) -> None:
+    consented(hospital)
+    hospital.arrive(FINAL)
+    answered(hospital, handed_out(hospital))
+    hospital.arrive(RENUMBERED, *ends)
+    waits, *others = handed_out(hospital)
+    answered(hospital, others)
+    assert handed_out(hospital) == [waits]
+    assert numbers([waits]) == [("REVERSAL", "NO-A")]
+
+
 def test_while_no_consent_lets_the_other_number_out_the_bill_stands_under_the_first(
     hospital: Hospital,
 ) -> None:
