@@ -376,6 +376,8 @@ def test_a_record_that_was_held_never_follows_a_later_one(hospital: Hospital) ->
     hospital.read_unread(held, short)
     assert handed_out(hospital) == []
     assert hospital.told() == [("FINAL", 9000)]
+
+
 RENUMBERED: Said = final("F", "10:00", {"C1": "100.00"}, version=2, number="NO-2")
 
 
