@@ -469,6 +469,26 @@ SECOND_ROLE = _guard(
     ),
     tests=("tests/services/claims/test_second_word.py",),
 )
+PROPOSED_AMOUNTS = _guard(
+    "amounts of a proposal",
+    "a second person confirms amounts that nobody proposed: balances have changed since",
+    (
+        "services/claims/findings.py",
+        "    _check_amounts(told, decided)\n",
+        "",
+    ),
+    tests=("tests/services/claims/test_second_word.py",),
+)
+PROPOSAL_FIRST = _guard(
+    "proposal that waits",
+    "somebody acts past what waits for a second person, and takes its place without a word",
+    (
+        "services/claims/reviewing.py",
+        "if row.proposal is not None and step.method in",
+        'if row.proposal == "" and step.method in',
+    ),
+    tests=("tests/services/claims/test_second_word.py",),
+)
 OWN_APPEAL = _guard(
     "judge of an appeal",
     "who has reviewed a claim, or objected, decides the appeal against it",
@@ -572,6 +592,8 @@ GUARDS = (
     SEEN,
     SECOND_PERSON,
     SECOND_ROLE,
+    PROPOSED_AMOUNTS,
+    PROPOSAL_FIRST,
     OWN_APPEAL,
     TARIFF_APPROVERS,
     TARIFF_PROPOSERS,

@@ -44,7 +44,7 @@ def answered(role: int, call: Callable[[grpc.Channel], A]) -> A:
 def get_claim(channel: grpc.Channel) -> tuple[claims_pb2.GetClaimResponse, Withheld]:
     stub = claims_pb2_grpc.ClaimsServiceStub(channel)
     answer, withheld = ask(stub.GetClaim, claims_pb2.GetClaimRequest(name="policies/p/claims/c"))
-    answer.claim.erased = False  # the handler fills in every field
+    answer.claim.erased, answer.claim.unreadable = False, ""  # the handler fills in every field
     return answer, withheld
 
 

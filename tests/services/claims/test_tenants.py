@@ -147,6 +147,8 @@ def _about(kind: type[Any], name: str) -> Message:
     made: Message = kind(name=name, request_id=uuid.uuid4().hex)
     if isinstance(made, review_pb2.DecideAppealRequest):
         made.outcome = review_pb2.APPEAL_OUTCOME_UPHOLD
+    if isinstance(made, review_pb2.RecordRefusalNoticeRequest):
+        made.sent_day, made.channel = "2026-06-01", pb.NOTICE_CHANNEL_LETTER
     return made
 
 
