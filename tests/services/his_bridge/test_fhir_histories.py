@@ -456,6 +456,7 @@ def test_the_oracle_tells_what_is_handed_out_too_late(
     """The control."""
     for module in (taking_back, lists):
         monkeypatch.setattr(module, "overtake", lambda *_, **__: None)
+    monkeypatch.setattr(taking_back, "_end_overtaken", lambda *_: False)
     assert differing(database, server, SHORT_ONES[:1], STEPS) != {}
 
 
