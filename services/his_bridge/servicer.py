@@ -423,15 +423,13 @@ class HisBridgeServicer(HisBridgeServiceServicer):
             with self._database.writing() as connection:
                 # No consent comes or goes between the look and what is remembered of it.
                 holding.one_at_a_time(connection, hospital, reads=True)
-                found = query(connection, self._keys.sealer(connection))
-                taking_back.note_handed_out(
+                return taking_back.hand_out(
                     connection,
                     hospital,
                     self._recipient,
-                    [one.row for one in found],
+                    lambda: query(connection, self._keys.sealer(connection)),
                     to_answer=to_answer,
                 )
-                return found
 
         return await self._database.run(work)
 

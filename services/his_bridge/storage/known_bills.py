@@ -301,10 +301,17 @@ def as_one_patients(kept: Sequence[Kept], patients: Merges) -> list[BillEvent]:
     """The events of one bill, each of the patient who went on by then.
 
     Where that makes it several patients' bill, all are of whoever goes on in the end: a stay may
-    begin under the old patient and end under the new one.
+    begin under the old patient and end under the new one. Whose a record was said to be before its
+    newest version makes it nobody else's.
     """
     found = [_at(one, patients, one.event.order[0]) for one in kept]
-    if len({event.bill.member_token for event in found if event.bill is not None}) > 1:
+    newest: dict[str, BillEvent] = {}
+    for event in found:
+        known = newest.get(event.record)
+        if known is None or known.order < event.order:
+            newest[event.record] = event
+    stated = [event.bill for event in newest.values() if event.bill is not None]
+    if len({bill.member_token for bill in stated}) > 1:
         return [_at(one, patients, None) for one in kept]
     return found
 

@@ -6,8 +6,8 @@ which one it is. Of a bill that it never got it hears nothing. Works in the call
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select, true, update
@@ -67,7 +67,40 @@ def waits(connection: Connection, people: Collection[str], recipient: str) -> bo
     return connection.execute(query).first() is not None
 
 
-def note_handed_out(
+class Released(Protocol):
+    """What is shown of a released bill, with its row."""
+
+    @property
+    def row(self) -> Row[Any]:
+        """As it stands in the table."""
+        ...
+
+
+Shown = TypeVar("Shown", bound=Sequence[Released])
+
+
+def hand_out(
+    connection: Connection,
+    hospital: str,
+    recipient: str,
+    look: Callable[[], Shown],
+    *,
+    to_answer: bool,
+) -> Shown:
+    """What the insurer's worker is given, remembered before it is.
+
+    With `to_answer` it hands them over in this order; without, it may have read them only.
+    """
+    while True:
+        shown = look()
+        rows = [one.row for one in shown]
+        if not (to_answer and _end_overtaken(connection, hospital, recipient, rows)):
+            break
+    _note_handed_out(connection, hospital, recipient, rows, to_answer=to_answer)
+    return shown
+
+
+def _note_handed_out(
     connection: Connection,
     hospital: str,
     recipient: str,
@@ -75,10 +108,6 @@ def note_handed_out(
     *,
     to_answer: bool,
 ) -> None:
-    """Remember that the insurer's worker is given these releases, before it is.
-
-    With `to_answer` it hands them over in this order; without, it may have read them only.
-    """
     fresh = [
         row.name for row in rows if row.delivery == DELIVERY_PENDING and row.handed_to != recipient
     ]
@@ -95,6 +124,37 @@ def note_handed_out(
     later = [row.name for row in rows if row.kind != _FIRST]
     if to_answer and later:
         overtake(connection, hospital, recipient, later, besides=[row.name for row in rows])
+
+
+def _end_overtaken(
+    connection: Connection, hospital: str, recipient: str, rows: Sequence[Row[Any]]
+) -> bool:
+    """Whether some of what is to be handed out is not any more: a later statement went before.
+
+    That one was handed out to a worker that died, perhaps when the insurer had it. Under another
+    consent the earlier one is another request: it would open claims for a bill that was taken back,
+    or be decided on once more. What takes a bill back is one request, and handed out all the same.
+    """
+    names = [row.name for row in rows]
+    later = released_bill.alias("later")
+    went_first = exists().where(
+        later.c.hospital == released_bill.c.hospital,
+        later.c.bill_id == released_bill.c.bill_id,
+        later.c.seq > released_bill.c.seq,
+        later.c.handed_to == recipient,
+    )
+    ended = connection.execute(
+        update(released_bill)
+        .where(
+            released_bill.c.hospital == hospital,
+            released_bill.c.name.in_(names),
+            released_bill.c.delivery == DELIVERY_PENDING,
+            released_bill.c.kind != _REVERSAL,
+            went_first.correlate_except(later),
+        )
+        .values(delivery=_REFUSED, refusal_reasons=msgspec.json.encode([OVERTAKEN]))
+    )
+    return ended.rowcount > 0
 
 
 def overtake(

@@ -78,6 +78,7 @@ class HisBridgeServiceStub:
     consent covers. What ROLE_HOSPITAL_INTEGRATION is given counts as handed out, before the answer leaves, whether or not
     it is acknowledged. Where it asks for PENDING and is given a REVERSAL or a CORRECTION, earlier releases of the same bill
     that are pending and not in the answer are never handed out any more: REFUSED, with the reason TAKEN_BACK or OVERTAKEN.
+    So are those in the answer once it was given: who asks again is given the last of a bill, and what takes it back.
 
     INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
     """
@@ -210,6 +211,7 @@ class HisBridgeServiceAsyncStub(HisBridgeServiceStub):
     consent covers. What ROLE_HOSPITAL_INTEGRATION is given counts as handed out, before the answer leaves, whether or not
     it is acknowledged. Where it asks for PENDING and is given a REVERSAL or a CORRECTION, earlier releases of the same bill
     that are pending and not in the answer are never handed out any more: REFUSED, with the reason TAKEN_BACK or OVERTAKEN.
+    So are those in the answer once it was given: who asks again is given the last of a bill, and what takes it back.
 
     INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
     """
@@ -363,6 +365,7 @@ class HisBridgeServiceServicer(metaclass=_abc_1.ABCMeta):
         consent covers. What ROLE_HOSPITAL_INTEGRATION is given counts as handed out, before the answer leaves, whether or not
         it is acknowledged. Where it asks for PENDING and is given a REVERSAL or a CORRECTION, earlier releases of the same bill
         that are pending and not in the answer are never handed out any more: REFUSED, with the reason TAKEN_BACK or OVERTAKEN.
+        So are those in the answer once it was given: who asks again is given the last of a bill, and what takes it back.
 
         INVALID_ARGUMENT also for a page_token that this list did not give: start again without one.
         """

@@ -57,11 +57,13 @@ def handed_out(
     """What the insurer's worker is given to hand over, as the servicer gives it."""
     with hospital.database.writing() as connection:
         holding.one_at_a_time(connection, hospital.name, reads=True)
-        shown = showing.bills_after(
-            connection, sealer(connection), hospital.name, recipient, 0, 100, "PENDING", now_us
+        shown = taking_back.hand_out(
+            *(connection, hospital.name, recipient),
+            lambda: showing.bills_after(
+                connection, sealer(connection), hospital.name, recipient, 0, 100, "PENDING", now_us
+            ),
+            to_answer=True,
         )
-        rows = [one.row for one in shown]
-        taking_back.note_handed_out(connection, hospital.name, recipient, rows, to_answer=True)
         return [messages.released_bill(one).bill for one in shown]
 
 
@@ -222,9 +224,24 @@ def test_what_is_taken_back_before_it_was_handed_out_still_goes_in_order(
     consented(hospital)
     hospital.arrive(FINAL, REVERSAL)
     bills = handed_out(hospital)
-    assert said(bills) == said(handed_out(hospital)) == [("FINAL", True), ("REVERSAL", True)]
+    assert said(bills) == [("FINAL", True), ("REVERSAL", True)]
     answered(hospital, bills)
     assert [delivery for _, delivery in stands(hospital)] == ["TAKEN", "TAKEN"]
+
+
+def test_what_was_taken_back_is_not_stated_again_by_who_comes_after_a_worker_that_died(
+    hospital: Hospital,
+) -> None:
+    """Under another consent it is another request, and its reversal is the same: of no effect."""
+    given = consented(hospital)
+    hospital.arrive(FINAL, REVERSAL)
+    assert said(handed_out(hospital)) == [("FINAL", True), ("REVERSAL", True)]
+    take_back(hospital.database, hospital.name, given, NOW)
+    consented(hospital)
+    bills = handed_out(hospital)
+    assert said(bills) == [("REVERSAL", True)]
+    answered(hospital, bills)
+    assert stands(hospital) == [("FINAL", "REFUSED"), ("REVERSAL", "TAKEN")]
 
 
 def test_what_was_left_on_the_way_ends_with_the_answer_to_its_reversal(hospital: Hospital) -> None:
@@ -361,6 +378,23 @@ def test_a_statement_under_an_account_that_went_on_never_follows_its_correction(
     answered(hospital, bills)
     consented(hospital)
     assert handed_out(hospital) == []
+
+
+def test_a_statement_whose_correction_was_given_to_a_worker_that_died_does_not_follow_it(
+    hospital: Hospital,
+) -> None:
+    """The insurer may have the correction: under another consent the first is another request."""
+    given = consented(hospital)
+    hospital.arrive(final("F", "09:00", {"C1": "100.00"}, days=SHORT))
+    hospital.arrive(final("F", "10:00", {"C1": "110.00"}, days=SHORT, version=2))
+    hospital.arrive(final("F", "11:00", {"C1": "90.00"}, days=LONG, version=3))
+    assert said(handed_out(hospital)) == [("FINAL", True), *[("CORRECTION", True)] * 2]
+    narrow = narrowed(hospital, given)
+    assert handed_out(hospital) == []
+    take_back(hospital.database, hospital.name, narrow, NOW)
+    consented(hospital)
+    assert said(handed_out(hospital)) == [("CORRECTION", True)]
+    assert [one for _, one in stands(hospital)] == ["REFUSED", "REFUSED", "PENDING"]
 
 
 def test_a_record_that_was_held_never_follows_a_later_one(hospital: Hospital) -> None:
