@@ -39,7 +39,7 @@ async def ask(profile: SourceProfile, kinds: tuple[str, ...]) -> None:
 async def _fhir(profile: SourceProfile, kinds: tuple[str, ...]) -> None:
     source = FhirRest(profile)
     try:
-        for kind in dict.fromkeys(one for each in kinds for one in each.split(",")):
+        for kind in kinds:
             await source.count(kind)
     finally:
         await source.close()
