@@ -175,7 +175,9 @@ def test_a_database_is_looked_at_as_a_pull_looks(tmp_path: Path) -> None:
             "SOURCE_CERTIFICATE_REFUSED",
         ),
         ("server does not support SSL, but SSL was required", "SOURCE_TLS_REFUSED"),
-        ('database "his" does not exist', "SOURCE_REFUSES"),  # the control
+        ("connection timeout expired", "SOURCE_AWAY"),
+        ('database "his" does not exist', "SOURCE_REFUSES"),  # the controls
+        ("canceling statement due to statement timeout", "SOURCE_TOO_SLOW"),
     ],
 )
 def test_a_database_s_certificate_is_no_login_that_was_refused(text: str, reason: str) -> None:
