@@ -22,7 +22,6 @@ from services.his_bridge.profiles.source_kinds.files import FilesSettings
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
 from services.his_bridge.profiles.source_kinds.sql import STRAY_AT, SqlSettings, has_stray_at
 from services.his_bridge.receiving.opening import CannotListen, opened
-from services.his_bridge.sources.port import SourceFault
 
 _ASK_S = 3.0
 # Where each kind of database listens when its URL does not say it.
@@ -63,9 +62,8 @@ def _asked(profile: SourceProfile, where: str) -> str:
     from services.his_bridge.trying import kinds_of  # noqa: PLC0415 - heavy
 
     kinds = kinds_of(profile)
-    try:
-        asyncio.run(ask(profile, kinds))
-    except SourceFault as fault:
+    fault = asyncio.run(ask(profile, kinds))
+    if fault is not None:
         if fault.reason == "SOURCE_AWAY":
             why = f"no answer that can be used comes ({fault.text}): check host and port"
             return f"{where} takes connections, and {why} [{fault.reason}]"
@@ -119,9 +117,8 @@ def _folder(profile: SourceProfile, folder: Path) -> str:
         return f"{folder} is there, but who runs this may not read, write and enter it"
     from services.his_bridge.sources.asking import ask  # noqa: PLC0415 - heavy
 
-    try:
-        asyncio.run(ask(profile, ()))
-    except SourceFault as fault:
+    fault = asyncio.run(ask(profile, ()))
+    if fault is not None:
         return f"{folder} is there, and cannot be read: {fault.text} [{fault.reason}]"
     kinds = sorted(one.name for one in folder.iterdir() if one.is_dir())
     if not kinds:

@@ -167,7 +167,7 @@ def test_a_database_is_looked_at_as_a_pull_looks(tmp_path: Path) -> None:
     [
         ("SSL error: certificate verify failed", "SOURCE_CERTIFICATE_REFUSED"),
         (
-            'root certificate file "/root/.postgresql/root.crt" does not exist',
+            'root certificate file "~/.postgresql/root.crt" does not exist',
             "SOURCE_CERTIFICATE_REFUSED",
         ),
         (
