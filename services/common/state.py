@@ -60,7 +60,7 @@ def read_addresses(state: Path) -> dict[str, str]:
     """Name → address of what runs here; empty when nothing does, or nobody can tell any more."""
     try:
         found = json.loads((state / _RUN).read_text())
-    except (FileNotFoundError, ValueError):  # ValueError: cut short by a power failure
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # cut short by a power failure
         return {}
     if not isinstance(found, dict):
         return {}

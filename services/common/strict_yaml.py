@@ -174,7 +174,7 @@ def _where_it_breaks(error: MarkedYAMLError, text: str) -> tuple[int, str]:
 
 
 def _one_line(problem: str | None) -> str:
-    return " ".join((problem or "cannot be read as YAML").split())
+    return " ".join(f"cannot be read as YAML: {problem or 'nobody knows why'}".split())
 
 
 class _StopReading(Exception):

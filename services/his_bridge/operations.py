@@ -46,7 +46,7 @@ from services.his_bridge.requests import (
     page_size,
     page_size_faults,
 )
-from services.his_bridge.sources.port import Source, SourceFault
+from services.his_bridge.sources.port import Page, Source, SourceFault
 from services.his_bridge.storage import code_maps, offers, reconciliations, replays
 from services.his_bridge.wiring import Hospital
 
@@ -314,9 +314,19 @@ async def _read_now(hospital: Hospital) -> PullReport | None:
     return whole
 
 
+async def _first_page(source: Source, kind: str) -> Page:
+    """The first page with records; of several kinds that are swept in turn any may have none."""
+    page = await source.fetch(kind, None)
+    for _ in kind.split(",")[1:]:
+        if page.records or page.swept:
+            break
+        page = await source.fetch(kind, page.cursor)
+    return page
+
+
 async def _tried(source: Source, intake: Intake) -> pb.ChannelTest:
     try:
-        page = await source.fetch(intake.reader.kind, None)
+        page = await _first_page(source, intake.reader.kind)
         outcomes = await intake.try_out(page.records)
     except SourceFault as fault:
         return pb.ChannelTest(

@@ -111,6 +111,17 @@ def try_out(content: bytes, profile: SourceProfile) -> list[Tried]:
     ]
 
 
+def kinds_of(profile: SourceProfile) -> tuple[str, ...]:
+    """The kinds of record that the profile reads, as its source and its files name them."""
+
+    def no_token(kind: str, number: str) -> str:  # noqa: ARG001 - as tokens are made
+        raise AssertionError("no record is read here")
+
+    made = [reader_of(profile, channel, no_token) for channel in _CHANNELS]
+    kinds = [make(profile.terms).kind for make in made if make is not None]
+    return tuple(dict.fromkeys(one for kind in kinds for one in kind.split(",")))
+
+
 def _denials(raw: bytes, reading: Hl7Reading) -> tuple[Denial, ...]:
     try:
         admit(raw, reading)

@@ -15,7 +15,7 @@ from services.common.refusals import RpcFault, Violation, error_of
 from services.common.state import read_addresses
 from services.common.transport.certificates import FOLDER
 from stack.commands.acting import identity_for
-from stack.commands.failing import Failed
+from stack.commands.failing import Failed, unusable
 
 __all__ = [
     "ANOTHER_PERSON",
@@ -58,9 +58,12 @@ class CallFailed(Failed):
 def addresses(state: Path) -> dict[str, str]:
     """What runs on this state directory.
 
-    Raises: Failed when nothing does.
+    Raises: Failed when nothing does, or who types this may not read there.
     """
-    known = read_addresses(state)
+    try:
+        known = read_addresses(state)
+    except OSError as error:
+        raise unusable(state, error) from None
     if not known:
         raise not_running(state)
     return known

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class Failed(Exception):
     """What went wrong, in sentences for a person, and the exit code: 1, or 2 for wrong use."""
@@ -10,3 +12,10 @@ class Failed(Exception):
         super().__init__("\n".join(lines))
         self.lines = lines
         self.exit_code = exit_code
+
+
+def unusable(state: Path, error: OSError) -> Failed:
+    """What a command says of a state directory that cannot be made or written."""
+    why = error.strerror or type(error).__name__
+    text = f"the state directory {state.absolute()} cannot be used: {why}; name another by --state"
+    return Failed(f"{text} or LIPEI_STATE", exit_code=2)

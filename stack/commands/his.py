@@ -239,7 +239,7 @@ def features(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson =
     wait. Acts as actuary; --as partner as a partner, whom no consent names yet.
     """
     found: list[pb.ClinicalFeatures] = []
-    with calling(state, "his_bridge", "actuary") as channel:
+    with calling(state, "his_bridge", "actuary", id_of(hospital)) as channel:
         stub = HisBridgeServiceStub(channel)
         request = pb.ListClinicalFeaturesRequest(parent=parent_of(hospital), page_size=_PAGE)
         while True:

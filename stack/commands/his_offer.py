@@ -16,6 +16,7 @@ from lipei.his_bridge.v1 import operations_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2 import RefusalCount
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.his_bridge.v1.operations_pb2_grpc import OperationsServiceStub
+from stack.commands.by_option import by_option
 from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
 from stack.commands.his_operations import id_of, parent_of
 from stack.commands.his_refused import refused_bills
@@ -29,6 +30,12 @@ REASONS = (
     *("BILL_CONFLICT", "BILL_NOT_FINAL", "BILL_OF_ANOTHER", "CONSENT_WITHDRAWN"),
     *("CORRECTION_TOO_LATE", "IN_THE_FUTURE", "TAKEN_BACK", "UNKNOWN_MEMBER", "UNKNOWN_PROVIDER"),
 )
+_OPTIONS = {
+    "reason": "--reason",
+    "first_day": "--since",
+    "bills": "--bill",
+    "request_id": "--request-id",
+}
 _RELEASE = re.compile(r"[0-9a-f]{32}(?:\.[0-9]{1,6})?", re.ASCII)
 
 
@@ -62,7 +69,10 @@ def offer(
     as does an erased person's. What was taken is never offered again: nothing is paid twice.
     """
     parent = parent_of(hospital)
-    with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
+    with (
+        by_option(_OPTIONS),
+        calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel,
+    ):
         request = pb.OfferRefusedBillsRequest(
             parent=parent,
             reason=reason,

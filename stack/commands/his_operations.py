@@ -28,8 +28,9 @@ from services.his_bridge.profiles.source_kinds.files import FileFormat, FilesSet
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
 from services.his_bridge.profiles.source_kinds.port import SourceSettings
 from services.his_bridge.receiving.opening import CannotListen, tls_context
-from services.his_bridge.trying import is_faulty, told, try_out
+from services.his_bridge.trying import is_faulty, kinds_of, told, try_out
 from stack.commands.calling import CallFailed, Failed, calling, content_of, fresh_request_id
+from stack.commands.failing import unusable
 from stack.commands.his_reaching import reached
 from stack.commands.options import DEFAULT_STATE, AsJson, Hospital, RequestId, State, profiles_in
 from stack.commands.printing import (
@@ -98,19 +99,25 @@ def add(
     hospital = found.terms.hospital
     folder = profiles_in(state)
     place = folder / f"{hospital}.yaml"
-    there = place.read_bytes() if place.exists() else None
+    try:
+        there = place.read_bytes() if place.exists() else None
+        running = bool(read_addresses(state))
+    except OSError as error:
+        raise unusable(state, error) from None
     if there not in (None, content) and not replace:
         raise Failed(f"{hospital} has another profile already ({place}); --replace puts this there")
-    running = bool(read_addresses(state))
     say(reached(found, running=running))
     if dry_run:
         say(f"{file} is a good profile of {hospital}; nothing was written")
         return
-    state_dir(state)  # made for its owner alone
-    folder.mkdir(mode=0o700, exist_ok=True)
-    draft = folder / f".{hospital}.draft"
-    draft.write_bytes(content)
-    draft.replace(place)
+    try:
+        state_dir(state)  # made for its owner alone
+        folder.mkdir(mode=0o700, exist_ok=True)
+        draft = folder / f".{hospital}.draft"
+        draft.write_bytes(content)
+        draft.replace(place)
+    except OSError as error:
+        raise unusable(state, error) from None
     start = "stop `lipei up` and start it anew" if running else "start with `lipei up`"
     pushes = isinstance(found.source, MllpSettings)
     then = "have its engine send a message" if pushes else f"`lipei his test {hospital}`"
@@ -143,10 +150,12 @@ def parse(
     for number, one in enumerate(tried, start=1):
         say(json.dumps(told(one) | {"number": number}, ensure_ascii=False))
     faulty = sum(map(is_faulty, tried))
-    if faulty or not tried:
+    if not tried:
+        kinds = ", ".join(kinds_of(found))
+        raise Failed(f"no record in {file} is one that the profile reads: {kinds}")
+    if faulty:
         count = counted(len(tried), "record")
-        wait = "would wait for a person, or be refused" if faulty else "are what the profile reads"
-        raise Failed(f"{count} in {file}, of which {faulty} {wait}")
+        raise Failed(f"{count} in {file}, of which {faulty} would wait for a person, or be refused")
 
 
 def _plain(content: bytes, name: str, source: SourceSettings) -> list[bytes]:
@@ -372,8 +381,11 @@ def _refused(source: str, table: CodeTable, violations: Sequence[Violation]) -> 
 
 
 def id_of(hospital: str) -> str:
-    """A hospital's id, from its id or its name."""
-    return hospital.removeprefix("hospitals/")
+    """A hospital's id, from its id or its name. Raises: Failed for an empty one."""
+    found = hospital.removeprefix("hospitals/")
+    if not found:
+        raise Failed("HOSPITAL is empty: name a hospital by its id", exit_code=2)
+    return found
 
 
 def parent_of(hospital: str) -> str:

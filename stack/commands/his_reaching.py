@@ -22,7 +22,6 @@ from services.his_bridge.profiles.source_kinds.files import FilesSettings
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings
 from services.his_bridge.profiles.source_kinds.sql import STRAY_AT, SqlSettings, has_stray_at
 from services.his_bridge.receiving.opening import CannotListen, opened
-from services.his_bridge.sources.port import SourceFault
 
 _ASK_S = 3.0
 # Where each kind of database listens when its URL does not say it.
@@ -59,14 +58,15 @@ def reached(profile: SourceProfile, *, running: bool) -> str:
 def _asked(profile: SourceProfile, where: str) -> str:
     """What a source says that answers, in the words of a pull."""
     # Drivers and clients of sources: no other command needs them.
-    from services.his_bridge.readers import reader_of  # noqa: PLC0415 - heavy
     from services.his_bridge.sources.asking import ask  # noqa: PLC0415 - heavy
+    from services.his_bridge.trying import kinds_of  # noqa: PLC0415 - heavy
 
-    readers = [reader_of(profile, channel, _no_token) for channel in ("bills", "readings")]
-    kinds = tuple(make(profile.terms).kind for make in readers if make is not None)
-    try:
-        asyncio.run(ask(profile, kinds))
-    except SourceFault as fault:
+    kinds = kinds_of(profile)
+    fault = asyncio.run(ask(profile, kinds))
+    if fault is not None:
+        if fault.reason == "SOURCE_AWAY":
+            why = f"no answer that can be used comes ({fault.text}): check host and port"
+            return f"{where} takes connections, and {why} [{fault.reason}]"
         return f"{where} answers, and cannot be read: {fault.text} [{fault.reason}]"
     if isinstance(profile.source, SqlSettings):
         return f"{where} answers, lets us in, and has the profile's tables and columns"
@@ -74,10 +74,6 @@ def _asked(profile: SourceProfile, where: str) -> str:
     if isinstance(profile.source, FhirBulkSettings):
         found += "; whether it exports `lipei his test` asks"
     return found
-
-
-def _no_token(kind: str, number: str) -> str:  # noqa: ARG001 - as tokens are made
-    raise AssertionError("no record is read here")
 
 
 def _answers(host: str, port: int) -> tuple[str, bool]:
@@ -121,9 +117,8 @@ def _folder(profile: SourceProfile, folder: Path) -> str:
         return f"{folder} is there, but who runs this may not read, write and enter it"
     from services.his_bridge.sources.asking import ask  # noqa: PLC0415 - heavy
 
-    try:
-        asyncio.run(ask(profile, ()))
-    except SourceFault as fault:
+    fault = asyncio.run(ask(profile, ()))
+    if fault is not None:
         return f"{folder} is there, and cannot be read: {fault.text} [{fault.reason}]"
     kinds = sorted(one.name for one in folder.iterdir() if one.is_dir())
     if not kinds:

@@ -55,7 +55,7 @@ def reconcile(
     Exit code 1 when a difference stays.
     """
     answers: list[Answer] = []
-    windows = list(_windows(first, last, step))
+    windows = list(_windows(*_days(first, last), step))
     with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
         stub = OperationsServiceStub(channel)
         with stepwise("comparing", len(windows), "steps") as done:
@@ -124,15 +124,34 @@ def _agrees(answers: list[Answer], hospital: str) -> None:
     say("every bill of the source is accounted for")
 
 
-def _windows(first: str, last: str, step: int) -> Iterator[tuple[str, str]]:
-    """The days in portions; what is no day is the bridge's to refuse."""
-    try:
-        begin, end = date.fromisoformat(first), date.fromisoformat(last)
-    except ValueError:
-        yield first, last
+def _days(first: str, last: str) -> tuple[date | None, date | None]:
+    """The first and the last day, or none of both. Raises: Failed naming the option."""
+    if bool(first) != bool(last):
+        missing, given = ("--to", "--from") if first else ("--from", "--to")
+        text = f"{missing} is missing: {given} alone names no days; give both, or none for a week"
+        raise Failed(text, exit_code=2)
+    days: list[date | None] = []
+    faults = []
+    for option, text in (("--from", first), ("--to", last)):
+        try:
+            if text and len(text) != len("YYYY-MM-DD"):
+                raise ValueError
+            days.append(date.fromisoformat(text) if text else None)
+        except ValueError:
+            faults.append(f"{option}: must be a date of the calendar, written YYYY-MM-DD")
+    if faults:
+        raise Failed(*faults, exit_code=2)
+    begin, end = days
+    if begin is not None and end is not None and begin > end:
+        raise Failed(f"--to {end} lies before --from {begin}", exit_code=2)
+    return begin, end
+
+
+def _windows(begin: date | None, end: date | None, step: int) -> Iterator[tuple[str, str]]:
+    """The days in portions; without days what the bridge takes then."""
+    if begin is None or end is None:
+        yield "", ""
         return
-    if begin > end:
-        yield first, last
     while begin <= end:
         until = min(end, begin + timedelta(days=step - 1))
         yield begin.isoformat(), until.isoformat()

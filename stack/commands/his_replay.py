@@ -10,6 +10,7 @@ from lipei.his_bridge.v1 import his_bridge_pb2
 from lipei.his_bridge.v1 import operations_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.his_bridge.v1.operations_pb2_grpc import OperationsServiceStub
+from stack.commands.by_option import by_option
 from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
 from stack.commands.his_operations import SOURCE_CALL_S, id_of, parent_of
 from stack.commands.options import DEFAULT_STATE, AsJson, Hospital, RequestId, State
@@ -17,6 +18,12 @@ from stack.commands.printing import counted, print_json, say, stepwise
 
 # Records of one call: each comes to its end in seconds, and what is done stays done.
 AT_ONCE = 100
+_OPTIONS = {
+    "records": "RECORD",
+    "stage": "--stage",
+    "max_records": "--max",
+    "request_id": "--request-id",
+}
 _COUNTS = ("replayed_count", "released_count", "quarantined_count", "held_count")
 
 
@@ -26,7 +33,9 @@ def replay(
         list[str] | None, typer.Argument(metavar="RECORD...", help="Names of `his quarantine`.")
     ] = None,
     stage: Annotated[str, typer.Option("--stage", help="Only those stopped there.")] = "",
-    most: Annotated[int, typer.Option("--max", help="Without names: the oldest so many.")] = 100,
+    most: Annotated[
+        int, typer.Option("--max", min=1, help="Without names: the oldest so many.")
+    ] = 100,
     everything: Annotated[bool, typer.Option("--all", help="All that wait now.")] = False,
     request_id: RequestId = "",
     state: State = DEFAULT_STATE,
@@ -39,7 +48,10 @@ def replay(
     if records and (stage or everything):
         raise Failed("name records, or a --stage, or --all", exit_code=2)
     parent, once = parent_of(hospital), fresh_request_id(request_id)
-    with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
+    with (
+        by_option(_OPTIONS),
+        calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel,
+    ):
         replaying = Replaying(OperationsServiceStub(channel), parent, once)
         if records:
             names = [one if "/" in one else f"{parent}/quarantine/{one}" for one in records]
@@ -73,10 +85,10 @@ class Replaying:
 
     def oldest(self, stage: str, most: int, waiting: int) -> None:
         """Replay the oldest so many of those that wait: what fails waits anew, and is not next."""
+        most = min(most, waiting)
         with stepwise("replaying", most, "records") as step:
             done = 0
-            while not done or done < most:
-                # A senseless number is the bridge's to refuse.
+            while done < most:
                 size = min(AT_ONCE, most - done)
                 answer = self._call(pb.ReplayQuarantineRequest(stage=stage, max_records=size))
                 if not done:

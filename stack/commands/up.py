@@ -18,6 +18,7 @@ from services.common.settings import PREFIX, UnknownSetting, refuse_unknown
 from services.common.state import read_addresses, state_dir
 from services.his_bridge.profiles.loader import ProfileError, load_profiles
 from stack.commands.calling import Failed
+from stack.commands.failing import unusable
 from stack.commands.options import DEFAULT_STATE, State, profiles_in
 from stack.commands.printing import console, print_table, rows, table
 from stack.forkserver import ForkServer
@@ -61,7 +62,10 @@ def up(
     except UnknownSetting as error:
         raise Failed(*str(error).splitlines(), exit_code=2) from None
     os.umask(0o077)  # whatever is written from here on is its owner's alone
-    folder = _private(state_dir(state))
+    try:
+        folder = _private(state_dir(state))
+    except OSError as error:
+        raise unusable(state, error) from None
     forks = ForkServer(MODULES)  # now: we have no thread, no lock and no key yet
     try:
         with contextlib.closing(forks), only_one(folder):

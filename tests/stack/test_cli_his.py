@@ -152,7 +152,9 @@ def test_a_file_is_parsed_line_by_line_and_nothing_is_asked(tmp_path: Path) -> N
     file.write_bytes(b'{"resourceType": "ExplanationOfBenefit", "id": "e"}')
     nothing = lipei(*words)
     assert nothing.code == 1
-    assert nothing.said == [f"0 records in {file}, of which 0 are what the profile reads"]
+    assert nothing.said == [
+        f"no record in {file} is one that the profile reads: Claim, Observation"
+    ]
 
 
 def test_a_message_that_a_listener_would_refuse_is_told_so(tmp_path: Path) -> None:

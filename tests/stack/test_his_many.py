@@ -104,5 +104,5 @@ def test_many_days_are_compared_step_by_step(state: Path) -> None:
     assert json.loads(one.out)["reconciliation"]["agrees"]
     assert not one.said
     wrong = typed(state, "reconcile", "--from", "2026-02-30", "--to", "2026-03-31")
-    assert wrong.code == 1
-    assert any("first_day" in line for line in wrong.said)
+    assert wrong.code == 2
+    assert wrong.said == ["--from: must be a date of the calendar, written YYYY-MM-DD"]

@@ -84,6 +84,19 @@ def test_a_server_that_answers_otherwise_is_told_as_a_pull_tells_it(
     assert said.endswith(f" answers, and cannot be read: {fault.text} [{reason}]")
 
 
+def test_a_port_that_takes_connections_and_says_nothing_is_no_source_that_answers() -> None:
+    with odd_server(script=[(502, {}, b"")] * 20) as server:
+        said = reached(fhir(server.base_url), running=False)
+        assert (
+            " takes connections, and no answer that can be used comes (the source answered 502"
+            in said
+        )
+        port = server.base_url.split("/")[2]
+        said = reached(sql(f"postgresql://lipei@{port}/his"), running=False)
+    assert said.startswith(f"{port} takes connections, and no answer that can be used comes")
+    assert said.endswith("(the database cannot be reached): check host and port [SOURCE_AWAY]")
+
+
 @contextmanager
 def trusted(file: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("SSL_CERT_FILE", file)
@@ -154,7 +167,7 @@ def test_a_database_is_looked_at_as_a_pull_looks(tmp_path: Path) -> None:
     [
         ("SSL error: certificate verify failed", "SOURCE_CERTIFICATE_REFUSED"),
         (
-            'root certificate file "/home/bridge/.postgresql/root.crt" does not exist',
+            'root certificate file "~/.postgresql/root.crt" does not exist',
             "SOURCE_CERTIFICATE_REFUSED",
         ),
         (
@@ -162,7 +175,9 @@ def test_a_database_is_looked_at_as_a_pull_looks(tmp_path: Path) -> None:
             "SOURCE_CERTIFICATE_REFUSED",
         ),
         ("server does not support SSL, but SSL was required", "SOURCE_TLS_REFUSED"),
-        ('database "his" does not exist', "SOURCE_REFUSES"),  # the control
+        ("connection timeout expired", "SOURCE_AWAY"),
+        ('database "his" does not exist', "SOURCE_REFUSES"),  # the controls
+        ("canceling statement due to statement timeout", "SOURCE_TOO_SLOW"),
     ],
 )
 def test_a_database_s_certificate_is_no_login_that_was_refused(text: str, reason: str) -> None:

@@ -13,33 +13,38 @@ from services.his_bridge.profiles.source_kinds.files import FilesSettings
 from services.his_bridge.profiles.source_kinds.sql import SqlSettings
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.files.folder import check_folder
+from services.his_bridge.sources.port import SourceFault
 from services.his_bridge.sources.sql import SqlSource
 
 # Somebody waits for the answer at a terminal: once, and not for long.
 ASK_S = 5
 
 
-async def ask(profile: SourceProfile, kinds: tuple[str, ...]) -> None:
+async def ask(profile: SourceProfile, kinds: tuple[str, ...]) -> SourceFault | None:
     """Ask the source for records of these kinds, as a pull would, and for none of them.
 
-    Raises: SourceFault, with the reason and the text that a pull would end with.
+    What comes out is the fault that a pull would end with, if any.
     """
     limits = msgspec.structs.replace(
         profile.limits, attempts=1, timeout_s=min(ASK_S, profile.limits.timeout_s)
     )
     hasty = msgspec.structs.replace(profile, limits=limits)
-    if isinstance(profile.source, FhirRestSettings):
-        await _fhir(hasty, kinds)
-    elif isinstance(profile.source, SqlSettings):
-        await _sql(hasty)
-    elif isinstance(profile.source, FilesSettings):
-        check_folder(profile.source.folder)
+    try:
+        if isinstance(profile.source, FhirRestSettings):
+            await _fhir(hasty, kinds)
+        elif isinstance(profile.source, SqlSettings):
+            await _sql(hasty)
+        elif isinstance(profile.source, FilesSettings):
+            check_folder(profile.source.folder)
+    except SourceFault as fault:
+        return fault
+    return None
 
 
 async def _fhir(profile: SourceProfile, kinds: tuple[str, ...]) -> None:
     source = FhirRest(profile)
     try:
-        for kind in dict.fromkeys(one for each in kinds for one in each.split(",")):
+        for kind in kinds:
             await source.count(kind)
     finally:
         await source.close()

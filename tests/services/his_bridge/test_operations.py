@@ -539,6 +539,20 @@ def test_a_trial_of_a_source_that_prepares_its_answer_proves_nothing(
         # No record at all is an answer.
         assert [one.preparing for one in answer.channels] == [False, False]
         assert "\n".join(what_it_proves(answer.channels, "h")).startswith("the source can be read")
+        # So of several kinds that are swept in turn, whichever of them has records.
+        empty: tuple[int, dict[str, str], bytes] = (
+            200,
+            {},
+            b'{"resourceType": "Bundle", "type": "searchset"}',
+        )
+        place.server.script = [empty] * 4
+        reader: Any = place.hospital.bills.intake.reader
+        kind = reader.kind
+        reader.kind = f"{kind},Account"
+        answer = await place.call("TestSource", request)
+        assert [one.preparing for one in answer.channels] == [False, False]
+        reader.kind = kind
+        place.server.script = []
         with bulk_server() as server:
             bulk = FhirBulk(profile_for(server.base_url))
             source: Any = place.hospital.source

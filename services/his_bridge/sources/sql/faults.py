@@ -58,6 +58,8 @@ _TEXTS = (
     ),
     (NO_TLS, re.compile("does not support SSL|SSL connection is required|WRONG_VERSION_NUMBER")),
     (REFUSES, re.compile("authentication|认证|pg_hba|permitted to log in|does not exist|不存在")),
+    # Of a connection that never was: no statement was slow.
+    (AWAY, re.compile("timeout expired")),
     (TOO_SLOW, re.compile("interrupted|timeout|timed out")),
     (SHAPE, re.compile("no such (table|column)|datatype mismatch")),
 )
