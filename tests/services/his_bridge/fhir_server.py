@@ -20,6 +20,15 @@ from tests.plain_http import NO_TLS
 Resource = Mapping[str, Any]
 BUNDLE = 200
 OURS = "what-fills-the-server"  # a static token; the bridge has none
+# What the server imports only when it starts, in each process anew: longer than all else of it.
+_IMPORTED_LATE = (
+    *("sekmet.auth.server", "sekmet.bulk.server", "sekmet.fhir.router", "sekmet.ui.routes"),
+    *("sekmet.messaging.messenger", "sekmet.scenarios.runner", "sekmet.subscriptions.engine"),
+    *(f"sekmet.workflows.{of}" for of in ("adt", "billing", "clinical", "orders", "scheduling")),
+    *("sekmet.workflows.catalog", "sekmet.workflows.simulator"),
+    *("uvicorn.lifespan.on", "uvicorn.loops.auto", "uvicorn.protocols.http.auto"),
+    "uvicorn.protocols.websockets.auto",
+)
 
 
 class FhirServer:
@@ -100,7 +109,7 @@ def fhir_server(
         out=log,
         err=log,
         cwd=folder,
-        imported=("sekmet.cli", "sekmet.main"),
+        imported=("sekmet.cli", "sekmet.main", *_IMPORTED_LATE),
     )
     try:
         _wait_for(f"{base_url}/metadata", process)

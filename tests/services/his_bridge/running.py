@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[3]
 HOSPITAL = "hospitals/demo-hospital"
 LONGEST_S = 60.0  # only so that a broken bridge fails instead of hanging
 CALL_S = 50.0
+# What httpx imports with its first client and its first call, in each process anew.
+_IMPORTED_LATE = ("anyio._backends._asyncio", "httpcore")
 
 
 class Bridge:
@@ -35,7 +37,12 @@ class Bridge:
         run = state / "run.json"
         run.unlink(missing_ok=True)
         self.process = Forked(
-            "services.his_bridge.main", environ=environ, out=self.log, err=self.log, cwd=state
+            "services.his_bridge.main",
+            environ=environ,
+            out=self.log,
+            err=self.log,
+            cwd=state,
+            imported=_IMPORTED_LATE,
         )
         deadline = time.monotonic() + LONGEST_S
         while not run.exists():

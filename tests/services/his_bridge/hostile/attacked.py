@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 import grpc
 
 from services.common.grpc_edge import error_of
+from tests.schemas import migrated_file
 from tests.services.his_bridge.consenting import everybody
 from tests.services.his_bridge.records import NUMBER, tokens
 from tests.services.his_bridge.running import Bridge, running_bridge
@@ -84,6 +86,9 @@ def attacked(folder: Path, profile: str, **environ: str) -> Iterator[Attacked]:
     profiles = folder / "profiles"
     profiles.mkdir()
     (profiles / "demo-hospital.yaml").write_text(profile, "utf-8")
-    with running_bridge(folder / "state", profiles, environ=environ) as bridge:
+    database = folder / "bridge.db"  # a copy: test_bridge.py starts one that has none yet
+    shutil.copyfile(migrated_file("services.his_bridge"), database)
+    url = f"sqlite:///{database}"
+    with running_bridge(folder / "state", profiles, url, environ) as bridge:
         bridge.consented({*everybody(), tokens("CN-ID", NUMBER)})
         yield Attacked(bridge)
