@@ -19,9 +19,18 @@ _SERVICE = "temporal.api.workflowservice.v1.WorkflowService"
 @contextmanager
 def temporal(state: Path) -> Iterator[str]:
     """The address of a server that serves; it stands in the state's run.json."""
+    with temporal_server() as address:
+        record_address(state, "temporal", address)
+        yield address
+
+
+@contextmanager
+def temporal_server(*namespaces: str) -> Iterator[str]:
+    """The address of a server that serves these namespaces, besides its default one."""
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
     command = [str(binary()), "server", "start-dev", "--headless", "--log-level", "error"]
+    command += [word for namespace in namespaces for word in ("--namespace", namespace)]
     process = subprocess.Popen([*command, "--ip", "127.0.0.1", "--port", str(port)])
     try:
         give_up = time.monotonic() + LONGEST_S
@@ -29,7 +38,6 @@ def temporal(state: Path) -> Iterator[str]:
             assert process.poll() is None
             assert time.monotonic() < give_up
             time.sleep(0.05)
-        record_address(state, "temporal", address)
         yield address
     finally:
         process.terminate()

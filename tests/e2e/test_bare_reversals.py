@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
-
 from lipei.claims.v1 import claims_pb2, settlement_pb2
 from lipei.his_bridge.v1 import consent_pb2, his_bridge_pb2
 from tests.e2e.test_corrections import dearer
-from tests.e2e.test_withdrawals import Parts, no_other_server, parts
+from tests.e2e.test_withdrawals import Parts, parts
 from tests.services.claims.test_corrections import stood
 from tests.services.claims.test_reviews import paid
 from tests.services.his_bridge.records import Resource, claim
 from tests.tenants import of_installation, of_insurer
 
-__all__ = ["no_other_server", "parts"]  # fixtures
+__all__ = ["parts"]  # a fixture
 
 PAID, OWED_NOTHING, STAYS, UNDECIDED, NEVER_LEFT = "b0", "b1", "b2", "undecided", "late"
 
@@ -37,7 +35,6 @@ def decide(parts: Parts, key: str) -> None:
     parts.callers.pop()
 
 
-@pytest.mark.usefixtures("no_other_server")
 def test_what_was_handed_over_is_taken_back_and_the_money_recovered(parts: Parts) -> None:
     parts.his.put([dearer(PAID), claim(UNDECIDED)])
     parts.pull_bills()

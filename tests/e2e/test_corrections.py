@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
-
 from lipei.claims.v1 import claims_pb2, settlement_pb2
 from services.common.grpc_edge import channel as reach
 from services.common.temporal import names
 from services.common.temporal.connection import connect
 from services.common.temporal.settling import ClaimWorkflows
-from tests.e2e.test_withdrawals import Parts, no_other_server, parts
+from tests.e2e.test_withdrawals import Parts, parts
 from tests.identities import acting
 from tests.services.his_bridge.records import Resource, claim, money
 from tests.tenants import of_installation, of_insurer
 from workflows.worker import claims_worker
 
-__all__ = ["no_other_server", "parts"]  # fixtures
+__all__ = ["parts"]  # a fixture
 
 
 def dearer(key: str) -> Resource:
@@ -42,7 +40,6 @@ async def _adjusted(parts: Parts, name: str) -> None:
             await handle.result()
 
 
-@pytest.mark.usefixtures("no_other_server")
 def test_a_bill_restated_at_the_hospital_owes_the_difference(parts: Parts) -> None:
     listing = claims_pb2.ListClaimsRequest(parent="policies/-")
     parts.callers.append(of_insurer())

@@ -22,7 +22,7 @@ from services.common.grpc_edge import error_of
 from services.common.temporal import names
 from services.common.temporal.connection import connect
 from tests.e2e.test_corrections import dearer
-from tests.e2e.test_withdrawals import ID, Parts, no_other_server
+from tests.e2e.test_withdrawals import ID, Parts
 from tests.fault.story import until
 from tests.sandbox import SandboxBank, sandbox_bank
 from tests.services.claims.given import imported, policy, publish
@@ -31,10 +31,8 @@ from tests.services.claims.test_providers import run_payouts
 from tests.services.his_bridge.fhir_server import fhir_server
 from tests.services.his_bridge.records import NUMBER, TOKEN, around, write_profile
 from tests.services.his_bridge.running import CALL_S, HOSPITAL, running_bridge
-from tests.temporal import temporal
 from tests.tenants import of_hospital, of_insurer
 
-__all__ = ["no_other_server"]  # a fixture
 # (30,010.01 - 40 of social insurance - 10,000 deductible) × 90 % in a secondary hospital.
 OWED = 1_797_301
 TAKEN, REFUSED = his_bridge_pb2.DELIVERY_STATE_TAKEN, his_bridge_pb2.DELIVERY_STATE_REFUSED
@@ -84,10 +82,9 @@ class Both:
 
 
 @pytest.fixture
-def both(tmp_path: Path) -> Iterator[Both]:
+def both(tmp_path: Path, temporal_state: Path) -> Iterator[Both]:
     """One bill that was refused, for nobody insures its patient."""
     with ExitStack() as held:
-        held.enter_context(temporal(tmp_path / "state"))
         bank = held.enter_context(sandbox_bank(tmp_path / "bank"))
         callers = [of_insurer()]
         url = f"sqlite:///{tmp_path / 'claims.db'}"
@@ -101,7 +98,7 @@ def both(tmp_path: Path) -> Iterator[Both]:
         write_profile(profiles, his.base_url)
         bridge = held.enter_context(running_bridge(tmp_path / "bridge", profiles))
         bridge.consented([TOKEN])
-        where = tmp_path / "state", bridge, claims, claims.address, his
+        where = temporal_state, bridge, claims, claims.address, his
         found = Both(Parts(*where, lambda: None, callers), bank, tmp_path / "bridge", profiles)
         found.parts.pull_bills()
         yield found

@@ -7,7 +7,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from lipei.his_bridge.v1 import his_bridge_pb2, work_pb2
@@ -24,7 +23,6 @@ from tests.services.his_bridge.running import CALL_S, Bridge, running_bridge
 from tests.services.pricing.at_hand import DEMO
 from tests.services.pricing.process import serving
 from tests.services.pricing.reading_requests import part, recording, weeks
-from tests.temporal import temporal
 from workflows.worker import hospital_worker
 
 HOSPITAL = "demo-hospital"
@@ -102,11 +100,6 @@ async def _recorded(client: Client, workflow_id: str, run_id: str) -> tuple[Any,
     return asked, answered
 
 
-@pytest.fixture(autouse=True)
-def no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TEMPORAL_ADDRESS", raising=False)
-
-
 def released(bridge: Bridge) -> dict[str, str]:
     """Names of the released readings by the day of their measurement."""
     request = his_bridge_pb2.ListReadingsRequest(parent=f"members/{TOKEN}")
@@ -129,10 +122,11 @@ def quoted(stub: PricingServiceStub, request_id: str) -> pb.Quote:
     return stub.QuotePremium(request, timeout=CALL_S).quote
 
 
-def test_laboratory_values_come_to_pricing_and_lower_the_premium(tmp_path: Path) -> None:
+def test_laboratory_values_come_to_pricing_and_lower_the_premium(
+    tmp_path: Path, temporal_state: Path
+) -> None:
     with (
         fhir_server(tmp_path / "his") as his,
-        temporal(tmp_path / "state"),
         serving(tmp_path / "pricing", CAP) as pricing,
     ):
         write_profile(tmp_path / "profiles", his.base_url)
@@ -146,7 +140,7 @@ def test_laboratory_values_come_to_pricing_and_lower_the_premium(tmp_path: Path)
                 laboratory("o4", "2025-10-20", 55),
             ]
         )
-        pulls = Pulls(tmp_path / "state", pricing.address)
+        pulls = Pulls(temporal_state, pricing.address)
         with everybody(pricing.address, "pricing") as channel:
             stub = PricingServiceStub(channel)
             with running_bridge(tmp_path / "bridge", tmp_path / "profiles") as bridge:

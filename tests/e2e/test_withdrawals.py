@@ -37,17 +37,11 @@ from tests.services.his_bridge.records import NUMBER, TOKEN, around, claim, writ
 from tests.services.his_bridge.running import CALL_S, HOSPITAL, Bridge, running_bridge
 from tests.services.pricing.process import serving
 from tests.services.pricing.reading_requests import part
-from tests.temporal import temporal
 from tests.tenants import of_hospital, of_insurer
 from workflows.worker import hospital_worker
 
 ID = HOSPITAL.removeprefix("hospitals/")
 BILLS = 3
-
-
-@pytest.fixture(autouse=True)
-def no_other_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TEMPORAL_ADDRESS", raising=False)
 
 
 @dataclass(frozen=True)
@@ -141,12 +135,11 @@ class Parts:
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> Iterator[Parts]:
+def parts(tmp_path: Path, temporal_state: Path) -> Iterator[Parts]:
     """Three bills taken in and two readings recorded."""
     insured = policy(1)
     insured.members[0].document.number = NUMBER
     with ExitStack() as held, ExitStack() as source:
-        held.enter_context(temporal(tmp_path / "state"))
         pricing = held.enter_context(serving(tmp_path / "pricing"))
         url = f"sqlite:///{tmp_path / 'claims.db'}"
         callers = [of_insurer()]
@@ -161,7 +154,7 @@ def parts(tmp_path: Path) -> Iterator[Parts]:
         write_profile(tmp_path / "profiles", his.base_url)
         bridge = held.enter_context(running_bridge(tmp_path / "bridge", tmp_path / "profiles"))
         bridge.consented([TOKEN])
-        where = tmp_path / "state", bridge, claims, pricing.address, his
+        where = temporal_state, bridge, claims, pricing.address, his
         found = Parts(*where, source.close, callers)
         found.pull_bills()
         found.run(names.PULL_READINGS, work_pb2.PullReadingsWork(hospital=HOSPITAL))

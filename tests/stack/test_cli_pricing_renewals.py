@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +13,9 @@ from services.common.temporal import names
 from services.common.temporal.connection import connect
 from services.pricing.fitting.renewal.work import HELD
 from stack.commands import pricing_renewals
-from stack.installation import run_module
-from tests.forked import run_forked
 from tests.services.pricing.fitting.renewal.books import people
 from tests.stack.test_cli_pricing_renew import renewal_folder
-from tests.stack.typed import Typed, lipei
+from tests.stack.typed import Typed, lipei, run_module_forked
 from tests.temporal import temporal
 
 
@@ -35,17 +31,9 @@ def folder(tmp_path: Path) -> Path:
     return renewal_folder(tmp_path, people(40))
 
 
-def control(module: str, *words: str, told: str = "") -> subprocess.CompletedProcess[str]:
-    """As `run_module`, which runs what it tells something; else forked: imported once, not each."""
-    if told:
-        return run_module(module, *words, told=told)
-    ended = run_forked(module, *words, environ=os.environ)
-    return subprocess.CompletedProcess([module, *words], ended.code, ended.out)
-
-
 @pytest.fixture(autouse=True)
 def imported_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pricing_renewals, "run_module", control)
+    monkeypatch.setattr(pricing_renewals, "run_module", run_module_forked)
 
 
 def renew(state: Path, folder: Path, word: str) -> Typed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 from stack.cli import main
+from stack.installation import run_module
 from tests.forked import run_forked
 
 ROOT = Path(__file__).parents[2]
@@ -60,3 +62,11 @@ def lipei_process(*words: str | Path, env: Mapping[str, str] | None = None) -> T
     done = run_forked("stack.cli", *map(str, words), environ=environ(**(env or {})))
     assert "Traceback" not in done.err, done.err
     return Typed(done.code, done.out, done.err)
+
+
+def run_module_forked(module: str, *words: str, told: str = "") -> subprocess.CompletedProcess[str]:
+    """As `run_module`, which runs what it tells something; else forked: imported once, not each."""
+    if told:
+        return run_module(module, *words, told=told)
+    ended = run_forked(module, *words, environ=os.environ)
+    return subprocess.CompletedProcess([module, *words], ended.code, ended.out)

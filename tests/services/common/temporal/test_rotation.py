@@ -30,6 +30,7 @@ from services.common.temporal.codec_keys import CodecKey, KeyFile
 from services.common.temporal.connection import connect, converter_of
 from services.common.temporal.rotation import renew_schedules, runs_since_before
 from services.common.temporal.schedules import ensure_pull_schedule, trigger_pull
+from stack.commands import codec_keys as codec_keys_command
 from stack.probes import free_ports
 from tests.histories.clear_text import telling
 from tests.services.common.temporal.rotated_story import (
@@ -40,7 +41,7 @@ from tests.services.common.temporal.rotated_story import (
     TakeSteps,
     note_step,
 )
-from tests.stack.typed import Typed, lipei
+from tests.stack.typed import Typed, lipei, run_module_forked
 from tests.temporal import temporal
 
 T = TypeVar("T")
@@ -62,6 +63,12 @@ def state(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("TEMPORAL_ADDRESS", raising=False)
     record_address(tmp_path, "temporal", server)
     return tmp_path
+
+
+@pytest.fixture
+def imported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What asks Temporal is forked, where another test executes the same."""
+    monkeypatch.setattr(codec_keys_command, "run_module", run_module_forked)
 
 
 def keys_of(state: Path) -> tuple[CodecKey, ...]:
@@ -342,6 +349,7 @@ def test_the_command_rotates_and_a_reader_follows(state: Path) -> None:
     assert secret not in done.out + done.err
 
 
+@pytest.mark.usefixtures("imported_once")
 def test_a_key_is_handed_out_first_and_used_later(state: Path) -> None:
     (first,) = codec_keys.load_or_make(temporal_codec_key_file(state), datetime.now(UTC))
     assert lipei("keys", "rotate-codec", "--state", str(state), "--add-only").code == 0
@@ -373,6 +381,7 @@ def retire(state: Path, key_id: str, *words: str) -> Typed:
     return lipei("keys", "rotate-codec", "--state", str(state), "--retire", key_id, *words)
 
 
+@pytest.mark.usefixtures("imported_once")
 def test_a_key_that_runs_may_need_is_not_retired_unless_forced(state: Path) -> None:
     async def started() -> None:
         client = await connect(state)
@@ -419,6 +428,7 @@ def test_what_cannot_be_done_is_said(
     assert keys_of(state) == before
 
 
+@pytest.mark.usefixtures("imported_once")
 def test_a_rotation_while_temporal_is_away_says_what_is_left(state: Path) -> None:
     codec_keys.load_or_make(temporal_codec_key_file(state), datetime.now(UTC))
     record_address(state, "temporal", f"127.0.0.1:{free_ports(1)[0]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,26 @@ async def get(base_url: str, waits: Waits, limits: PullLimits = LIMITS) -> bytes
         return await http.get("Claim", [("_count", "1")])
     finally:
         await http.close()
+
+
+class Sought(list[str]):
+    """Every module that is looked for in folders; as the first of the finders."""
+
+    def find_spec(self, name: str, *_more: object) -> None:
+        self.append(name)
+
+
+def test_no_request_looks_for_modules_that_are_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    sought = Sought()
+    with odd_server(script=[GOOD] * 3) as server:
+        ask(server, Waits())  # what is imported at the first request
+        monkeypatch.setattr("sys.meta_path", [sought, *sys.meta_path])
+        ask(server, Waits())
+        assert sought == []
+        # The control: httpcore asks each time.
+        monkeypatch.delitem(sys.modules, "sniffio")
+        ask(server, Waits())
+        assert "sniffio" in sought
 
 
 @pytest.mark.parametrize("status", [429, 503])
