@@ -74,7 +74,6 @@ def test_what_was_handed_over_is_taken_back_and_the_money_recovered(parts: Parts
     assert not parts.bridge.bills(state=his_bridge_pb2.DELIVERY_STATE_PENDING)
 
 
-@pytest.mark.usefixtures("no_other_server")
 def test_one_whose_payment_the_bank_has_is_taken_back_after_its_word_and_the_others_at_once(
     parts: Parts,
 ) -> None:

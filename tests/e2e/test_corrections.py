@@ -68,7 +68,6 @@ def test_a_bill_restated_at_the_hospital_owes_the_difference(parts: Parts) -> No
     assert sorted(parts.states()) == sorted([*before[1:], "payable"])
 
 
-@pytest.mark.usefixtures("no_other_server")
 def test_a_bill_that_gets_another_number_settles_under_that_one_alone(parts: Parts) -> None:
     renumbered = claim("b0")
     renumbered["identifier"][0]["value"] = "NO-new"
