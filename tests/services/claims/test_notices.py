@@ -19,7 +19,6 @@ from tests.services.claims.serving import Served, Stuck, served, token
 from tests.services.claims.test_reviews import BIG, NOTE, asked, decided, got, refused, reviewed
 from tests.tenants import of_insurer, of_member
 
-pytestmark = pytest.mark.both_databases
 DAY_US = 86_400 * 1_000_000
 DENY = review_pb2.LineReview(
     number=1, clause="1.1", deny_reason=reason_pb2.REASON_MEDICAL_NECESSITY
@@ -145,6 +144,7 @@ def test_a_day_before_the_denial_or_to_come_is_refused(service: Served, desk: De
         service.review.RecordRefusalNotice(told(got(service, claim.name), sent))
 
 
+@pytest.mark.both_databases
 def test_a_claim_that_is_denied_anew_needs_another_notice(service: Served, desk: Desk) -> None:
     claim = denied(service)
     day = denied_on(claim)

@@ -250,6 +250,7 @@ prices:
         assert not connection.execute(text("SELECT * FROM price_list")).all()
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("stocked_url", ["postgresql"], indirect=True)  # one sealed value
 def test_a_hospitals_twenty_thousand_prices_come_as_a_table(service: Served) -> None:
     rows = [f"    M{n:019d},CNY,{n % 9_000}.50,2026-01-01,\n" for n in range(20_000)]
@@ -277,7 +278,6 @@ def _refused(service: Served, yaml: str) -> RpcFault:
     )
 
 
-@pytest.mark.both_databases
 def test_the_same_list_again_is_no_news_and_another_takes_its_place(service: Served) -> None:
     first = priced(service)
     lines = LIST.strip().split("\n")

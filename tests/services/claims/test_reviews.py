@@ -220,7 +220,6 @@ def test_a_re_decision_leaves_its_own_out_counts_the_others_and_moves_no_other(
     assert got(service, later.name) == later
 
 
-@pytest.mark.both_databases
 def test_what_a_reviewer_wrote_is_sealed(service: Served) -> None:
     claim = decided(service, "B1", BIG)
     reviewed(service, claim)
@@ -570,7 +569,6 @@ def test_an_appeal_is_decided_by_somebody_who_did_not_review(service: Served, de
     assert after.decision.benefit == yuan("190000")
 
 
-@pytest.mark.both_databases
 def test_who_objected_does_not_decide_the_appeal(service: Served, desk: Desk) -> None:
     claim = decided(service, "B1", days=("2025-05-04", "2025-05-08"))
     appealed = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, claim)).claim

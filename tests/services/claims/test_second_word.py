@@ -294,7 +294,6 @@ def test_who_refused_or_would_have_reversed_does_not_decide_the_appeal(
     assert service.review.DecideAppeal(judge).claim.state == pb.CLAIM_STATE_UPHELD
 
 
-@pytest.mark.both_databases
 def test_an_account_is_rejected_with_a_reason_or_withdrawn(service: Served, desk: Desk) -> None:
     desk.who = who("anna", INTAKE)
     first, second = proposed(service).name, proposed(service, valid_from="2026-02-01").name

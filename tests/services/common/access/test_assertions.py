@@ -83,7 +83,6 @@ def test_an_assertion_is_good_once(world: World, claims: Mirror) -> None:
     assert claims.who(again)
 
 
-@pytest.mark.both_databases
 def test_a_stream_goes_on_with_the_assertion_that_opened_it(
     world: World, used: tuple[Database, UsedAssertions]
 ) -> None:
