@@ -16,9 +16,10 @@ from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1 import bill_pb2
 from services.common.database import Database
-from services.common.grpc_edge import RpcFault, error_of, sync_channel
+from services.common.grpc_edge import RpcFault, error_of
 from services.common.sealing import SubjectKeys
 from services.common.sealing.key_sources import master_keys
+from services.common.transport.channels import sync_channel
 from services.his_bridge.storage.sealed import open_record
 from stack.probes import free_ports
 from tests.identities import acting

@@ -16,7 +16,7 @@ from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.keys.v1 import keys_pb2
 from lipei.keys.v1.keys_pb2_grpc import KeysServiceStub
 from lipei.type.v1 import bill_pb2
-from services.common.grpc_edge import sync_channel
+from services.common.transport.channels import sync_channel
 from tests.identities import acting
 from tests.services.his_bridge.consenting import everybody
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server

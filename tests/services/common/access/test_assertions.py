@@ -21,8 +21,8 @@ from services.common.access import assertions
 from services.common.access.assertions import UsedAssertions
 from services.common.access.tokens import Assertion
 from services.common.database import Database
-from services.common.grpc_edge import sync_channel
 from services.common.refusals import Refused
+from services.common.transport.channels import sync_channel
 from tests.services.common.access.listening import (
     Mirror,
     World,
