@@ -385,7 +385,10 @@ class HisBridgeServicer(HisBridgeServiceServicer):
                 grpc.StatusCode.FAILED_PRECONDITION, "WITHDRAWAL_NOT_TOLD", text
             ) from None
         except ReversalNotTold:
-            text = "the insurer has a bill of the patient's that was taken back; pull, then repeat"
+            text = (
+                "the insurer has a bill of the patient's that was taken back; pull, then repeat. "
+                "While an appeal about it is open that is offered again once a day, for 30 days"
+            )
             raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "REVERSAL_NOT_TOLD", text) from None
         except NothingKept:
             raise not_found("member", "members/-") from None

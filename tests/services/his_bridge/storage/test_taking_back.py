@@ -15,6 +15,7 @@ from services.his_bridge import messages
 from services.his_bridge.core.consent import Scope, Terms
 from services.his_bridge.storage import holding, lists, showing, taking_back, withheld
 from services.his_bridge.storage.erasure import ReversalNotTold, erase
+from services.his_bridge.storage.offers import LONGEST_US, PAUSE_US, offer_due
 from tests.services.common.sealing.keys import sealer, subject_keys
 from tests.services.his_bridge.consenting import INSURER, record, take_back, terms
 from tests.services.his_bridge.core.folding_cases import TOKENS
@@ -75,7 +76,9 @@ def said(bills: list[bill_pb2.Bill]) -> list[tuple[str, bool]]:
     ]
 
 
-def answered(hospital: Hospital, bills: list[bill_pb2.Bill], *refused: str) -> None:
+def answered(
+    hospital: Hospital, bills: list[bill_pb2.Bill], *refused: str, now_us: int = NOW
+) -> None:
     answers = [
         lists.Answer(
             bill=one.name.rpartition("/")[2],
@@ -86,7 +89,7 @@ def answered(hospital: Hospital, bills: list[bill_pb2.Bill], *refused: str) -> N
         for one in bills
     ]
     with hospital.database.writing() as connection:
-        lists.acknowledge(connection, hospital.name, "", answers, recipient=INSURER, now_us=NOW)
+        lists.acknowledge(connection, hospital.name, "", answers, recipient=INSURER, now_us=now_us)
 
 
 def stands(hospital: Hospital) -> list[tuple[str, str]]:
@@ -488,6 +491,37 @@ def test_a_person_is_erased_once_the_insurer_has_been_told(hospital: Hospital) -
     hospital.arrive({"id": "Y", "at": "14:00", "says": "REVERSAL"})
     erased(hospital, "e2")
     assert handed_out(hospital) == []
+
+
+@pytest.mark.parametrize(
+    ("ends", "waits"),
+    [("still open", True), ("not offered again", False), ("a month", False), ("anew", False)],
+)
+def test_a_person_is_erased_once_no_appeal_keeps_the_insurer_from_taking_it_back(
+    hospital: Hospital, ends: str, waits: bool
+) -> None:
+    """Refused until the appeal is decided, and offered again by itself: it is due all the same."""
+    consented(hospital)
+    hospital.arrive(FINAL)
+    answered(hospital, handed_out(hospital))
+    hospital.arrive(REVERSAL)
+    (back,) = handed_out(hospital)
+    answered(hospital, [back], "BILL_UNKNOWN" if ends == "not offered again" else "APPEAL_OPEN")
+    if ends == "a month":
+        answered(hospital, [back], "APPEAL_OPEN", now_us=NOW + LONGEST_US)
+    if ends == "anew":  # the newer one counts, and the reversal is not offered again
+        hospital.arrive(final("G", "13:00", {"C1": "80.00"}))
+    if waits:
+        with pytest.raises(ReversalNotTold):
+            erased(hospital, "e1")
+        offered(hospital, NOW + PAUSE_US)
+        answered(hospital, handed_out(hospital))
+    erased(hospital, "e2")
+
+
+def offered(hospital: Hospital, now_us: int) -> None:
+    with hospital.database.writing() as connection:
+        offer_due(connection, hospital.name, now_us=now_us)
 
 
 def test_after_an_erasure_no_key_says_which_bill_is_taken_back(hospital: Hospital) -> None:
