@@ -9,9 +9,9 @@ import asyncio
 import hashlib
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -28,8 +28,10 @@ from lipei.his_bridge.v1 import (
 )
 from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from lipei.type.v1 import bill_pb2
+from services.common import log
 from services.common.grpc_edge import RpcFault, error_of
 from workflows.calls import CALL_TIMEOUT_S, FINAL, call, failure, heard_of
+from workflows.passed_bills import Failing, Passed, is_of_one_bill, named_by
 
 # Shorter than the pulls' start_to_close_timeout.
 PULL_CALL_TIMEOUT_S = 55.0
@@ -43,7 +45,6 @@ PAYMENT_UNDER_WAY = "PAYMENT_UNDER_WAY"
 OF_A_SOURCE = ("SOURCE_", grpc.StatusCode.DEADLINE_EXCEEDED.name)
 LOOK_AGAIN = timedelta(seconds=30)
 A = TypeVar("A")
-_Name: TypeAlias = str | tuple[str, str]
 _READING_PATH = re.compile(r"readings\[([0-9]{1,4})\]\.", re.ASCII)
 
 
@@ -51,13 +52,18 @@ class HospitalSteps:
     """Of bills, readings and withdrawals; every one may be killed and repeated."""
 
     def __init__(
-        self, bridge: grpc.aio.Channel, claims: grpc.aio.Channel, pricing: grpc.aio.Channel
+        self,
+        bridge: grpc.aio.Channel,
+        claims: grpc.aio.Channel,
+        pricing: grpc.aio.Channel,
+        failing: Failing | None = None,
     ) -> None:
         self._bridge = his_bridge_pb2_grpc.HisBridgeServiceStub(bridge)
         self._register = consent_pb2_grpc.ConsentServiceStub(bridge)
         self._claims = claims_pb2_grpc.ClaimsServiceStub(claims)
         self._studies = study_pb2_grpc.StudyServiceStub(claims)
         self._pricing = pricing_pb2_grpc.PricingServiceStub(pricing)
+        self._failing = failing or Failing()
 
     @activity.defn(name="PullBills")
     async def pull_bills(
@@ -75,14 +81,16 @@ class HospitalSteps:
 
         Waits for no decision. A killed activity repeats at most one page, which claims answers
         with the claims that exist. What takes back a bill whose payment the bank has stays pending
-        until a later pull, and the others go on: the bank may take days.
+        until a later pull, and the others go on: the bank may take days. So does a bill at which
+        claims fails; once several in a row fail, the others wait for a later pull as well.
         """
         async with heard_of():
             return await self._hand_over(work)
 
     async def _hand_over(self, work: work_pb2.PullBillsWork) -> work_pb2.SubmitReleasedBillsResult:
         result = work_pb2.SubmitReleasedBillsResult()
-        passed = _Passed()
+        passed = Passed()
+        self._failing.forget_old()
         token = ""
         while True:
             listing = his_bridge_pb2.ListBillsRequest(
@@ -94,15 +102,28 @@ class HospitalSteps:
             page = await call(self._bridge.ListBills, listing, CALL_TIMEOUT_S)
             if not page.bills:
                 return result
-            answers = [await self._submit(released.bill, passed) for released in page.bills]
-            told = [answer for answer in answers if answer is not None]
-            stays = any(passed.waits(_named(released.bill)) for released in page.bills)
+            told = await self._submit_page(page, passed)
+            stays = any(passed.waits(named_by(released.bill)) for released in page.bills)
             if told:
                 await self._acknowledge(work.hospital, told, result)
+            if passed.all_fail:
+                return result
             if stays:  # it would head the list for ever
                 token = page.next_page_token
                 if not token:
                     return result
+
+    async def _submit_page(
+        self, page: his_bridge_pb2.ListBillsResponse, passed: Passed
+    ) -> list[his_bridge_pb2.Acknowledgement]:
+        told = []
+        for released in page.bills:
+            answer = await self._submit(released.bill, passed)
+            if answer is not None:
+                told.append(answer)
+            if passed.all_fail:
+                break
+        return told
 
     async def _acknowledge(
         self,
@@ -119,11 +140,11 @@ class HospitalSteps:
         for entry in told:
             if entry.delivery.state == his_bridge_pb2.DELIVERY_STATE_TAKEN:
                 result.taken += 1
-            else:
+            elif entry.delivery.state == his_bridge_pb2.DELIVERY_STATE_REFUSED:
                 result.refused += 1
 
     async def _submit(
-        self, bill: bill_pb2.Bill, passed: _Passed
+        self, bill: bill_pb2.Bill, passed: Passed
     ) -> his_bridge_pb2.Acknowledgement | None:
         """What claims made of a bill; None when its consent was withdrawn on the way, or it waits.
 
@@ -133,36 +154,60 @@ class HospitalSteps:
         A correction that names another person, as after accounts were merged, first takes back what
         stands under its number; then it is a new statement, whose claims are that person's.
         """
-        if passed.waits(_named(bill)):
-            passed.wait(_named(bill))  # and what comes behind this one
+        if passed.waits(named_by(bill)) or not self._failing.is_due(bill.name):
+            passed.wait(named_by(bill))  # and what comes behind this one
             return None
         answer = await self._hand_in(bill)
         if isinstance(answer, RpcFault) and answer.reason == BILL_OF_ANOTHER:
             taken_back = await self._hand_in(_bare(bill))
             answer = taken_back if isinstance(taken_back, RpcFault) else await self._hand_in(bill)
         told = his_bridge_pb2.Acknowledgement(bill=bill.name)
+        if isinstance(answer, RpcFault) and _is_failure(answer):
+            self._pass_by(bill, answer, passed)
+            told.delivery.state = his_bridge_pb2.DELIVERY_STATE_PENDING
+            told.delivery.refusal_reasons.append(answer.reason)
+            return told
+        passed.heard(failed=False)
+        self._failing.forget(bill.name)
         if not isinstance(answer, RpcFault):
             told.delivery.state = his_bridge_pb2.DELIVERY_STATE_TAKEN
             told.delivery.claims.extend(claim.name for claim in answer.claims)
-            return told
-        if answer.reason == PAYMENT_UNDER_WAY:
-            passed.wait(_named(bill))
+        elif answer.reason == PAYMENT_UNDER_WAY:
+            passed.wait(named_by(bill))
             return None
-        if answer.reason == CONSENT_WITHDRAWN and bill.name not in passed.left:
+        elif answer.reason == CONSENT_WITHDRAWN and bill.name not in passed.left:
             passed.left.add(bill.name)
             return None
-        reasons = [violation.reason for violation in answer.violations] or [answer.reason]
-        told.delivery.state = his_bridge_pb2.DELIVERY_STATE_REFUSED
-        told.delivery.refusal_reasons.extend(dict.fromkeys(reasons))
+        else:
+            reasons = [violation.reason for violation in answer.violations] or [answer.reason]
+            told.delivery.state = his_bridge_pb2.DELIVERY_STATE_REFUSED
+            told.delivery.refusal_reasons.extend(dict.fromkeys(reasons))
         return told
 
+    def _pass_by(self, bill: bill_pb2.Bill, fault: RpcFault, passed: Passed) -> None:
+        """Claims failed at a bill: it waits, with what hangs on it, and is tried again."""
+        passed.wait(named_by(bill))
+        passed.heard(failed=True)
+        _, hospital, _, name = bill.name.split("/")
+        log.logger().error(
+            "bill_fails",
+            hospital=hospital,
+            bill=name,
+            reason=fault.reason,
+            count=self._failing.note(bill.name),
+            # By which the insurer finds the line of its own log, if it wrote one.
+            correlation=[fault.metadata[key] for key in fault.metadata if key == "correlation"],
+        )
+        if passed.all_fail:
+            log.logger().error("insurer_fails", hospital=hospital, reason=fault.reason)
+
     async def _hand_in(self, bill: bill_pb2.Bill) -> claims_pb2.SubmitClaimResponse | RpcFault:
-        """What claims answers to a bill, once it is not too busy; or why it will never take it.
+        """What claims answers to a bill, once it is not too busy; or why it does not take it.
 
         What takes a bill back says no more than which one, so that it is one request however much
         of it the bridge shows: repeated, it never takes back what was stated anew since.
 
-        Raises: ApplicationError for what may be tried again.
+        Raises: ApplicationError for what is no bill's fault, and may be tried again with any.
         """
         if bill.kind == bill_pb2.BILL_KIND_REVERSAL:
             bill = _bare(bill)
@@ -175,11 +220,12 @@ class HospitalSteps:
                 return await self._claims.SubmitClaim(request, timeout=CALL_TIMEOUT_S)
             except grpc.RpcError as error:
                 fault = error_of(error)
-            if fault.code in FINAL or fault.reason == PAYMENT_UNDER_WAY:
+            if fault.code is grpc.StatusCode.RESOURCE_EXHAUSTED and fault.retry_after_s:
+                await asyncio.sleep(fault.retry_after_s)
+            elif fault.code in FINAL or is_of_one_bill(fault):
                 return fault
-            if fault.code is not grpc.StatusCode.RESOURCE_EXHAUSTED or not fault.retry_after_s:
+            else:
                 raise failure(fault)
-            await asyncio.sleep(fault.retry_after_s)
 
     @activity.defn(name="PullReadings")
     async def pull_readings(
@@ -336,32 +382,6 @@ class HospitalSteps:
         ]
 
 
-class _Passed:
-    """Bills that one handing over passes by: `left` without their consent, or waiting for the bank.
-
-    Behind one that waits, whatever names its bill or its person waits as well: claims would decide
-    a new bill while that which it stands for still counts, and what was stated anew was undone.
-    """
-
-    def __init__(self) -> None:
-        self.left: set[str] = set()
-        self._wait: set[_Name] = set()
-
-    def waits(self, named: Collection[_Name]) -> bool:
-        """Whether the bill that names these waits, or hangs on one that does."""
-        return not self._wait.isdisjoint(named)
-
-    def wait(self, named: Collection[_Name]) -> None:
-        """It waits, and whatever names one of these."""
-        self._wait.update(named)
-
-
-def _named(bill: bill_pb2.Bill) -> list[_Name]:
-    """The bill, by provider and number, and its person, where that is shown."""
-    which = bill.provider_id, bill.bill_number
-    return [which, bill.member_token] if bill.member_token else [which]
-
-
 async def _asked_for(rpc: Callable[..., Awaitable[A]], request: Any) -> A:
     """What a pull answers.
 
@@ -379,6 +399,11 @@ async def _asked_for(rpc: Callable[..., Awaitable[A]], request: Any) -> A:
             non_retryable=True,
             next_retry_delay=fault.next_retry_delay or LOOK_AGAIN,
         ) from None
+
+
+def _is_failure(fault: RpcFault) -> bool:
+    """Whether claims failed at a bill, and did not answer it."""
+    return fault.code not in FINAL and fault.reason != PAYMENT_UNDER_WAY
 
 
 def _bare(bill: bill_pb2.Bill) -> bill_pb2.Bill:

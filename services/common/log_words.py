@@ -64,6 +64,7 @@ PLACE = _matching(r"[A-Za-z0-9_.<>-]{1,80}:[0-9]{1,5}")
 METHOD = _matching(r"(/[A-Za-z][A-Za-z0-9_.]{0,79}){2}")
 MOMENT = _matching(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(\.[0-9]{1,3}|\+00:00|Z){0,2}")
 OPAQUE = _matching(r"[0-9a-f]{32}", digits=True)
+RELEASE = _matching(r"[0-9a-f]{32}(\.[0-9]{1,6})?", digits=True)  # of a bill, a name that we made
 PAYOUT = _matching(r"LP[0-9a-f]{30}", digits=True)  # end-to-end ids that we made
 MASTER_KEY = _matching(r"[A-Za-z0-9._-]{1,64}")
 KEY_ID = _matching(r"k[0-9a-f]{1,8}", digits=True)
@@ -75,6 +76,7 @@ WHERE = _matching(r"/[A-Za-z0-9_./-]{1,200}|\[?[0-9a-f.:]{2,45}\]?:[0-9]{1,5}")
 KEYS: Mapping[str, Shape] = {
     "about": PAYOUT,
     "at": PLACE,
+    "bill": RELEASE,
     "channel": WORD,
     "claim": OPAQUE,
     "claims": OPAQUE,
@@ -112,6 +114,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
     event: frozenset(keys.split())
     for event, keys in {
         "bank_answer_fault": "reason about",
+        "bill_fails": "hospital bill reason correlation count",
         "call_refused": "reason rpc uri",
         "certificate_accepted": "queue",
         "certificate_not_renewed": "fault",
@@ -130,6 +133,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "file_passed_over": "hospital fault",
         "master_key_missing": "master_key state count",
         "key_pinned_anew": "name",
+        "insurer_fails": "hospital reason",
         "listener_failed": "hospital fault",
         "master_keys_not_read": "fault",
         "metrics_not_read": "fault",

@@ -235,7 +235,9 @@ def _day(us: int, zone: ZoneInfo) -> str:
     return datetime.fromtimestamp(us / 1e6, zone).date().isoformat()
 
 
-def bill_counts(found: Mapping[str, int], refusals: Mapping[str, int]) -> pb.BillCounts:
+def bill_counts(
+    found: Mapping[str, int], refusals: Mapping[str, int], failing: Mapping[str, int]
+) -> pb.BillCounts:
     """Where the released bills stand."""
     return pb.BillCounts(
         pending_count=found.get("PENDING", 0),
@@ -244,6 +246,7 @@ def bill_counts(found: Mapping[str, int], refusals: Mapping[str, int]) -> pb.Bil
         withheld_count=found.get(WITHHELD, 0),
         erased_count=found.get(ERASED, 0),
         refusals=refusal_counts(refusals),
+        failing=refusal_counts(failing),
     )
 
 

@@ -75,6 +75,7 @@ class BridgeMetrics(Collector):
                 yield gauge
             yield self._quarantine(connection)
             yield self._bills(connection, now_us)
+            yield self._failing(connection, now_us)
             yield from self._reconciled(connection)
 
     def _status(self, connection: Connection, hospital: str) -> list[ChannelStatus]:
@@ -105,6 +106,15 @@ class BridgeMetrics(Collector):
             counts = withheld.counts(connection, hospital, self._recipient, now_us)
             for state, number in counts.items():
                 gauge.add_metric([hospital, state.lower()], number)
+        return gauge
+
+    def _failing(self, connection: Connection, now_us: int) -> Metric:
+        text = "pending bills at which the insurer's service failed, tried again and again"
+        gauge = _gauge("failing_bills", text, ("hospital", "reason"))
+        for hospital in self._hospitals:
+            found = withheld.failing(connection, hospital, self._recipient, now_us)
+            for reason, number in found.items():
+                gauge.add_metric([hospital, reason], number)
         return gauge
 
     def _reconciled(self, connection: Connection) -> Iterable[Metric]:

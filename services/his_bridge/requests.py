@@ -20,7 +20,12 @@ MOST_ACKNOWLEDGEMENTS = 500
 MOST_TEXTS, LONGEST_TEXT = 20, 200
 HOSPITAL = re.compile(r"hospitals/([a-z][a-z0-9-]{0,62})", re.ASCII)
 BILL = re.compile(HOSPITAL.pattern + r"/bills/([0-9a-f]{32}(?:\.[0-9]{1,6})?)", re.ASCII)
-ANSWERS = {pb.DELIVERY_STATE_TAKEN: "TAKEN", pb.DELIVERY_STATE_REFUSED: "REFUSED"}
+# PENDING: the insurer's service failed at it, and it is tried again.
+ANSWERS = {
+    pb.DELIVERY_STATE_TAKEN: "TAKEN",
+    pb.DELIVERY_STATE_REFUSED: "REFUSED",
+    pb.DELIVERY_STATE_PENDING: "PENDING",
+}
 
 
 class Numbered(Protocol):
@@ -52,7 +57,7 @@ def acknowledgement_faults(request: pb.AcknowledgeBillsRequest) -> list[Violatio
 
 def _delivery_faults(delivery: pb.Delivery, path: str) -> list[Violation]:
     if delivery.state not in ANSWERS:
-        return [Violation(f"{path}.state", "UNKNOWN_VALUE", "must be TAKEN or REFUSED")]
+        return [Violation(f"{path}.state", "UNKNOWN_VALUE", "must be TAKEN, REFUSED or PENDING")]
     taken = delivery.state == pb.DELIVERY_STATE_TAKEN
     faults = []
     for field, texts, wanted in (
@@ -60,7 +65,9 @@ def _delivery_faults(delivery: pb.Delivery, path: str) -> list[Violation]:
         ("refusal_reasons", delivery.refusal_reasons, not taken),
     ):
         if bool(texts) is not wanted:
-            text = "belongs to TAKEN, and only there" if field == "claims" else "belongs to REFUSED"
+            text = (
+                "belongs to TAKEN, and only there" if field == "claims" else "belongs to the others"
+            )
             faults.append(Violation(f"{path}.{field}", "DOES_NOT_FIT", text))
         if len(texts) > MOST_TEXTS or any(not 0 < len(t) <= LONGEST_TEXT for t in texts):
             text = f"at most {MOST_TEXTS}, each 1 to {LONGEST_TEXT} characters"

@@ -77,7 +77,7 @@ MOST_ON_PAGE, MOST_READINGS_ON_PAGE = 500, 1_000
 SPARE_S = 3.0
 LONGEST_PULL_S = 60.0
 _MEMBER = re.compile(r"members/(-|[a-z0-9]{1,16}\.[0-9a-f]{64})", re.ASCII)
-_STATES = {pb.DELIVERY_STATE_UNSPECIFIED: None, pb.DELIVERY_STATE_PENDING: "PENDING", **ANSWERS}
+_STATES = {pb.DELIVERY_STATE_UNSPECIFIED: None, **ANSWERS}
 Context = grpc.aio.ServicerContext[Any, Any]
 Shown = Page[showing.ShownBill]
 Bills = Callable[[Connection, Sealer], Shown]
@@ -291,7 +291,11 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         return pb.GetSourceStatusResponse(
             channels=[messages.channel_status(one, zone) for one in channels],
             bills=messages.bill_counts(
-                counts, await self._queries.plain(offers.refusals, hospital)
+                counts,
+                await self._queries.plain(offers.refusals, hospital),
+                await self._queries.plain(
+                    withheld.failing, hospital, self._recipient, self._now_us()
+                ),
             ),
             listen_failure=messages.listen_failure(known.listener),
         )
@@ -381,7 +385,10 @@ class HisBridgeServicer(HisBridgeServiceServicer):
                 grpc.StatusCode.FAILED_PRECONDITION, "WITHDRAWAL_NOT_TOLD", text
             ) from None
         except ReversalNotTold:
-            text = "the insurer has a bill of the patient's that was taken back; pull, then repeat"
+            text = (
+                "the insurer has a bill of the patient's that was taken back; pull, then repeat. "
+                "While an appeal about it is open that is offered again once a day, for 30 days"
+            )
             raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "REVERSAL_NOT_TOLD", text) from None
         except NothingKept:
             raise not_found("member", "members/-") from None

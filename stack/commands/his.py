@@ -63,8 +63,8 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
     Also says how the last pulls went, since when the first parked record waits, and why bills
     were refused that `lipei his offer` can offer again.
 
-    Exit code 1 when the last pull of bills or of readings failed, or nobody can listen for a
-    hospital that pushes.
+    Exit code 1 when the last pull of bills or of readings failed, nobody can listen for a
+    hospital that pushes, or the insurer's service fails at a bill.
     """
     with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
         stub = HisBridgeServiceStub(channel)
@@ -88,6 +88,7 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
     if as_json:
         said = {**counts, "source": [plain(channel) for channel in channels]}
         said["refusals"] = {one.reason: one.bill_count for one in bills.refusals}
+        said["failing"] = {one.reason: one.bill_count for one in bills.failing}
         if answer.HasField("listen_failure"):
             said["listen_failure"] = plain(answer.listen_failure)
         print_json(said)
@@ -117,6 +118,11 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
     if answer.HasField("listen_failure"):
         closed = answer.listen_failure
         failed.append(f"does not listen: {closed.place}: {closed.text} [{closed.reason}]")
+    failed += [
+        f"the insurer's service fails at {counted(one.bill_count, 'pending bill')}: {one.reason}; "
+        "tried again and again, the insurer has to mend it (`bill_fails` in the worker's log)"
+        for one in bills.failing
+    ]
     if failed:
         raise Failed(*failed)
 

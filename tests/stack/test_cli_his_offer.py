@@ -7,6 +7,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,6 +101,38 @@ def test_refused_bills_are_counted_by_reason_and_offered_again(
     assert "it is not refused" in twice.said[0]
     counted = json.loads(lipei("his", "status", ID, "--json", *state).out)
     assert (counted["pending"], counted["refused"], counted["refusals"]) == (4, 0, {})
+
+
+def told_of(bridge: Bridge, *bills: str, **delivery: Any) -> None:
+    answer = pb.Delivery(**delivery)
+    told = [pb.Acknowledgement(bill=bill, delivery=answer) for bill in bills]
+    request = pb.AcknowledgeBillsRequest(
+        parent=HOSPITAL, acknowledgements=told, request_id=uuid.uuid4().hex
+    )
+    bridge.stub.AcknowledgeBills(request, timeout=CALL_S)
+
+
+def test_a_bill_at_which_the_insurer_s_service_fails_is_loud_and_stays_pending(
+    bridge: Bridge,
+) -> None:
+    status = ("his", "status", ID, "--state", bridge.state)
+    lipei("his", "offer", ID, "--reason", "BILL_CONFLICT", "--state", bridge.state)
+    assert lipei(*status).code == 0  # the control: it waits, and nothing failed
+    (pending,) = [one.bill.name for one in bridge.bills(state=pb.DELIVERY_STATE_PENDING)]
+    others = [one.bill.name for one in bridge.bills() if one.bill.name != pending]
+    before = [one for one in bridge.bills() if one.bill.name != pending]
+    failed = {"state": pb.DELIVERY_STATE_PENDING, "refusal_reasons": ["UNEXPECTED_FAULT"]}
+    told_of(bridge, pending, *others, **failed)
+    shown = lipei(*status)
+    assert shown.code == 1
+    assert "fails at 1 pending bill: UNEXPECTED_FAULT" in shown.said[0]
+    # What was answered is not pending again.
+    assert [one for one in bridge.bills() if one.bill.name != pending] == before
+    counted = json.loads(lipei(*status, "--json").out)
+    assert (counted["pending"], counted["failing"]) == (1, {"UNEXPECTED_FAULT": 1})
+    told_of(bridge, pending, state=pb.DELIVERY_STATE_TAKEN, claims=["policies/P/claims/2"])
+    counted = json.loads(lipei(*status, "--json").out)
+    assert (counted["pending"], counted["failing"]) == (0, {})
 
 
 def test_a_reason_that_is_none_is_told_with_those_that_there_are(bridge: Bridge) -> None:

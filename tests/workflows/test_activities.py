@@ -224,21 +224,30 @@ def test_what_is_anothers_although_it_was_taken_back_is_refused_and_not_tried_fo
     assert len(asked) == 3
 
 
-class _Pages:
+class Pages:
     """A bridge with pending bills, two on a page; it remembers what it is told of them."""
 
     def __init__(self, *bills: bill_pb2.Bill) -> None:
         self.pending = list(bills)
         self.told: list[str] = []
+        self.failing: dict[str, tuple[int, list[str]]] = {}
 
     async def __call__(self, method: MethodDescriptor, request: Any, _context: Context) -> Any:
         if method.name == "AcknowledgeBills":
-            answered = [one.bill for one in request.acknowledgements]
-            assert set(answered) <= {bill.name for bill in self.pending}
+            for one in request.acknowledgements:
+                if one.delivery.refusal_reasons:
+                    why = one.delivery.state, list(one.delivery.refusal_reasons)
+                    self.failing[one.bill] = why
+            answered = [
+                one.bill
+                for one in request.acknowledgements
+                if one.delivery.state != his_bridge_pb2.DELIVERY_STATE_PENDING
+            ]
+            assert set(answered) <= {one.name for one in self.pending}
             self.told += answered
-            self.pending = [bill for bill in self.pending if bill.name not in answered]
+            self.pending = [one for one in self.pending if one.name not in answered]
             return his_bridge_pb2.AcknowledgeBillsResponse()
-        after = [bill for bill in self.pending if bill.name > request.page_token]
+        after = [one for one in self.pending if one.name > request.page_token]
         page = his_bridge_pb2.ListBillsResponse()
         for bill in after[:2]:
             page.bills.add().bill.CopyFrom(bill)
@@ -247,7 +256,7 @@ class _Pages:
         return page
 
 
-def _bill(place: int, number: str, kind: Any, person: str = "") -> bill_pb2.Bill:
+def bill(place: int, number: str, kind: Any, person: str = "") -> bill_pb2.Bill:
     return bill_pb2.Bill(
         name=f"{BILL}{place}", bill_number=number, provider_id="H1", kind=kind, member_token=person
     )
@@ -255,14 +264,14 @@ def _bill(place: int, number: str, kind: Any, person: str = "") -> bill_pb2.Bill
 
 FINAL, REVERSAL = bill_pb2.BILL_KIND_FINAL, bill_pb2.BILL_KIND_REVERSAL
 PENDING_BILLS = (
-    _bill(0, "other", FINAL, "p0"),
-    _bill(1, "sent", REVERSAL, "p1"),  # its payment is with the bank
-    _bill(2, "sent", FINAL, "p1"),  # stated anew
-    _bill(3, "sent-too", REVERSAL),  # bare: nobody's name is on it
-    _bill(4, "new", FINAL, "p1"),  # of the person whose bill waits
-    _bill(5, "sent-too", FINAL, "p2"),
-    _bill(6, "bank-has-none", REVERSAL),
-    _bill(7, "new-too", FINAL, "p3"),
+    bill(0, "other", FINAL, "p0"),
+    bill(1, "sent", REVERSAL, "p1"),  # its payment is with the bank
+    bill(2, "sent", FINAL, "p1"),  # stated anew
+    bill(3, "sent-too", REVERSAL),  # bare: nobody's name is on it
+    bill(4, "new", FINAL, "p1"),  # of the person whose bill waits
+    bill(5, "sent-too", FINAL, "p2"),
+    bill(6, "bank-has-none", REVERSAL),
+    bill(7, "new-too", FINAL, "p3"),
 )
 
 
@@ -272,7 +281,7 @@ PENDING_BILLS = (
 def test_a_reversal_that_waits_for_the_bank_holds_up_what_hangs_on_it_alone(
     bank_has: set[str], waiting: set[int]
 ) -> None:
-    bridge = _Pages(*PENDING_BILLS)
+    bridge = Pages(*PENDING_BILLS)
     asked: list[str] = []
 
     async def claims(

@@ -28,6 +28,7 @@ from services.his_bridge.core.outcomes import (
     BillWithdrawn,
     Merged,
     MergeLevel,
+    Outcome,
 )
 from services.his_bridge.storage import sealed, waiting
 from services.his_bridge.storage.bill_holds import BillHolds
@@ -227,6 +228,18 @@ class Bills:
         """The token under which a patient goes on at this time of the source's."""
         patient = self._member_of.get(token)
         return token if patient is None else token_at(self._patients, patient, at_us, token)
+
+    def are_told_of_another(self, pending: Pending, outcome: Outcome, token: str) -> bool:
+        """Whether a bill that a record states anew was released, and was ever anybody else's."""
+        if not isinstance(outcome, BillStated):
+            return False
+        accounts = [
+            self._accounts[one] for one in self._together(self._account(pending.external_id))
+        ]
+        told = [one.bill for account in accounts for one in account.told]
+        known = [one.event.bill for account in accounts for one in account.kept]
+        others = {bill.member_token for bill in (*told, *known) if bill is not None} - {token}
+        return bool(told and others)
 
     def add(self, pending: Pending, outcome: OfBills) -> Became:
         """Take one record in. What it changes is released when all are."""

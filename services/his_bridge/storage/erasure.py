@@ -42,7 +42,10 @@ class WithdrawalNotTold(ValueError):
 
 
 class ReversalNotTold(ValueError):
-    """What takes back a bill that the insurer has waits to be handed over; nothing was erased."""
+    """What takes back a bill that the insurer has waits to be handed over; nothing was erased.
+
+    Also while it is to be offered again, because an appeal about the bill was open.
+    """
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode

@@ -29,6 +29,7 @@ from services.his_bridge.core.reconciliation import DayTotals, by_day
 from services.his_bridge.storage.inbox import PENDING
 from services.his_bridge.storage.offers import after_refusal
 from services.his_bridge.storage.operation_tables import replay
+from services.his_bridge.storage.releases import DELIVERY_PENDING
 from services.his_bridge.storage.sealed import open_record, open_released
 from services.his_bridge.storage.tables import (
     acknowledgement,
@@ -46,7 +47,10 @@ Query = TypeVar("Query", bound=Select[*tuple[Any, ...]])
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the insurer did with one bill: TAKEN with claims, or REFUSED with reasons."""
+    """What the insurer did with one bill: TAKEN with claims, or REFUSED with reasons.
+
+    PENDING with reasons is of one at which its service failed: it waits, and is tried again.
+    """
 
     bill: str
     delivery: str
@@ -201,6 +205,12 @@ def acknowledge(
     unknown = [name for name in names if name not in states]
     if unknown:
         raise UnknownBills(unknown)
+    # Somebody had an answer meanwhile.
+    answers = [
+        one
+        for one in answers
+        if one.delivery != DELIVERY_PENDING or states[one.bill].delivery == DELIVERY_PENDING
+    ]
     late = [a.bill for a in answers if states[a.bill].delivery == "TAKEN" and a.delivery != "TAKEN"]
     if late:
         raise TakenBefore(late)
@@ -223,7 +233,8 @@ def acknowledge(
                 **later,
             )
         )
-    later_ones = [name for name in names if states[name].kind != "FINAL"]
+    answered = [one.bill for one in answers if one.delivery != DELIVERY_PENDING]
+    later_ones = [name for name in answered if states[name].kind != "FINAL"]
     if later_ones:
         overtake(connection, hospital, recipient, later_ones, besides=names)
     if request_id:

@@ -191,7 +191,7 @@ class _Batch:
             self._superseded.append(pending.inbox_id)
             return
         need = self._need(pending, outcome)
-        if need is not None and self._consent(*need) is None:
+        if need is not None and not self._may_be_read(pending, outcome, need):
             self._hold(pending, *need)
             return
         if isinstance(outcome, SetAside):
@@ -218,6 +218,14 @@ class _Batch:
             self._read.append((pending, member or self._patient_of(pending, outcome)))
         else:
             self._states[state].append(pending.inbox_id)
+
+    def _may_be_read(self, pending: Pending, outcome: Outcome, need: tuple[str, Need]) -> bool:
+        """A consent covers it, or its bill is the insurer's as another person's.
+
+        Such a bill is taken back when it is looked at, and held then.
+        """
+        covered = self._consent(*need) is not None
+        return covered or self._bills.are_told_of_another(pending, outcome, need[0])
 
     def _need(self, pending: Pending, outcome: Outcome) -> tuple[str, Need] | None:
         """What a record that states everything by itself needs a consent for."""

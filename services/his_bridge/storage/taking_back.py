@@ -54,12 +54,27 @@ def owed(recipient: str) -> ColumnElement[bool]:
 
 
 def waits(connection: Connection, people: Collection[str], recipient: str) -> bool:
-    """Whether what takes back a bill of these people, by opaque id, is not handed over yet."""
+    """Whether what takes back a bill of these people, by opaque id, is not handed over yet.
+
+    Nor one that the insurer refused for now, and that is offered again by itself: an appeal about
+    the bill is decided first. That ends after a month, and then keeps nobody waiting.
+    """
+    later = released_bill.alias("later")
+    stated_since = exists().where(
+        later.c.hospital == released_bill.c.hospital,
+        later.c.bill_id == released_bill.c.bill_id,
+        later.c.seq > released_bill.c.seq,
+    )
+    offered_again = and_(
+        released_bill.c.delivery == _REFUSED,
+        released_bill.c.next_offer_us.is_not(None),
+        ~stated_since.correlate_except(later),
+    )
     query = (
         select(released_bill.c.seq)
         .where(
             released_bill.c.member.in_(people),
-            released_bill.c.delivery == DELIVERY_PENDING,
+            or_(released_bill.c.delivery == DELIVERY_PENDING, offered_again),
             owed(recipient),
         )
         .limit(1)

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, exists, func, or_, select
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Row, and_, case, exists, func, or_, select
 
 from services.common.paging import Page, any_after
 from services.common.sealing import Sealer, members
@@ -20,10 +21,12 @@ from services.his_bridge.storage import sealed
 from services.his_bridge.storage.consents import Register, in_force, register_of
 from services.his_bridge.storage.holding import PURPOSES, need_of_bill
 from services.his_bridge.storage.lists import OF_INBOX
+from services.his_bridge.storage.releases import DELIVERY_PENDING
 from services.his_bridge.storage.tables import consent, held_record, inbox, released_bill
 from services.his_bridge.storage.taking_back import owed
 
 ERASED, WITHHELD = "ERASED", "WITHHELD"
+_REASONS, _NO_REASON = msgspec.json.Decoder(tuple[str, ...]), b"[]"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,8 +49,7 @@ def counts(connection: Connection, hospital: str, recipient: str, now_us: int) -
     one may not cover the bill (`withheld_after` weighs each).
     """
     whose = released_bill.c.member
-    covered = in_force(whose, hospital, recipient, Purpose.CLAIM_SETTLEMENT, now_us)
-    covered = or_(covered, owed(recipient))
+    covered = _covered(hospital, recipient, now_us)
     stands = case(
         (members.member.c.erased_us.is_not(None), ERASED),
         (~covered, WITHHELD),
@@ -63,6 +65,30 @@ def counts(connection: Connection, hospital: str, recipient: str, now_us: int) -
         select(each.c.stands, func.count().label("number")).group_by(each.c.stands)
     )
     return Counter({row.stands: row.number for row in rows})
+
+
+def failing(connection: Connection, hospital: str, recipient: str, now_us: int) -> Counter[str]:
+    """Reason → how many bills wait because the insurer's service failed at them."""
+    rows = connection.execute(
+        select(released_bill.c.refusal_reasons, func.count().label("number"))
+        .where(
+            released_bill.c.hospital == hospital,
+            released_bill.c.delivery == DELIVERY_PENDING,
+            released_bill.c.refusal_reasons != _NO_REASON,
+            _covered(hospital, recipient, now_us),
+        )
+        .group_by(released_bill.c.refusal_reasons)
+    )
+    found: Counter[str] = Counter()
+    for row in rows:
+        for reason in set(_REASONS.decode(row.refusal_reasons)):
+            found[reason] += row.number
+    return found
+
+
+def _covered(hospital: str, recipient: str, now_us: int) -> ColumnElement[bool]:
+    of_one = in_force(released_bill.c.member, hospital, recipient, Purpose.CLAIM_SETTLEMENT, now_us)
+    return or_(of_one, owed(recipient))
 
 
 def held_after(

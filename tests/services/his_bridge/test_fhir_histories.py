@@ -380,8 +380,9 @@ class History:
                 stated = (TOKEN, *stated[1:])
             if stated is None or self.covered(stated):
                 must = [stated]
-            else:  # the correction is held: what the insurer had stands, or nothing
-                must = [None, *self.insurer.had.get(number, ())]
+            else:  # the correction is held: what the insurer had of this person stands, or nothing
+                had = self.insurer.had.get(number, ())
+                must = [None, *(one for one in had if one[0] == stated[0])]
         if holds not in must:
             self.wrong.append(f"{key}: the insurer holds {holds}, and must {list(must)[:3]}")
 

@@ -8,11 +8,14 @@ import urllib.request
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import select
 
 from services.common.database import Database
 from services.common.settings import UnknownSetting
 from services.his_bridge.metrics import BridgeMetrics, exposed
 from services.his_bridge.sources.port import SourceFault
+from services.his_bridge.storage import lists
+from services.his_bridge.storage.tables import released_bill
 from stack.probes import free_ports
 from tests.services.his_bridge.consenting import INSURER
 from tests.services.his_bridge.population import good
@@ -64,6 +67,7 @@ def test_the_gauges_tell_what_the_database_has(database_url: str) -> None:
         assert gauges["lipei_his_lag_seconds"] == {(H, "bills"): 90.0}
         assert gauges["lipei_his_quarantine"] == {(H, "CODE_NOT_MAPPED"): 1.0}
         assert gauges["lipei_his_bills"] == {(H, "pending"): BILLS - 1}
+        assert gauges["lipei_his_failing_bills"] == {}
         assert gauges["lipei_his_inbox_unread"][H, "bills"] == 0.0
         assert gauges["lipei_his_reconciliation_difference"] == {}
         del place.server.records["b00003"]
@@ -74,6 +78,15 @@ def test_the_gauges_tell_what_the_database_has(database_url: str) -> None:
             (H, "extra"): 1.0,
             (H, "other_total"): 0.0,
         }
+        with place.database.writing() as connection:
+            (name,) = connection.execute(select(released_bill.c.name).limit(1)).scalars()
+            failed = lists.Answer(
+                bill=name, delivery="PENDING", claims=(), refusal_reasons=("UNEXPECTED_FAULT",)
+            )
+            lists.acknowledge(connection, H, "", [failed], recipient=INSURER, now_us=place.now[0])
+        gauges = scraped(place)
+        assert gauges["lipei_his_failing_bills"] == {(H, "UNEXPECTED_FAULT"): 1.0}
+        assert gauges["lipei_his_bills"] == {(H, "pending"): BILLS - 1}
         place.server.script = [(500, {}, b"")] * 10
         with pytest.raises(SourceFault):
             await place.pull()

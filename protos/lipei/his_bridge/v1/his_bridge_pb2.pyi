@@ -348,7 +348,8 @@ class Delivery(_message.Message):
     @_builtins.property
     def refusal_reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Stable reasons of the refusal, when refused: of SubmitClaim's refusal, or of each of its field violations. The bridge's
-        own are ERASED, and TAKEN_BACK of what was not handed out before its bill was taken back.
+        own are ERASED, and TAKEN_BACK of what was not handed out before its bill was taken back. Of a pending bill why the
+        insurer's service failed at it; it is tried again.
         """
 
     def __init__(
@@ -472,7 +473,9 @@ class Acknowledgement(_message.Message):
     """"hospitals/{hospital}/bills/{bill}"."""
     @_builtins.property
     def delivery(self) -> Global___Delivery:
-        """TAKEN with claims, or REFUSED with reasons."""
+        """TAKEN with claims, or REFUSED with reasons; PENDING with reasons where the insurer's service failed at the bill, which
+        changes nothing of one that was answered meanwhile.
+        """
 
     def __init__(
         self,
@@ -821,6 +824,7 @@ class BillCounts(_message.Message):
     WITHHELD_COUNT_FIELD_NUMBER: _builtins.int
     ERASED_COUNT_FIELD_NUMBER: _builtins.int
     REFUSALS_FIELD_NUMBER: _builtins.int
+    FAILING_FIELD_NUMBER: _builtins.int
     pending_count: _builtins.int
     """Not acknowledged yet."""
     taken_count: _builtins.int
@@ -837,6 +841,12 @@ class BillCounts(_message.Message):
     def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusalCount]:
         """Why those were refused that OfferRefusedBills can offer again, the most frequent first; a bill may have several reasons."""
 
+    @_builtins.property
+    def failing(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusalCount]:
+        """Why the insurer's service failed at pending bills, the most frequent first. Each is tried again, and holds up only what
+        names its bill or its person.
+        """
+
     def __init__(
         self,
         *,
@@ -846,10 +856,11 @@ class BillCounts(_message.Message):
         withheld_count: _builtins.int = ...,
         erased_count: _builtins.int = ...,
         refusals: _abc.Iterable[Global___RefusalCount] | None = ...,
+        failing: _abc.Iterable[Global___RefusalCount] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["erased_count", b"erased_count", "pending_count", b"pending_count", "refusals", b"refusals", "refused_count", b"refused_count", "taken_count", b"taken_count", "withheld_count", b"withheld_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erased_count", b"erased_count", "failing", b"failing", "pending_count", b"pending_count", "refusals", b"refusals", "refused_count", b"refused_count", "taken_count", b"taken_count", "withheld_count", b"withheld_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -864,9 +875,9 @@ class RefusalCount(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     BILL_COUNT_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Stable reason of the refusal."""
+    """Stable reason of the refusal, or of the failure."""
     bill_count: _builtins.int
-    """Bills that were refused for it."""
+    """Bills that have it."""
     def __init__(
         self,
         *,

@@ -270,7 +270,8 @@ class HisBridgeServiceServicer:
         ALREADY_EXISTS REQUEST_ID_REUSED: the request_id was used before, and there is something to erase: whose it was is not
         kept, so that it may have been somebody else's; make a new one.
         FAILED_PRECONDITION WITHDRAWAL_NOT_TOLD: a withdrawal of the patient's has not reached the insurer; pull, then repeat.
-        REVERSAL_NOT_TOLD: the same of what takes back a bill that the insurer has. What the hospital takes back after the
+        REVERSAL_NOT_TOLD: the same of what takes back a bill that the insurer has, also while that is offered again by itself
+        because an appeal about the bill is open: repeat once it is decided. What the hospital takes back after the
         erasure reaches nobody: no key opens which bill it was.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

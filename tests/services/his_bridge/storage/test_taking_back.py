@@ -13,11 +13,13 @@ from lipei.type.v1 import bill_pb2
 from services.common.database import Database, migrate
 from services.his_bridge import messages
 from services.his_bridge.core.consent import Scope, Terms
+from services.his_bridge.core.outcomes import BillStated
 from services.his_bridge.storage import holding, lists, showing, taking_back, withheld
 from services.his_bridge.storage.erasure import ReversalNotTold, erase
+from services.his_bridge.storage.offers import LONGEST_US, PAUSE_US, offer_due
 from tests.services.common.sealing.keys import sealer, subject_keys
 from tests.services.his_bridge.consenting import INSURER, record, take_back, terms
-from tests.services.his_bridge.core.folding_cases import TOKENS
+from tests.services.his_bridge.core.folding_cases import TOKENS, bill_of
 from tests.services.his_bridge.storage.hospital import (
     NOW,
     Hospital,
@@ -73,7 +75,9 @@ def said(bills: list[bill_pb2.Bill]) -> list[tuple[str, bool]]:
     ]
 
 
-def answered(hospital: Hospital, bills: list[bill_pb2.Bill], *refused: str) -> None:
+def answered(
+    hospital: Hospital, bills: list[bill_pb2.Bill], *refused: str, now_us: int = NOW
+) -> None:
     answers = [
         lists.Answer(
             bill=one.name.rpartition("/")[2],
@@ -84,7 +88,7 @@ def answered(hospital: Hospital, bills: list[bill_pb2.Bill], *refused: str) -> N
         for one in bills
     ]
     with hospital.database.writing() as connection:
-        lists.acknowledge(connection, hospital.name, "", answers, recipient=INSURER, now_us=NOW)
+        lists.acknowledge(connection, hospital.name, "", answers, recipient=INSURER, now_us=now_us)
 
 
 def stands(hospital: Hospital) -> list[tuple[str, str]]:
@@ -474,6 +478,75 @@ def test_another_number_out_of_a_merge_takes_the_first_one_back_too(hospital: Ho
     ]
 
 
+def state(hospital: Hospital, version: int, patient: str, *, fen: str = "100.00") -> None:
+    """A record that states the whole bill by itself, as a FHIR Claim does."""
+    said = final("W", f"0{version}:00", {"C1": fen}, version=version, patient=patient)
+    pending = hospital.keep(said)
+    assert pending is not None
+    hospital.settle((pending, whole_of(said)))
+
+
+def whole_of(said: Said) -> BillStated:
+    bill = bill_of(said)
+    assert bill is not None
+    return BillStated(bill=bill, day=bill.end.date())
+
+
+@pytest.mark.parametrize("consents", [True, False])
+def test_a_bill_corrected_to_another_person_is_taken_back_and_waits_for_their_consent(
+    hospital: Hospital, consents: bool
+) -> None:
+    """The insurer would keep it, and perhaps pay it, as the first person's."""
+    given = consented(hospital)
+    state(hospital, 1, "li")
+    answered(hospital, handed_out(hospital))
+    if not consents:
+        take_back(hospital.database, hospital.name, given, NOW)
+    state(hospital, 2, "wang")
+    (back,) = bills = handed_out(hospital)
+    assert (said(bills), hospital.held()) == ([("REVERSAL", consents)], 1)
+    assert TOKENS["wang"] not in str(back)
+    answered(hospital, bills)
+    # What is stated of them meanwhile waits as well, and takes nothing back twice.
+    state(hospital, 3, "wang", fen="90.00")
+    assert (handed_out(hospital), hospital.held()) == ([], 1)
+    record(hospital.database, hospital.name, [terms(TOKENS["wang"])])
+    (pending,) = hospital.unread()
+    newest = final("W", "03:00", {"C1": "90.00"}, version=3, patient="wang")
+    hospital.settle((hospital.pending[pending, "3"], whole_of(newest)))
+    (anew,) = bills = handed_out(hospital)
+    assert (said(bills), hospital.held()) == ([("CORRECTION", True)], 0)
+    assert (anew.member_token, anew.total.minor_units) == (TOKENS["wang"], 9000)
+
+
+def test_a_bill_that_is_the_first_person_s_again_is_stated_anew(hospital: Hospital) -> None:
+    consented(hospital)
+    state(hospital, 1, "li")
+    state(hospital, 2, "wang")
+    state(hospital, 3, "li")
+    bills = handed_out(hospital)
+    assert [kind for kind, _ in said(bills)] == ["FINAL", "REVERSAL", "CORRECTION"]
+    assert {one.member_token for one in bills} == {LI}
+    assert hospital.held() == 0
+
+
+@pytest.mark.parametrize("released", [True, False])
+def test_what_names_nobody_else_or_was_never_released_is_held_and_takes_nothing_back(
+    hospital: Hospital, released: bool
+) -> None:
+    """The control."""
+    if released:
+        given = consented(hospital)
+        state(hospital, 1, "li")
+        answered(hospital, handed_out(hospital))
+        take_back(hospital.database, hospital.name, given, NOW)
+    else:
+        state(hospital, 1, "li")
+    state(hospital, 2, "li" if released else "wang", fen="90.00")
+    assert (handed_out(hospital), hospital.held()) == ([], 1)
+    assert hospital.told() == ([("FINAL", 10000)] if released else [])
+
+
 def test_a_person_is_erased_once_the_insurer_has_been_told(hospital: Hospital) -> None:
     consented(hospital)
     hospital.arrive(FINAL)
@@ -487,6 +560,37 @@ def test_a_person_is_erased_once_the_insurer_has_been_told(hospital: Hospital) -
     hospital.arrive({"id": "Y", "at": "14:00", "says": "REVERSAL"})
     erased(hospital, "e2")
     assert handed_out(hospital) == []
+
+
+@pytest.mark.parametrize(
+    ("ends", "waits"),
+    [("still open", True), ("not offered again", False), ("a month", False), ("anew", False)],
+)
+def test_a_person_is_erased_once_no_appeal_keeps_the_insurer_from_taking_it_back(
+    hospital: Hospital, ends: str, waits: bool
+) -> None:
+    """Refused until the appeal is decided, and offered again by itself: it is due all the same."""
+    consented(hospital)
+    hospital.arrive(FINAL)
+    answered(hospital, handed_out(hospital))
+    hospital.arrive(REVERSAL)
+    (back,) = handed_out(hospital)
+    answered(hospital, [back], "BILL_UNKNOWN" if ends == "not offered again" else "APPEAL_OPEN")
+    if ends == "a month":
+        answered(hospital, [back], "APPEAL_OPEN", now_us=NOW + LONGEST_US)
+    if ends == "anew":  # the newer one counts, and the reversal is not offered again
+        hospital.arrive(final("G", "13:00", {"C1": "80.00"}))
+    if waits:
+        with pytest.raises(ReversalNotTold):
+            erased(hospital, "e1")
+        offered(hospital, NOW + PAUSE_US)
+        answered(hospital, handed_out(hospital))
+    erased(hospital, "e2")
+
+
+def offered(hospital: Hospital, now_us: int) -> None:
+    with hospital.database.writing() as connection:
+        offer_due(connection, hospital.name, now_us=now_us)
 
 
 def test_after_an_erasure_no_key_says_which_bill_is_taken_back(hospital: Hospital) -> None:
