@@ -86,8 +86,7 @@ def write_off(doing: Doing, request: pb.WriteOffRecoveryRequest) -> None:
 
 
 def _at_stake(doing: Doing) -> int:
-    """What one person's word alone would end: the rest, and where they also said that a part came
-    back, all that was to.
+    """What one person's word would end: the rest, or all where they recorded a part as well.
 
     Else who records a part brings the rest under the threshold, and gives up alone what takes two.
     """

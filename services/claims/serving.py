@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -150,7 +151,8 @@ def messages_of(
     clocks = store.clocks_of(connection, rows)
     back = recovered_of(connection, [row.id for row in rows])
     proposed = _proposed(connection, rows)
-    sent = notices.newest(connection, rows)
+    denied = notices.denials(connection, rows)
+    sent = notices.newest(connection, denied)
     claims = [
         claim_message(
             opened(sealer, row, stored.get(row.decision_id or "")),
@@ -172,6 +174,7 @@ def messages_of(
                 claim.unreadable = claim.unreadable or fault.reason
             else:
                 _tell_clocks(claim, row, clocks[row.id], terms, desk.at_us)
+                _tell_due(claim, store.notice_due(row, denied.get(row.id), terms), row, desk.at_us)
     broken = [row.id for row, claim in zip(rows, claims, strict=True) if claim.unreadable]
     if broken:
         logger().error("claims_unreadable", claims=broken, count=len(broken))
@@ -190,12 +193,17 @@ def _tell_clocks(
         claim.days_left = left
     if (left := minimum_days_left(moves, today, terms)) is not None:
         claim.minimum_days_left = left
-    if (due := store.notice_due(row, terms)) is not None:
-        claim.notice_due_day = due.isoformat()
-        if claim.HasField("refusal_notice"):
-            claim.refusal_notice.late = claim.refusal_notice.sent_day > claim.notice_due_day
-        else:
-            claim.notice_days_left = (due - today).days
+
+
+def _tell_due(claim: pb.Claim, due: date | None, row: ClaimRow, at_us: int) -> None:
+    """By which day the notice of a refusal is to be sent, and what is left of the days."""
+    if due is None:
+        return
+    claim.notice_due_day = due.isoformat()
+    if claim.HasField("refusal_notice"):
+        claim.refusal_notice.late = claim.refusal_notice.sent_day > claim.notice_due_day
+    else:
+        claim.notice_days_left = (due - store.today(row, at_us)).days
 
 
 def _tell_notice(claim: pb.Claim, notice: NoticeRow) -> None:

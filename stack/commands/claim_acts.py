@@ -170,7 +170,7 @@ def say_next(claim: claims_pb2.Claim) -> None:
         known, who = "confirm {name}", "   (somebody else)"
     elif claim.awaits_adjustment:
         known = "adjust {name}"
-    elif claim.HasField("notice_days_left"):
+    elif claim.HasField("notice_days_left") and not waits_for:
         known = _NOTICE
     acts = waits_for or claim.awaits_confirmation or claim.awaits_adjustment
     if acts or claim.HasField("notice_days_left"):

@@ -275,7 +275,8 @@ class Claim(_message.Message):
     """
     notice_due_day: _builtins.str
     """The day, "YYYY-MM-DD" in the hospital's zone, by which the law, or the plan's `clocks`, wants the notice of a refusal
-    and its reasons sent; only of claims that are denied, and never to the hospital. No notice is sent by itself.
+    and its reasons sent; only of claims that are denied, or appealed or upheld since, and never to the hospital. No notice is
+    sent by itself.
     """
     unreadable: _builtins.str
     """Why what is kept of it cannot be read, only in ListClaims, whose other claims can: what cannot is empty, as of an erased
@@ -284,8 +285,8 @@ class Claim(_message.Message):
     "NOT_OF_THIS_ENGINE": this version cannot read its decision or plan; run the one that can.
     """
     notice_days_left: _builtins.int
-    """Calendar days, as days_left, until notice_due_day; negative when it is over. Only of claims that are denied and of which
-    no notice is recorded; never to the hospital.
+    """Calendar days, as days_left, until notice_due_day; negative when it is over. Only of claims that have such a day and of
+    which no notice is recorded; never to the hospital.
     """
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
@@ -339,9 +340,7 @@ class Claim(_message.Message):
 
     @_builtins.property
     def refusal_notice(self) -> Global___RefusalNotice:
-        """The notice of the refusal that was recorded last (ReviewService.RecordRefusalNotice); of a denied claim since it was
-        denied. Never to the hospital.
-        """
+        """The notice of the refusal that was recorded last (ReviewService.RecordRefusalNotice) since the claim was denied. Never to the hospital."""
 
     def __init__(
         self,
@@ -414,7 +413,7 @@ class RefusalNotice(_message.Message):
     actor: _builtins.str
     """Who recorded it: their `sub`. Absent to the member."""
     late: _builtins.bool
-    """Whether it went out after notice_due_day; only of a claim that is denied still."""
+    """Whether it went out after notice_due_day."""
     @_builtins.property
     def record_time(self) -> _timestamp_pb2.Timestamp:
         """When it was recorded."""
@@ -801,7 +800,7 @@ class ListClaimsRequest(_message.Message):
     queue.
     """
     notice_unsent: _builtins.bool
-    """Only claims that are denied and of which no notice of the refusal is recorded since."""
+    """Only claims that are denied, or appealed or upheld since, and of which no notice of the refusal is recorded."""
     def __init__(
         self,
         *,
