@@ -224,7 +224,8 @@ def _refusal(refusal: pb.ProposalRefusal, lang: Language, withheld: Withheld) ->
 def _move(move: pb.ClaimMove, lang: Language) -> tuple[str, ...]:
     before = chinese.state(move.from_state, lang) if move.from_state else ""
     after = chinese.state(move.to_state, lang)
-    return (when(move.time), before, after, move.actor, move.cause, move.clock)
+    by = f" ({chinese.said('proposed by', lang)} {move.proposed_by})" if move.proposed_by else ""
+    return (when(move.time), before, after, f"{move.actor}{by}", move.cause, move.clock)
 
 
 _HEADINGS = (

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import reason_pb2
@@ -152,3 +155,20 @@ def test_whoever_proposed_is_told_that_nothing_changes_yet() -> None:
     effective = proposed("adjust")
     effective.awaits_confirmation = False
     assert len(list(as_it_stands(effective))) == 1
+
+
+def test_the_history_names_who_proposed_and_who_confirmed() -> None:
+    claim = pb.Claim(name=NAME, state=pb.CLAIM_STATE_APPROVED)
+    claim.moves.add(actor="insurer:wu", cause="approve", proposed_by="li")
+    assert "insurer:wu (proposed by li)" in _all(claim, Language.EN)
+    assert "insurer:wu (提议人 li)" in _all(claim, Language.ZH)
+    claim.moves[0].proposed_by = ""
+    assert "insurer:wu" in _all(claim, Language.EN)
+    assert "proposed by" not in _all(claim, Language.EN)
+
+
+def _all(claim: pb.Claim, lang: Language) -> str:
+    console = Console(width=200, record=True, file=StringIO())
+    for part in decision_tables(claim, lang, with_history=True, withheld=NOTHING):
+        console.print(part)
+    return console.export_text()

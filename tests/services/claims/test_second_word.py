@@ -319,3 +319,21 @@ def test_an_account_is_rejected_with_a_reason_or_withdrawn(service: Served, desk
         (providers.PROVIDER_ACCOUNT_STATE_WITHDRAWN, "anna", "anna", ""),
         (providers.PROVIDER_ACCOUNT_STATE_REJECTED, "anna", "cem", "closed"),
     ]
+
+
+def test_the_history_says_whose_proposal_was_carried_out(service: Served, desk: Desk) -> None:
+    desk.who = who("first")
+    proposal = _review(service, decided(service, "B1", BIG))
+    desk.who = who("second")
+    claim = paid(service, said(service, proposal))
+    desk.who = who("first")
+    proposal = _reverse(service, claim)
+    desk.who = who("third")
+    after = said(service, proposal)
+    told = [(one.cause, one.proposed_by) for one in got(service, after.name).moves]
+    carried_out = {("approve", "first"), ("release_payment", "first")}
+    carried_out |= {("reverse", "first"), ("open_recovery", "first")}
+    assert {one for one in told if one[1]} == carried_out
+    assert ("refer_to_review", "") in told
+    desk.who = of_member(token("CN-ID", id_number(100)))
+    assert not any(one.proposed_by for one in got(service, after.name).moves)

@@ -575,6 +575,7 @@ class ClaimMove(_message.Message):
     CAUSE_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     CLOCK_FIELD_NUMBER: _builtins.int
+    PROPOSED_BY_FIELD_NUMBER: _builtins.int
     from_state: Global___ClaimState.ValueType
     """State before; unspecified for the first."""
     to_state: Global___ClaimState.ValueType
@@ -585,6 +586,8 @@ class ClaimMove(_message.Message):
     """Why, as a stable word."""
     clock: _builtins.str
     """What it does to the legal clock: "start", "stop", "resume", "end" or empty."""
+    proposed_by: _builtins.str
+    """Whose proposal it carries out, their `sub`, where actor is who confirmed it; else empty. Absent to the member."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -598,10 +601,11 @@ class ClaimMove(_message.Message):
         cause: _builtins.str = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
         clock: _builtins.str = ...,
+        proposed_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cause", b"cause", "clock", b"clock", "from_state", b"from_state", "time", b"time", "to_state", b"to_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cause", b"cause", "clock", b"clock", "from_state", b"from_state", "proposed_by", b"proposed_by", "time", b"time", "to_state", b"to_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
