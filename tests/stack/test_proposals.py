@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import StringIO
 
+import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
@@ -11,7 +12,8 @@ from rich.console import Console
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import reason_pb2
 from lipei.type.v1.money_pb2 import Money
-from stack.commands.claim_acts import as_it_stands, say_next
+from services.common.refusals import RpcFault
+from stack.commands.claim_acts import _told, as_it_stands, say_next
 from stack.commands.options import Language
 from stack.commands.pended import _queue
 from stack.commands.withheld import NOTHING, Withheld
@@ -155,6 +157,27 @@ def test_whoever_proposed_is_told_that_nothing_changes_yet() -> None:
     effective = proposed("adjust")
     effective.awaits_confirmation = False
     assert len(list(as_it_stands(effective))) == 1
+
+
+def test_what_was_proposed_says_what_it_comes_to_beside_what_is_in_force() -> None:
+    claim = proposed("review", "PENDED_REVIEW")
+    waits = "nothing changes until somebody else confirms it"
+    assert list(as_it_stands(claim))[-1] == f"proposed: a review; {waits}"
+    claim.proposal.amount.CopyFrom(Money(currency_code="CNY", minor_units=5_600_000))
+    assert list(as_it_stands(claim))[-1] == f"proposed: a review, 56000.00 CNY; {waits}"
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_who_comes_too_late_is_offered_what_can_be_done(*, waits: bool) -> None:
+    metadata = {"state": "CLAIM_STATE_PENDED_REVIEW", "revision": "3"}
+    if waits:
+        metadata["proposed"] = "true"
+    fault = RpcFault(grpc.StatusCode.ABORTED, "CLAIM_CHANGED", "look again", (), None, metadata)
+    told = _told(NAME, fault)
+    assert told is not None
+    offered = [one for one in told.lines if "lipei claims" in one]
+    can = ("confirm {}", "confirm {} --reject") if waits else ("review {} --accept",)
+    assert offered == [f"  what can be done: lipei claims {one.format(NAME)}" for one in can]
 
 
 def test_the_history_names_who_proposed_and_who_confirmed() -> None:

@@ -261,6 +261,7 @@ def test_what_comes_to_another_amount_by_now_is_not_confirmed(service: Served, d
     fault = refused(service.review.ConfirmReview, yes)
     assert (fault.code.name, fault.reason) == ("FAILED_PRECONDITION", "PROPOSAL_OUTDATED")
     assert fault.metadata == {"proposed_minor_units": "19000000", "now_minor_units": "20000000"}
+    assert "comes to 200000.00 CNY, and came to 190000.00 when it was proposed" in fault.text
     assert (used(service), books(service)) == before
     assert got(service, claim.name).awaits_confirmation
     after = said(service, claim, reject=True, note="the deductible is used up")
@@ -337,3 +338,27 @@ def test_the_history_says_whose_proposal_was_carried_out(service: Served, desk: 
     assert ("refer_to_review", "") in told
     desk.who = of_member(token("CN-ID", id_number(100)))
     assert not any(one.proposed_by for one in got(service, after.name).moves)
+
+
+def test_whoever_proposes_is_told_what_it_comes_to_by_now(service: Served, desk: Desk) -> None:
+    desk.who = who("first")
+    claim = decided(service, "B1", BIG)
+    # The member's other bill takes the deductible, so that this one's falls away.
+    decided(service, "B2", line(1, DRUG, "20000.00"))
+    after = _review(service, got(service, claim.name))
+    assert (after.decision.benefit, after.proposal.amount) == (yuan("190000"), yuan("200000"))
+    assert after.proposal.actor == ""  # as in lists
+
+
+def test_who_comes_too_late_is_told_that_something_waits_but_no_member_is(
+    service: Served, desk: Desk
+) -> None:
+    desk.who = who("first")
+    claim = decided(service, "B1", BIG)
+    _review(service, claim)
+    late = asked(review_pb2.ReviewClaimRequest, claim)
+    fault = refused(service.review.ReviewClaim, late)
+    assert (fault.reason, fault.metadata.get("proposed")) == ("CLAIM_CHANGED", "true")
+    desk.who = of_member(token("CN-ID", id_number(100)))
+    fault = refused(service.review.SupplyFacts, asked(review_pb2.SupplyFactsRequest, claim))
+    assert (fault.reason, "proposed" in fault.metadata) == ("CLAIM_CHANGED", False)

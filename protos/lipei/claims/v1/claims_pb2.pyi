@@ -464,7 +464,7 @@ class Proposal(_message.Message):
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """What it came to when it was proposed: the benefit of a review or a new decision, what a reversal takes back, what a
-        write-off gives up. Absent of what was proposed before this was kept.
+        write-off gives up. Absent of what was proposed before this was kept. The answers of ReviewService say it too.
         """
 
     def __init__(
