@@ -144,6 +144,10 @@ def _standing(claim: pb.Claim, lang: Language, withheld: Withheld) -> Iterator[s
         what = chinese.awaited(pend.awaits, lang)
         yield f"{line}{said('waits for')} {what} ({said('clause')} {pend.clause})"
     yield from _clocks(claim, lang)
+    if claim.payout_waits:
+        why, _, codes = claim.payout_waits.partition(":")
+        told = said(chinese.PAYOUT_WAITS.get(why, why))
+        yield f"{told} ({codes})" if codes else told
     if claim.HasField("recoverable"):
         yield f"{money(claim.recoverable)} {said('are to be recovered')}"
 

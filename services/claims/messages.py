@@ -115,6 +115,7 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
         "proposal",
         "refusal",
         "awaits_adjustment",
+        "payout_waits",
     ):
         seen.ClearField(kept)
     if seen.HasField("decision"):

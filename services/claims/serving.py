@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from lipei.claims.v1 import claims_pb2 as pb
 from services.claims.core.clocks import ClockMove, days_left, minimum_days_left
+from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import ClockTerms
 from services.claims.desk import Desk
 from services.claims.messages import claim_message, claim_name, notice_message
@@ -25,6 +26,7 @@ from services.claims.storage import claims as store
 from services.claims.storage import decisions, notices, request_log, sealed
 from services.claims.storage.acts import kinds_of
 from services.claims.storage.ledger import recovered_of
+from services.claims.storage.payouts import refusals
 from services.claims.storage.periods import PeriodClaim
 from services.claims.storage.request_log import RequestKey
 from services.claims.storage.rows import ClaimRow, DecidedRow, NoticeRow
@@ -162,7 +164,9 @@ def messages_of(
         for row in rows
     ]
     note_reads(connection, rows)
+    waits = _payouts_that_wait(desk, rows)
     for row, claim in zip(rows, claims, strict=True):
+        claim.payout_waits = waits.get(row.id, "")
         if row.id in sent:
             _tell_notice(claim, sent[row.id])
         if row.id in clocks:
@@ -220,6 +224,22 @@ def _clock_terms(desk: Desk, decision: DecidedRow | None) -> ClockTerms | None:
         return desk.plans.plan(desk.connection, decision.plan_version).clocks
     except msgspec.DecodeError:
         raise NotOfThisEngine from None
+
+
+def _payouts_that_wait(desk: Desk, rows: Sequence[ClaimRow]) -> dict[str, str]:
+    """By claim why its money is not on its way: the insurer's to mend, not the member's."""
+    if current_tenant().kind is Kind.MEMBER:
+        return {}
+    failed = [row.id for row in rows if ClaimState(row.state) is ClaimState.PAYMENT_FAILED]
+    why = {
+        claim_id: f"REFUSED:{reasons}" if reasons else "REFUSED"
+        for claim_id, reasons in refusals(desk.connection, failed).items()
+    }
+    for row in rows:
+        blocked = row.blocked_until_us is not None and row.blocked_until_us > desk.at_us
+        if blocked and ClaimState(row.state) is ClaimState.PAYABLE:
+            why[row.id] = "NO_PAYEE_ACCOUNT"
+    return why
 
 
 def _proposed(connection: Connection, rows: Sequence[ClaimRow]) -> dict[str, str]:

@@ -180,6 +180,16 @@ def test_who_comes_too_late_is_offered_what_can_be_done(*, waits: bool) -> None:
     assert offered == [f"  what can be done: lipei claims {one.format(NAME)}" for one in can]
 
 
+def test_money_that_is_not_on_its_way_says_why() -> None:
+    claim = pb.Claim(name=NAME, state=pb.CLAIM_STATE_PAYABLE, payout_waits="NO_PAYEE_ACCOUNT")
+    assert shown(claim)[0] == "the money waits for a payee's account that a bank can pay"
+    claim.payout_waits = "REFUSED:AC04"
+    assert shown(claim)[0].endswith("once the account is mended (AC04)")
+    assert "银行拒付，更正账户后重付 (AC04)" in shown(claim, Language.ZH)
+    claim.payout_waits = ""
+    assert not any("account" in line for line in shown(claim))
+
+
 def test_the_history_names_who_proposed_and_who_confirmed() -> None:
     claim = pb.Claim(name=NAME, state=pb.CLAIM_STATE_APPROVED)
     claim.moves.add(actor="insurer:wu", cause="approve", proposed_by="li")

@@ -440,7 +440,9 @@ def test_what_is_the_providers_goes_to_its_account_and_waits_until_it_has_one(
 ) -> None:
     claim = decided(paying, bill("B1", line(1, DRUG, "300.00")))
     assert claim.decision.lines[0].payee == decision_pb2.PAYEE_PROVIDER
+    assert got(paying, claim.name).payout_waits == ""
     assert run_payouts(paying) == 0  # nobody has an account of the hospital's
+    assert got(paying, claim.name).payout_waits == "NO_PAYEE_ACCOUNT"
     desk.who = person("anna")
     found = proposed(paying)
     desk.who = of_insurer()
@@ -450,7 +452,8 @@ def test_what_is_the_providers_goes_to_its_account_and_waits_until_it_has_one(
     desk.who = of_insurer()
     assert run_payouts(paying) == 1
     assert paid_to(paying, bank) == {HIS: 30_000}
-    assert got(paying, claim.name).state == pb.CLAIM_STATE_PAID
+    after = got(paying, claim.name)
+    assert (after.state, after.payout_waits) == (pb.CLAIM_STATE_PAID, "")
 
 
 def test_the_account_of_the_day_is_paid(paying: Served, desk: Desk, bank: SandboxBank) -> None:
@@ -499,6 +502,7 @@ def test_when_one_payees_bank_refuses_only_that_part_is_paid_again(
     assert run_payouts(paying) == 2
     after = got(paying, claim.name)
     assert (after.state, after.paid) == (pb.CLAIM_STATE_PAYMENT_FAILED, yuan("200"))
+    assert after.payout_waits == "REFUSED:AC04"
     confirmed(paying, desk)  # takes the claim up again
     assert run_payouts(paying) == 1
     assert paid_to(paying, bank) == {THEIRS: 20_000, HIS: 30_000}

@@ -235,6 +235,7 @@ class Claim(_message.Message):
     UNREADABLE_FIELD_NUMBER: _builtins.int
     REFUSAL_NOTICE_FIELD_NUMBER: _builtins.int
     NOTICE_DAYS_LEFT_FIELD_NUMBER: _builtins.int
+    PAYOUT_WAITS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
     member: _builtins.str
@@ -287,6 +288,11 @@ class Claim(_message.Message):
     notice_days_left: _builtins.int
     """Calendar days, as days_left, until notice_due_day; negative when it is over. Only of claims that have such a day and of
     which no notice is recorded; never to the hospital.
+    """
+    payout_waits: _builtins.str
+    """Why what is owed is not on its way to the bank; empty while it goes by itself, to the hospital and to the member.
+    "NO_PAYEE_ACCOUNT": a payee has no account that a bank could pay; import the policy's next revision, or have an account of
+    the provider's confirmed. "REFUSED", or "REFUSED:AC04" with the bank's ISO 20022 reasons: do the same.
     """
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
@@ -375,10 +381,11 @@ class Claim(_message.Message):
         unreadable: _builtins.str = ...,
         refusal_notice: Global___RefusalNotice | None = ...,
         notice_days_left: _builtins.int | None = ...,
+        payout_waits: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "_notice_days_left", b"_notice_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "minimum_days_left", b"minimum_days_left", "notice_days_left", b"notice_days_left", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "refusal_notice", b"refusal_notice", "state_time", b"state_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "_notice_days_left", b"_notice_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "minimum_days_left", b"minimum_days_left", "moves", b"moves", "name", b"name", "notice_days_left", b"notice_days_left", "notice_due_day", b"notice_due_day", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "refusal_notice", b"refusal_notice", "revision", b"revision", "state", b"state", "state_time", b"state_time", "unreadable", b"unreadable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "_notice_days_left", b"_notice_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "minimum_days_left", b"minimum_days_left", "moves", b"moves", "name", b"name", "notice_days_left", b"notice_days_left", "notice_due_day", b"notice_due_day", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "payout_waits", b"payout_waits", "proposal", b"proposal", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "refusal_notice", b"refusal_notice", "revision", b"revision", "state", b"state", "state_time", b"state_time", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__days_left: _TypeAlias = _typing.Literal["days_left"]  # noqa: Y015
     _WhichOneofArgType__days_left: _TypeAlias = _typing.Literal["_days_left", b"_days_left"]  # noqa: Y015
