@@ -347,6 +347,26 @@ def test_an_account_is_set_by_two_people_and_listed_without_its_number(
     assert b"62227777" not in bytes(rows[0].sealed)
 
 
+def test_whoever_confirms_states_the_number_and_another_is_refused(
+    service: Served, desk: Desk
+) -> None:
+    desk.who = person("anna")
+    found = proposed(service, number="6222777700000009")
+    desk.who = person("bo")
+    request = word(found.name)
+    request.account_number = "6222777700000001"
+    fault = refused(service.providers.ConfirmProviderAccount, request)
+    assert (fault.code.name, fault.reason) == ("FAILED_PRECONDITION", "ACCOUNT_DIFFERS")
+    assert "6222" not in repr(fault)
+    request = word(found.name)
+    request.account_number = "6222 7777 0000 0009"
+    done = service.providers.ConfirmProviderAccount(request)
+    assert done.account.state == providers.PROVIDER_ACCOUNT_STATE_CONFIRMED
+    with service.database.reading() as connection:
+        kept = connection.execute(text("SELECT * FROM request_log")).all()
+    assert "62227777" not in repr(kept)
+
+
 @pytest.mark.both_databases
 def test_another_insurers_account_does_not_exist(service: Served, desk: Desk) -> None:
     desk.who = person("anna")
