@@ -164,6 +164,42 @@ def test_a_claim_that_is_denied_anew_needs_another_notice(service: Served, desk:
     assert without(service) == [claim.name]
 
 
+@pytest.mark.parametrize("upheld", [False, True])
+def test_an_objection_does_not_take_a_refusal_off_the_list(
+    service: Served, desk: Desk, *, upheld: bool
+) -> None:
+    claim = denied(service)
+    desk.ahead_us = 2 * DAY_US
+    after = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, claim)).claim
+    if upheld:
+        desk.who = replace(of_insurer(), subject="person-8")
+        outcome = {"outcome": review_pb2.APPEAL_OUTCOME_UPHOLD}
+        asks = asked(review_pb2.DecideAppealRequest, after, **outcome)
+        after = service.review.DecideAppeal(asks).claim
+    desk.ahead_us = 4 * DAY_US
+    after = got(service, claim.name)
+    assert after.state == (pb.CLAIM_STATE_UPHELD if upheld else pb.CLAIM_STATE_APPEALED)
+    assert (after.notice_due_day, after.notice_days_left) == (claim.notice_due_day, -1)
+    assert without(service) == [claim.name]
+    late = told(after, denied_on(claim) + timedelta(days=4))
+    kept = service.review.RecordRefusalNotice(late).claim
+    assert (kept.refusal_notice.late, kept.HasField("notice_days_left")) == (True, False)
+    assert without(service) == []
+
+
+def test_a_refusal_that_fell_asks_for_no_notice(service: Served, desk: Desk) -> None:
+    claim = denied(service)
+    appealed = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, claim)).claim
+    desk.who = replace(of_insurer(), subject="person-8")
+    outcome = {"outcome": review_pb2.APPEAL_OUTCOME_OVERTURN}
+    asks = asked(review_pb2.DecideAppealRequest, appealed, **outcome)
+    allowed = reviewed(service, service.review.DecideAppeal(asks).claim)
+    with service.database.writing() as connection:  # as after the bank's word
+        connection.execute(text("UPDATE claim SET state = 'appealed'"))
+    fell = got(service, allowed.name)
+    assert (fell.notice_due_day, without(service)) == ("", [])
+
+
 def test_what_was_never_denied_has_no_refusal_to_tell(service: Served, desk: Desk) -> None:
     claim = reviewed(service, decided(service, "B1", BIG))
     today = date(2026, 6, 1)  # whenever: the state comes first
