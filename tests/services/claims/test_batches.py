@@ -273,8 +273,10 @@ def _bill_is_no_bill(service: Served, claim_id: str) -> None:
 _SEALED = ("salt", "inputs", "output", "services")
 
 
-@pytest.mark.both_databases
-@pytest.mark.parametrize("poison", [_database_refuses, _bill_is_no_bill])
+@pytest.mark.parametrize(
+    "poison",
+    [pytest.param(_database_refuses, marks=pytest.mark.both_databases), _bill_is_no_bill],
+)
 def test_a_poisoned_claim_is_left_and_costs_only_its_members_later_ones(
     service: Served, poison: Callable[[Served, str], None]
 ) -> None:

@@ -231,7 +231,7 @@ MODES = {
 }
 
 
-# Is shorter than the longest transaction.
+# Shorter than the longest transaction: the control.
 SHORT = "updated: updated}|overlap_s: 20"
 FIRST_TRIED = ("updated", "changed_in")
 
