@@ -78,7 +78,7 @@ def unsent() -> ColumnElement[bool]:
     """
     move = claim_move.alias()
     sent = exists().where(
-        refusal_notice.c.claim_id == claim.c.id, refusal_notice.c.at_us >= move.c.at_us
+        refusal_notice.c.claim_id == move.c.claim_id, refusal_notice.c.at_us >= move.c.at_us
     )
     return and_(
         claim.c.state.in_([state.value for state in REFUSED]),

@@ -168,8 +168,9 @@ def test_a_claim_that_is_denied_anew_needs_another_notice(service: Served, desk:
 def test_an_objection_does_not_take_a_refusal_off_the_list(
     service: Served, desk: Desk, *, upheld: bool
 ) -> None:
-    claim = denied(service)
+    claim, other = denied(service), denied(service, "B2")
     desk.ahead_us = 2 * DAY_US
+    service.review.RecordRefusalNotice(told(other, denied_on(other)))  # hides no other claim
     after = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, claim)).claim
     if upheld:
         desk.who = replace(of_insurer(), subject="person-8")
