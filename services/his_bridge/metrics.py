@@ -21,6 +21,8 @@ from services.his_bridge.intake import BILLS
 from services.his_bridge.storage import last_pulls, lists, reconciliations, withheld
 from services.his_bridge.storage.last_pulls import ChannelStatus
 
+# A day that differed is told for a year, unless it was compared again and agreed.
+_COMPARED_US = 366 * 86_400_000_000
 _CHANNEL, _HOSPITAL = ("hospital", "channel"), ("hospital",)
 _OF_CHANNEL: tuple[tuple[str, str, Callable[[ChannelStatus], float]], ...] = (
     ("inbox_unread", "records in the inbox that nobody has read", lambda one: one.unread),
@@ -76,7 +78,7 @@ class BridgeMetrics(Collector):
             yield self._quarantine(connection)
             yield self._bills(connection, now_us)
             yield self._failing(connection, now_us)
-            yield from self._reconciled(connection)
+            yield from self._reconciled(connection, now_us)
 
     def _status(self, connection: Connection, hospital: str) -> list[ChannelStatus]:
         found = last_pulls.status(connection, hospital)
@@ -117,8 +119,8 @@ class BridgeMetrics(Collector):
                 gauge.add_metric([hospital, reason], number)
         return gauge
 
-    def _reconciled(self, connection: Connection) -> Iterable[Metric]:
-        text = "bills that differ in the last comparison with the source"
+    def _reconciled(self, connection: Connection, now_us: int) -> Iterable[Metric]:
+        text = "bills that differ from the source, each day as it was last compared"
         differing = _gauge("reconciliation_difference", text, ("hospital", "kind"))
         text = "when source and bridge were last compared, in seconds since 1970"
         at = _gauge("reconciliation_timestamp_seconds", text, _HOSPITAL)
@@ -127,8 +129,10 @@ class BridgeMetrics(Collector):
             if found is None:
                 continue
             at.add_metric([hospital], found.at_us / 1e6)
+            made = reconciliations.since(connection, hospital, now_us - _COMPARED_US)
+            days = reconciliations.standing(made)
             for kind in ("missing", "extra", "other_total"):
-                number = sum(getattr(day, kind) for day in found.days)
+                number = sum(getattr(day, kind) for day in days)
                 differing.add_metric([hospital, kind], number)
         return differing, at
 

@@ -107,15 +107,13 @@ class Reconciler:
 
     def last_week(self, hospital: Hospital) -> tuple[date, date]:
         """The last seven days until yesterday, in the hospital's zone."""
-        now = datetime.fromtimestamp(self._now_us() / 1e6, UTC)
-        today = now.astimezone(ZoneInfo(hospital.profile.terms.zone)).date()
-        return today - timedelta(days=DAYS_BACK), today - timedelta(days=1)
+        return _week_before(self._now_us(), hospital)
 
     async def when_due(self, hospital: Hospital) -> None:
         """The comparison of the last days, if the last one is a day old; a failure is logged."""
         name = hospital.profile.terms.hospital
         now_us = self._now_us()
-        if not await self._database.run(self._is_due, name, now_us):
+        if not await self._database.run(self._is_due, hospital, now_us):
             return
         first, last = self.last_week(hospital)
         try:
@@ -183,8 +181,21 @@ class Reconciler:
                 connection, name, first, last, days, now_us=self._now_us()
             )
 
-    def _is_due(self, name: str, now_us: int) -> bool:
+    def _is_due(self, hospital: Hospital, now_us: int) -> bool:
+        """Whether nobody compared the week of that time for a day; other days do not count."""
+        name = hospital.profile.terms.hospital
         with self._database.reading() as connection:
-            found = reconciliations.last(connection, name)
-            since = found.at_us if found else reconciliations.first_arrival_us(connection, name)
-        return since is not None and now_us - since >= EVERY_US
+            arrival = reconciliations.first_arrival_us(connection, name)
+            if arrival is None or now_us - arrival < EVERY_US:
+                return False
+            for one in reconciliations.since(connection, name, now_us - EVERY_US + 1):
+                first, last = _week_before(one.at_us, hospital)
+                if one.first <= first and last <= one.last:
+                    return False
+        return True
+
+
+def _week_before(now_us: int, hospital: Hospital) -> tuple[date, date]:
+    now = datetime.fromtimestamp(now_us / 1e6, UTC)
+    today = now.astimezone(ZoneInfo(hospital.profile.terms.zone)).date()
+    return today - timedelta(days=DAYS_BACK), today - timedelta(days=1)

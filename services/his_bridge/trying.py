@@ -9,12 +9,14 @@ import re
 import secrets
 from collections.abc import Iterator, Mapping
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from services.common.identity import member_token
 from services.his_bridge.core.hl7v2_terms import Hl7v2Terms
 from services.his_bridge.core.outcomes import KeptOut, Outcome, SetAside
+from services.his_bridge.core.yibao_terms import YibaoTerms
 from services.his_bridge.cutting.formats import cutter_of, in_utf8, most_of, objects_of
 from services.his_bridge.cutting.refusals import FileRefused
 from services.his_bridge.dialects.hl7v2 import Hl7Reading
@@ -22,6 +24,7 @@ from services.his_bridge.dialects.hl7v2.admission import admit
 from services.his_bridge.dialects.hl7v2.refusals import Denial, Refused
 from services.his_bridge.dialects.port import Key, RecordReader
 from services.his_bridge.dialects.strict_json import has_each_key_once
+from services.his_bridge.dialects.yibao import identified
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.files import FileFormat, FilesSettings
 from services.his_bridge.readers import reader_of
@@ -91,14 +94,11 @@ def try_out(content: bytes, profile: SourceProfile) -> list[Tried]:
     own = profile.dialect_terms
     listening = Hl7Reading(profile.terms, own) if isinstance(own, Hl7v2Terms) else None
     if listening is None:
+        cut = enumerate(_objects(content, profile), start=1)
+        named = [(number, line, _name(number, raw, profile), raw) for number, (line, raw) in cut]
         return [
-            Tried(
-                number=number,
-                record=str(number),
-                outcome=_either(readers, str(number), raw),
-                line=line,
-            )
-            for number, (line, raw) in enumerate(_objects(content, profile), start=1)
+            Tried(number=number, record=name, outcome=_either(readers, name, raw), line=line)
+            for number, line, name, raw in named
         ]
     return [
         Tried(
@@ -128,6 +128,13 @@ def _denials(raw: bytes, reading: Hl7Reading) -> tuple[Denial, ...]:
     except Refused as refused:
         return tuple(refused.denials)
     return ()
+
+
+def _name(number: int, raw: bytes, profile: SourceProfile) -> str:
+    """As the quarantine has it, and as what takes a message back names it; of rows their number."""
+    if isinstance(profile.dialect_terms, YibaoTerms):
+        return identified(raw, ZoneInfo(profile.terms.zone)).record_id
+    return str(number)
 
 
 def _fhir(content: bytes, profile: SourceProfile, readers: list[RecordReader]) -> list[Tried]:

@@ -102,6 +102,12 @@ def load_profiles(folder: Path, environ: Mapping[str, str]) -> dict[str, SourceP
     return found
 
 
+_CHARSETS_STAND = (
+    "only utf-8, or leave it out: another charset stands in source.charset (of dropped files), "
+    "hl7v2.charset, or sql_rows.charset (of a table's bytes)"
+)
+
+
 def parse_profile(
     content: str | bytes, source: str, environ: Mapping[str, str] | None = None
 ) -> SourceProfile:
@@ -114,7 +120,9 @@ def parse_profile(
     hospital = top.text("hospital", HOSPITAL) or "unknown"
     named = top.text("dialect", "|".join(DIALECTS))
     dialect = named or next(iter(DIALECTS))
-    charset = top.text("charset", "utf-8", required=False) or "utf-8"
+    charset = top.text("charset", required=False) or "utf-8"
+    if charset != "utf-8":
+        top.fault("charset", "TEXT", _CHARSETS_STAND)
     origin = top.section("source")
     before = len(faults)
     kind = origin.text("kind", "|".join(SOURCE_KINDS), required=False) or USUAL_KIND

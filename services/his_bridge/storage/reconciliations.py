@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any
 
@@ -152,6 +152,26 @@ def last(connection: Connection, hospital: str) -> Reconciled | None:
         .limit(1)
     ).first()
     return None if row is None else _reconciled(row)
+
+
+def since(connection: Connection, hospital: str, at_us: int) -> Iterator[Reconciled]:
+    """Comparisons made then or later, in the order in which they were made."""
+    query = select(reconciliation).where(
+        reconciliation.c.hospital == hospital, reconciliation.c.at_us >= at_us
+    )
+    yield from map(_reconciled, connection.execute(query.order_by(reconciliation.c.seq)))
+
+
+def standing(made: Iterable[Reconciled]) -> list[DayCompared]:
+    """The days that differ, each by the newest of these comparisons that took it in.
+
+    So whoever compares other days, or days without bills, ends no alarm.
+    """
+    found: dict[date, DayCompared] = {}
+    for one in made:
+        found = {day: kept for day, kept in found.items() if not one.first <= day <= one.last}
+        found |= {day.day: day for day in one.days if not day.agrees}
+    return [found[day] for day in sorted(found)]
 
 
 def first_arrival_us(connection: Connection, hospital: str) -> int | None:

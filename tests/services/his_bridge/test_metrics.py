@@ -70,7 +70,7 @@ def test_the_gauges_tell_what_the_database_has(database_url: str) -> None:
         assert gauges["lipei_his_failing_bills"] == {}
         assert gauges["lipei_his_inbox_unread"][H, "bills"] == 0.0
         assert gauges["lipei_his_reconciliation_difference"] == {}
-        del place.server.records["b00003"]
+        gone = place.server.records.pop("b00003")
         await place.call("ReconcileSource", reconcile())
         gauges = scraped(place)
         assert gauges["lipei_his_reconciliation_difference"] == {
@@ -87,6 +87,14 @@ def test_the_gauges_tell_what_the_database_has(database_url: str) -> None:
         gauges = scraped(place)
         assert gauges["lipei_his_failing_bills"] == {(H, "UNEXPECTED_FAULT"): 1.0}
         assert gauges["lipei_his_bills"] == {(H, "pending"): BILLS - 1}
+        # Who compares days without bills ends no alarm; who compares that day once more does.
+        await place.call("ReconcileSource", reconcile("2024-01-01", "2024-01-31"))
+        gauges = scraped(place)
+        assert gauges["lipei_his_reconciliation_difference"][H, "extra"] == 1.0
+        place.server.records["b00003"] = gone
+        await place.call("ReconcileSource", reconcile())
+        gauges = scraped(place)
+        assert gauges["lipei_his_reconciliation_difference"][H, "extra"] == 0.0
         place.server.script = [(500, {}, b"")] * 10
         with pytest.raises(SourceFault):
             await place.pull()

@@ -102,6 +102,14 @@ def test_each_key_is_checked(old: str, new: str, path: str) -> None:
     assert path in faults(PROFILE.replace(old, new, 1))
 
 
+def test_another_charset_is_told_where_it_stands() -> None:
+    with pytest.raises(StrictYamlError) as caught:
+        parse_profile(PROFILE.replace("pull:", "charset: gb18030\npull:", 1), "x.yaml")
+    (fault,) = caught.value.faults
+    assert (fault.path, fault.reason) == ("charset", "TEXT")
+    assert "source.charset (of dropped files)" in fault.text
+
+
 def test_plain_http_inside_the_hospital_must_be_meant() -> None:
     text = PROFILE.replace("http://127.0.0.1:8091", "http://10.0.0.5") + "allow_plain_http: true\n"
     assert parse_profile(text, "x.yaml").terms.base_url == "http://10.0.0.5/fhir"

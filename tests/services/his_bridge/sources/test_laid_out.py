@@ -17,7 +17,14 @@ from services.his_bridge.core.outcomes import BillHappened, SetAside
 from services.his_bridge.cutting.formats import objects_of
 from services.his_bridge.cutting.refusals import FileRefused
 from services.his_bridge.trying import try_out
-from tests.services.his_bridge.dialects.yibao.messages import FOUND, PERSON, fee, fees
+from tests.services.his_bridge.dialects.yibao.messages import (
+    FOUND,
+    PERSON,
+    cancelled,
+    fee,
+    fees,
+    settled,
+)
 from tests.services.his_bridge.sources.test_files import profile_for
 
 MOST = 1 << 16
@@ -127,6 +134,21 @@ def test_a_record_over_lines_is_bounded_as_a_line_is() -> None:
     bomb = '[\n{"a": [\n' + "0,\n" * MOST + "0]}]"
     assert refusal(bomb, step=4096) == ("LINE_TOO_LONG", 2)
     assert refusal("[{\n" + '"丂": "' + "丂" * (MOST // 2) + '"}]', step=4096)[0] == "LINE_TOO_LONG"
+
+
+def test_what_is_tried_is_named_as_the_quarantine_and_a_cancellation_name_it(
+    tmp_path: Path,
+) -> None:
+    dropped = profile_for(tmp_path, "format: ndjson")
+    profile = msgspec.structs.replace(FOUND, source=dropped.source)
+    told = [
+        {**RECORD, "msgid": "m1"},
+        settled("2026-03-01 11:00:00", "8.00", baseinfo=PERSON),
+        cancelled("2026-03-01 12:00:00"),
+    ]
+    found = try_out(json.dumps(told, ensure_ascii=False).encode(), profile)
+    assert [one.record for one in found] == ["fee-m1", "setl-s1", "cancel-s1"]
+    assert getattr(found[2].outcome, "reverses", None) == found[1].record
 
 
 def laid_out(record: str) -> bytes:
