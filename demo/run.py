@@ -46,12 +46,19 @@ class Folders:
     out: Path
 
 
-def play(scenario: Scenario, folders: Folders, reporter: Reporter, *, keep: bool) -> Results:
+def play(
+    scenario: Scenario,
+    folders: Folders,
+    reporter: Reporter,
+    *,
+    keep: bool,
+    up: type[Child] = Child,
+) -> Results:
     """Fill a hospital, start the stack, let bills become money, and show what came of it.
 
     Writes truth.json before anything starts, where the truth is known, and summary.json and
     report.html at the end. Everything that was started is stopped before this returns or raises;
-    with `keep` only when the person says so by Ctrl-C.
+    with `keep` only when the person says so by Ctrl-C. `lipei up` runs as `up`.
 
     Raises: ChildFailed, CallRefused, LoadRefused, StateRefused.
     """
@@ -64,7 +71,7 @@ def play(scenario: Scenario, folders: Folders, reporter: Reporter, *, keep: bool
         write_truth(folders.out / "truth.json", scenario.generated)
     with (
         running_his(state / "his") as his,
-        started_stack(state, scenario.hospital, his.base_url) as stack,
+        started_stack(state, scenario.hospital, his.base_url, up) as stack,
     ):
         # The stack comes up while the hospital is being filled.
         title = "Filling the hospital's FHIR server"

@@ -218,13 +218,18 @@ def fresh_state(state: Path) -> Path:
 
 
 @contextmanager
-def started_stack(state: Path, hospital: str, his_url: str) -> Iterator[Stack]:
-    """The stack with one hospital's bridge, starting; stopped at the end, whatever happens."""
+def started_stack(
+    state: Path, hospital: str, his_url: str, up: type[Child] = Child
+) -> Iterator[Stack]:
+    """The stack with one hospital's bridge, starting; stopped at the end, whatever happens.
+
+    `up` is what `lipei up` runs as.
+    """
     profiles = state / "profiles"
     profiles.mkdir()
     shutil.copy(PROFILES / f"{hospital}.yaml", profiles)
     variable = hospital.upper().replace("-", "_")
-    child = Child(
+    child = up(
         "lipei up",
         [program("lipei"), "up", "--state", str(state), "--profiles", str(profiles)],
         log=state / "logs" / "up.log",

@@ -21,6 +21,7 @@ from demo.scenario import generated
 from demo.stack import StateRefused, fresh_state
 from stack.supervisor import only_one
 from tests.forked import Forked, run_forked
+from tests.forked_child import ForkedChild
 from tests.processes import processes_of
 
 DEMO = "demo.__main__"
@@ -47,7 +48,8 @@ def run(seed: int, folders: Folders) -> tuple[Results, str]:
     """A small run's results and what a person saw."""
     seen = io.StringIO()
     scenario = generated(seed, people=PEOPLE, bills=BILLS)
-    return play(scenario, folders, Reporter(seen), keep=False), seen.getvalue()
+    results = play(scenario, folders, Reporter(seen), keep=False, up=ForkedChild)
+    return results, seen.getvalue()
 
 
 def test_every_check_holds_and_nothing_stays(run: tuple[Results, str], folders: Folders) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,13 +16,11 @@ import httpx
 
 from demo.his import His, running_his
 from demo.insurer import Insurer
-from demo.processes import Child
 from demo.scenario import PLANS, PROFILES, Scenario, generated
 from demo.stack import Stack, fresh_state
-from stack.installation import MODULES
 from tests.fault.books import Books
 from tests.fault.intake import HandIn
-from tests.forked import Forked
+from tests.forked_child import ForkedChild
 from tests.processes import lives
 from tests.services.claims.given import PLAN
 
@@ -298,37 +295,15 @@ class _Installation:
         ready = self._state / "ready"  # the killed one's, until its successor takes it away
         until(lambda: ready.exists() and ready.read_text() == mine)
 
-    def _started(self) -> _Supervisor:
-        return _Supervisor(*self._words, environ=self._environ, log=self._state / "logs" / "up.log")
-
-
-class _Supervisor(Child):
-    """A supervisor that was forked, so that what it starts was imported once for all tests.
-
-    The kernel ends its children with it, as those of one that was started.
-    """
-
-    def __init__(self, *words: str, environ: Mapping[str, str], log: Path) -> None:
-        self.name, self.log = "the installation", log
-        log.parent.mkdir(mode=0o700, exist_ok=True)
-        log.unlink(missing_ok=True)
-        self._process = Forked(  # type: ignore[assignment] # as a Popen in all that a Child does
-            "tests.fault.installation",
-            *words,
-            environ={**os.environ, **environ},
-            out=log,
-            err=log,
-            imported=MODULES,
+    def _started(self) -> ForkedChild:
+        return ForkedChild(
+            "the installation",
+            ["tests.fault.installation", *self._words],
+            log=self._state / "logs" / "up.log",
+            cwd=ROOT,
+            environ=self._environ,
+            grace_s=_STOP_S,
         )
-
-    def stop(self) -> None:
-        """Ask it to end, and end it by force when it does not within its grace."""
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait(_STOP_S)
 
 
 def until(

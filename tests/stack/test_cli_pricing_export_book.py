@@ -8,8 +8,6 @@ import resource
 import shutil
 import socket
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -55,6 +53,7 @@ from stack.commands.acting import identity_for
 from stack.commands.pricing_export_book import COLUMNS, add_readings, days, follow
 from stack.study_parts import StudyParts, alone
 from tests.callers import Reads
+from tests.forked import Forked
 from tests.identities import equip, everybody
 from tests.services.claims.given import bill, id_number, imported, policy, publish, submission
 from tests.services.claims.serving import STUDY_KEY, Served, served, token
@@ -565,15 +564,16 @@ def test_a_second_process_is_refused_until_the_first_is_killed(
     with socket.create_server(("127.0.0.1", 0)) as deaf:  # pricing never answers
         record_address(office.state, "pricing", f"127.0.0.1:{deaf.getsockname()[1]}")
         words = ["pricing", "export-book", "-f", str(file), "--state", str(office.state)]
-        code = "from stack.cli import main; main()"
-        with subprocess.Popen([sys.executable, "-c", code, *words], env=environ()) as first:
-            try:
-                _until(lambda: len(list(parts.glob("people-*.pb"))) == -(-37 // BATCH))
-                second = export(office, file)
-            finally:
-                first.kill()
-                office.caller.pop()
-                record_address(office.state, "pricing", office.pricing)
+        said = tmp_path / "said"
+        first = Forked("stack.cli", *words, environ=environ(), out=said, err=said)
+        try:
+            _until(lambda: len(list(parts.glob("people-*.pb"))) == -(-37 // BATCH))
+            second = export(office, file)
+        finally:
+            first.kill()
+            first.wait()
+            office.caller.pop()
+            record_address(office.state, "pricing", office.pricing)
     assert second.code == 1
     assert "another export works in" in second.err
     before = len(office.log.kept)
