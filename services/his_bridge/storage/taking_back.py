@@ -11,9 +11,9 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 from sqlalchemy import (
-    Alias,
     ColumnElement,
     Connection,
+    FromClause,
     Row,
     and_,
     exists,
@@ -202,7 +202,7 @@ def _end(
     hospital: str,
     recipient: str,
     mine: ColumnElement[bool],
-    later: Alias,
+    later: FromClause,
     went: ColumnElement[bool],
 ) -> int:
     """End what waits of `mine` and was stated before a `later` release that `went`; how many.
