@@ -20,9 +20,10 @@ from services.common.database import Database, migrate
 from services.common.evidence.access_read import AccessRead
 from services.common.evidence.evidence_log import EvidenceLog
 from services.common.evidence.note import Kind, SignerKey
-from services.common.grpc_edge import ErrorInterceptor, channel
+from services.common.grpc_edge import ErrorInterceptor
 from services.common.process import now_us
 from services.common.transport.certificates import load_identity
+from services.common.transport.channels import channel
 from services.common.transport.credentials import server_credentials
 from services.pricing.storage.tables import evidence, metadata
 

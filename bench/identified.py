@@ -19,8 +19,8 @@ from services.common.access.assertions import UsedAssertions
 from services.common.access.desks import Acting
 from services.common.access.identification import Identification, identification_for
 from services.common.database import Database
-from services.common.grpc_edge import channel
 from services.common.transport.certificates import load_identity
+from services.common.transport.channels import channel
 from services.common.transport.credentials import server_credentials
 
 _SERVICE = "bench.Who"

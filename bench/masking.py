@@ -22,9 +22,10 @@ from lipei.type.v1 import access_pb2, money_pb2
 from services.common.access.caller import Caller
 from services.common.access.guard import Guard
 from services.common.evidence.access_read import AccessRead
-from services.common.grpc_edge import ErrorInterceptor, channel
+from services.common.grpc_edge import ErrorInterceptor
 from services.common.process import now_us
 from services.common.transport.certificates import Identity, load_identity
+from services.common.transport.channels import channel
 from services.common.transport.credentials import server_credentials
 
 _SERVICE = "lipei.claims.v1.ClaimsService"

@@ -15,7 +15,7 @@ from bench.live import HOSPITAL, Live
 from bench.processes import Meter
 from bench.rows import Report
 from lipei.his_bridge.v1 import his_bridge_pb2, his_bridge_pb2_grpc
-from services.common.grpc_edge import channel
+from services.common.transport.channels import channel
 
 _PULL_S = 60.0
 _MOST_RECORDS = 5_000

@@ -19,7 +19,7 @@ from bench.processes import Meter
 from bench.rows import Report, Sizes, percentile
 from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from lipei.type.v1 import coding_pb2, reading_pb2
-from services.common.grpc_edge import channel
+from services.common.transport.channels import channel
 from services.pricing import messages
 from services.pricing.core.features import read
 from services.pricing.core.quote import Asked

@@ -19,8 +19,8 @@ from bench.live import Live
 from bench.processes import Meter
 from bench.rows import Report, Sizes, percentile
 from lipei.claims.v1 import claims_pb2, claims_pb2_grpc
-from services.common.grpc_edge import channel
 from services.common.temporal import names
+from services.common.transport.channels import channel
 
 # The local activities of a claim that settles by itself (workflows/settle_claim.py).
 STEPS = 1

@@ -56,11 +56,12 @@ from services.common.access.desks import Acting
 from services.common.access.guarding import service_guard
 from services.common.database import Database, migrate
 from services.common.evidence.access_read import AccessRead
-from services.common.grpc_edge import ErrorInterceptor, channel
+from services.common.grpc_edge import ErrorInterceptor
 from services.common.identity import member_token
 from services.common.process import now_us
 from services.common.sealing import KeySet, SubjectKeys
 from services.common.transport.certificates import load_identity
+from services.common.transport.channels import channel
 from services.common.transport.credentials import server_credentials
 
 _KEY = bytes(32)

@@ -9,8 +9,8 @@ from typing import Self
 from demo.wire import call, pages
 from lipei.his_bridge.v1 import his_bridge_pb2, his_bridge_pb2_grpc
 from lipei.type.v1 import reading_pb2
-from services.common.grpc_edge import sync_channel
 from services.common.transport.certificates import Identity
+from services.common.transport.channels import sync_channel
 
 _PAGE = 200
 _READINGS = 1000

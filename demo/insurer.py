@@ -11,8 +11,8 @@ from typing import Self
 from demo.wire import call, pages
 from lipei.claims.v1 import claims_pb2, claims_pb2_grpc, policy_pb2, provider_pb2
 from lipei.claims.v1.provider_pb2_grpc import ProviderServiceStub
-from services.common.grpc_edge import sync_channel
 from services.common.transport.certificates import Identity
+from services.common.transport.channels import sync_channel
 
 # A page of claims with 50 lines each stays below a megabyte.
 _PAGE = 100

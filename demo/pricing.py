@@ -18,8 +18,8 @@ from demo.hospital.readings import Kind, Reading, Source
 from demo.wire import call, pages
 from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
 from lipei.type.v1 import coding_pb2, reading_pb2
-from services.common.grpc_edge import sync_channel
 from services.common.transport.certificates import Identity
+from services.common.transport.channels import sync_channel
 
 TARIFF = "diabetes-hypertension-demo"
 _PER_CALL = 1000

@@ -14,7 +14,7 @@ from services.common.access.read_tally import tally_file
 from services.common.evidence.access_read import AccessRead
 from services.common.evidence.compared import Compared, compared, fetched_in
 from services.common.evidence.leaf import read_of
-from services.common.grpc_edge import sync_channel
+from services.common.transport.channels import sync_channel
 
 _LOGS = ("claims", "his_bridge", "pricing")
 _PAGE = 1_000

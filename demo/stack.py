@@ -21,13 +21,13 @@ from demo.hospital.people import Person
 from demo.processes import Child, program
 from demo.scenario import PROFILES
 from services.common.access.desks import TOKEN_LIFE_S, Acting, identity_at
-from services.common.grpc_edge import sync_channel
 from services.common.identity import member_token
 from services.common.settings import member_token_key_file, member_token_key_version
 from services.common.state import is_held, load_or_make_key, read_addresses
 from services.common.temporal.names import Channel
 from services.common.temporal.schedules import pull_has_ended, trigger_pull
 from services.common.transport.certificates import FOLDER, Identity
+from services.common.transport.channels import sync_channel
 
 _START_S = 90.0
 _TRIGGER_S = 60.0

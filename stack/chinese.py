@@ -123,6 +123,10 @@ WORDS: Mapping[str, str] = {
     "that the rest is given up": "放弃追回余款",
     "something proposed": "一项提议",
     "proposed by": "提议人",
+    "the money waits for a payee's account that a bank can pay": "待支付：收款人尚无可付账户",
+    "the bank refused the payment; it is paid again once the account is mended": (
+        "银行拒付，更正账户后重付"
+    ),
     "it comes to": "所涉金额",
     "nothing came of what was proposed": "提议未生效",
     "rejected": "被否决",
@@ -215,6 +219,12 @@ CHANNELS: Mapping[int, str] = {
     claims_pb2.NOTICE_CHANNEL_LETTER: "by post or courier",
     claims_pb2.NOTICE_CHANNEL_MESSAGE: "by a message",
     claims_pb2.NOTICE_CHANNEL_HANDED_OVER: "handed over",
+}
+
+
+PAYOUT_WAITS: Mapping[str, str] = {
+    "NO_PAYEE_ACCOUNT": "the money waits for a payee's account that a bank can pay",
+    "REFUSED": "the bank refused the payment; it is paid again once the account is mended",
 }
 
 

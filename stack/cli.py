@@ -15,7 +15,7 @@ import typer
 from typer.main import get_command_name
 from typer.models import CommandInfo
 
-from stack.commands.calling import Failed
+from stack.commands.failing import Failed
 from stack.commands.terminal import shown
 
 _HELP = "Health-claim settlement: bills in, decided and paid claims out, every cent explained."

@@ -144,6 +144,10 @@ def _standing(claim: pb.Claim, lang: Language, withheld: Withheld) -> Iterator[s
         what = chinese.awaited(pend.awaits, lang)
         yield f"{line}{said('waits for')} {what} ({said('clause')} {pend.clause})"
     yield from _clocks(claim, lang)
+    if claim.payout_waits:
+        why, _, codes = claim.payout_waits.partition(":")
+        told = said(chinese.PAYOUT_WAITS.get(why, why))
+        yield f"{told} ({codes})" if codes else told
     if claim.HasField("recoverable"):
         yield f"{money(claim.recoverable)} {said('are to be recovered')}"
 
@@ -224,7 +228,8 @@ def _refusal(refusal: pb.ProposalRefusal, lang: Language, withheld: Withheld) ->
 def _move(move: pb.ClaimMove, lang: Language) -> tuple[str, ...]:
     before = chinese.state(move.from_state, lang) if move.from_state else ""
     after = chinese.state(move.to_state, lang)
-    return (when(move.time), before, after, move.actor, move.cause, move.clock)
+    by = f" ({chinese.said('proposed by', lang)} {move.proposed_by})" if move.proposed_by else ""
+    return (when(move.time), before, after, f"{move.actor}{by}", move.cause, move.clock)
 
 
 _HEADINGS = (

@@ -14,8 +14,8 @@ from urllib.request import ProxyHandler, build_opener
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from services.common.grpc_edge import sync_channel
 from services.common.transport.certificates import TlsRefused, load_identity
+from services.common.transport.channels import sync_channel
 
 _ASK_S = 1.0
 _NOT_FOR_CONNECTIONS = (15_000, 32_000)  # ip_local_port_range begins at 32,768

@@ -94,14 +94,7 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """On which kinds of database a test runs.
-
-    On SQLite each does. On PostgreSQL `make test` runs those that are marked `both_databases`: what
-    is done at the same time, and of the rest enough that PostgreSQL is asked every statement that
-    any of them asks. The others run on it in `make fault`.
-    """
-    both = metafunc.definition.get_closest_marker("both_databases")
-    postgresql = pytest.param("postgresql", marks=() if both else pytest.mark.fault)
+    """A test of a database runs on each kind."""
     told = {
         name.strip()
         for mark in metafunc.definition.iter_markers("parametrize")
@@ -109,7 +102,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     }
     for url in _URLS:
         if url in metafunc.fixturenames and url not in told:
-            metafunc.parametrize(url, ["sqlite", postgresql], indirect=True)
+            metafunc.parametrize(url, ["sqlite", "postgresql"], indirect=True)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """On PostgreSQL `make test` runs what is marked `both_databases`, `make fault` the rest.
+
+    Marked is what PostgreSQL does otherwise than SQLite: what is done at the same time, what it
+    refuses, its types, and the schemas; and of the rest enough that it is asked every statement
+    that any of them asks. One value of a parameter may be marked too.
+    """
+    given: dict[str, object] = item.callspec.params if hasattr(item, "callspec") else {}
+    on_postgresql = any(given.get(url) == "postgresql" for url in _URLS)
+    if on_postgresql and item.get_closest_marker("both_databases") is None:
+        item.add_marker(pytest.mark.fault)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -15,7 +15,6 @@ from typing import Any, Self
 import grpc
 
 from services.common.access.tokens import INSTALLATION
-from services.common.grpc_edge import sync_channel
 from services.common.transport import names
 from services.common.transport.certificates import (
     FOLDER,
@@ -23,6 +22,7 @@ from services.common.transport.certificates import (
     TlsFiles,
     load_material,
 )
+from services.common.transport.channels import sync_channel
 from stack.authority import AUTHORITY_KEY, Authority
 from stack.sandbox_issuer import KEY, SandboxIssuer
 

@@ -20,7 +20,7 @@ from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from services.common import log
-from services.common.grpc_edge import channel, until_stopped
+from services.common.grpc_edge import until_stopped
 from services.common.process import start
 from services.common.process_settings import LipeiSettings
 from services.common.settings import UnknownSetting, trust_domain
@@ -30,6 +30,7 @@ from services.common.temporal.connection import connect
 from services.common.temporal.recovery import HEARTBEAT_EVERY, STICKY_TIMEOUT
 from services.common.temporal.schedules import ensure_pull_schedule
 from services.common.transport.certificates import load_identity
+from services.common.transport.channels import channel
 from services.common.transport.credentials import CertificateRenewed, until_renewed
 from services.common.transport.names import integration_uri, service_uri
 from services.common.transport.standing import Standing

@@ -53,6 +53,7 @@ def told_claim(
     state = ClaimState(row.state)
     over = ended(state, released=row.released_us is not None)
     named = {number: name for number, name in texts.items() if name}
+    denied_us = row.moved_us if state is ClaimState.DENIED else None
     text = explain(plan, decided, named, ended=over, told=told, paid=bool(row.paid))
     claim = ToldClaim(
         name=claim_name(row.policy_id, row.id),
@@ -75,7 +76,7 @@ def told_claim(
         to_return=row.recoverable,
         due=max(0, row.owed - row.paid) if state is ClaimState.PAYABLE else 0,
         corrected=row.adjusted,
-        notice_due=notice_due(row, plan.clocks),
+        notice_due=notice_due(row, denied_us, plan.clocks),
     )
     since = claim.since
     return claim if since is None else replace(claim, text=_with(text, since))

@@ -31,7 +31,7 @@ from services.claims.storage.acts import (
     write_act,
 )
 from services.claims.storage.rows import ActRow, ClaimRow
-from services.common.money import parse_decimal
+from services.common.money import format_minor, parse_decimal
 from services.common.refusals import Refused, Violation
 
 # Where a claim stands whose decision is made anew by a person.
@@ -118,7 +118,7 @@ def confirmed(doing: Doing, act: ActRow, note: str) -> None:
     told = told_in(desk.sealer, act)
     inputs, decided = decide(desk, row, review=told.review)
     _check(row, decided)
-    _check_amounts(told, decided)
+    _check_amounts(told, decided, row.currency)
     doing.write(ActKind.CONFIRM, Told(note=note))
     _effect(doing, inputs, decided)
 
@@ -134,7 +134,7 @@ def _paid(decided: Decision) -> tuple[tuple[int, int, str], ...]:
     )
 
 
-def _check_amounts(told: Told, decided: Decision) -> None:
+def _check_amounts(told: Told, decided: Decision, currency: str) -> None:
     """Whether it comes to what two people are asked to agree on.
 
     The claim itself cannot have changed, but what it is decided by can: terms, balances, prices.
@@ -143,12 +143,21 @@ def _check_amounts(told: Told, decided: Decision) -> None:
     """
     if told.amount is None or (told.amount, told.lines) == (decided.benefit, _paid(decided)):
         return
+    was, now = (format_minor(one, currency) for one in (told.amount, decided.benefit))
+    differs = (
+        f"{now} {currency}, and came to {was} when"
+        if was != now
+        else "lines of other amounts than when"
+    )
     text = (
-        "by what is known now it comes to other amounts than when it was proposed;"
+        f"by what is known now it comes to {differs} it was proposed;"
         " reject or withdraw it, and have it proposed anew"
     )
-    was, now = str(told.amount), str(decided.benefit)
-    raise _refused("PROPOSAL_OUTDATED", text, proposed_minor_units=was, now_minor_units=now)
+    told_units = {
+        "proposed_minor_units": str(told.amount),
+        "now_minor_units": str(decided.benefit),
+    }
+    raise _refused("PROPOSAL_OUTDATED", text, **told_units)
 
 
 def adjust(doing: Doing, request: pb.AdjustClaimRequest) -> None:

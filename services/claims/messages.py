@@ -115,6 +115,7 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
         "proposal",
         "refusal",
         "awaits_adjustment",
+        "payout_waits",
     ):
         seen.ClearField(kept)
     if seen.HasField("decision"):
@@ -171,8 +172,8 @@ def _proposed_line(line: ReviewedLine) -> claims_pb2.ProposedLine:
     )
 
 
-def move_message(move: MoveRow) -> claims_pb2.ClaimMove:
-    """One move of a claim's history."""
+def move_message(move: MoveRow, proposed_by: str = "") -> claims_pb2.ClaimMove:
+    """One move of a claim's history, and whose proposal it carries out."""
     before = claims_pb2.CLAIM_STATE_UNSPECIFIED
     return claims_pb2.ClaimMove(
         from_state=STATES[ClaimState(move.from_state)] if move.from_state else before,
@@ -181,6 +182,7 @@ def move_message(move: MoveRow) -> claims_pb2.ClaimMove:
         cause=move.event,
         time=timestamp(move.at_us),
         clock=move.clock,
+        proposed_by=proposed_by,
     )
 
 

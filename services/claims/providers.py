@@ -235,6 +235,8 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
             if not own:
                 second_word.check_role(second_word.OF_ACCOUNTS)
                 second_word.check_why(reject=request.reject, note=request.note)
+            if not request.reject and request.account_number:
+                _compare(store.opened(desk.sealer, found, insurer), request.account_number)
             store.say_of_account(
                 connection,
                 account_id,
@@ -305,6 +307,13 @@ def _party(request: pb.ProposeProviderAccountRequest) -> Party:
         account_number=account.account_number,
         bank_code=account.bank_code,
     )
+
+
+def _compare(plain: bytes, number: str) -> None:
+    """Raises: Refused when an account has another number, which is told to nobody."""
+    if msgspec.json.decode(plain, type=Party).account_number != "".join(number.split()):
+        text = "the account has another number than you have; find out whose it is, and reject it"
+        raise _refused("ACCOUNT_DIFFERS", text)
 
 
 def _message(row: Any) -> pb.ProviderAccount:

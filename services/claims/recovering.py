@@ -10,7 +10,7 @@ from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.findings import Doing, two_must_agree_on
 from services.claims.storage import claims as store
 from services.claims.storage import decisions
-from services.claims.storage.acts import ActKind, Told, propose
+from services.claims.storage.acts import ActKind, Told, actors_of, propose
 from services.claims.storage.payouts import accounts_paid_from
 from services.common.refusals import Refused, Violation, invalid
 
@@ -77,11 +77,22 @@ def record(doing: Doing, request: pb.RecordRecoveryRequest, *, account: str) -> 
 
 def write_off(doing: Doing, request: pb.WriteOffRecoveryRequest) -> None:
     """To be recovered -> written off; above the plan's threshold only propose it."""
+    at_stake = _at_stake(doing)
     act_id = doing.write(ActKind.WRITE_OFF, Told(note=request.note, amount=doing.row.recoverable))
-    if two_must_agree_on(doing, doing.row.recoverable):
+    if two_must_agree_on(doing, at_stake):
         propose(doing.desk.connection, doing.row, act_id)
         return
     given_up(doing)
+
+
+def _at_stake(doing: Doing) -> int:
+    """What one person's word would end: the rest, or all where they recorded a part as well.
+
+    Else who records a part brings the rest under the threshold, and gives up alone what takes two.
+    """
+    row = doing.row
+    recorded = actors_of(doing.desk.connection, row.id, (ActKind.RECOVER,))
+    return max(row.recoverable, row.paid - row.owed if doing.person in recorded else 0)
 
 
 def given_up(doing: Doing) -> None:

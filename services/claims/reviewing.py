@@ -28,7 +28,7 @@ from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState
 from services.claims.desk import Desk
 from services.claims.findings import Doing
-from services.claims.messages import STATES, claim_name, seen_by_hospital
+from services.claims.messages import STATES, claim_name, money, seen_by_hospital
 from services.claims.serving import (
     ClaimsParts,
     Context,
@@ -40,6 +40,7 @@ from services.claims.serving import (
     messages_of,
     remember,
 )
+from services.claims.storage.acts import proposal_of, told_in
 from services.claims.storage.notices import REFUSED
 from services.claims.storage.rows import ClaimRow
 from services.common.access.caller import current_caller
@@ -201,8 +202,18 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         # What has waited for this claim is settled at once, in a transaction of its own.
         self._settle_freed()
         with self._parts.reading() as desk:
-            (claim,) = messages_of(desk, [find(desk, request.name)])
+            row = find(desk, request.name)
+            (claim,) = messages_of(desk, [row])
+            if claim.HasField("proposal") and not claim.erased:
+                _tell_amount(desk, row, claim)
             return claim
+
+
+def _tell_amount(desk: Desk, row: ClaimRow, claim: claims_pb2.Claim) -> None:
+    """What was proposed comes to, which is not what the decision in force comes to."""
+    amount = told_in(desk.sealer, proposal_of(desk.connection, row)).amount
+    if amount is not None:
+        claim.proposal.amount.CopyFrom(money(amount, row.currency))
 
 
 def _act(desk: Desk, step: _Step, request: Request) -> None:
@@ -226,6 +237,8 @@ def _check(row: ClaimRow, step: _Step, revision: int) -> None:
         "state": claims_pb2.ClaimState.Name(STATES[state]),
         "revision": str(row.revision),
     }
+    if row.proposal is not None and current_tenant().kind is Kind.INSURER:
+        stands["proposed"] = "true"
     if row.revision != revision:
         raise Refused(
             grpc.StatusCode.ABORTED,

@@ -49,7 +49,7 @@ from services.claims.serving import (
 )
 from services.claims.storage import claims as store
 from services.claims.storage import coordination, decisions, policies, sealed
-from services.claims.storage.acts import last_refusal, proposal_of, told_in
+from services.claims.storage.acts import last_refusal, proposal_of, proposers, told_in
 from services.claims.storage.books import read_books
 from services.claims.storage.listing import Wanted, list_claims
 from services.claims.storage.request_log import RequestKey
@@ -167,7 +167,12 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         with self._parts.reading() as desk:
             row = find(desk, name)
             (claim,) = messages_of(desk, [row])
-            claim.moves.extend(map(move_message, store.moves_of(desk.connection, row.id)))
+            member = current_tenant().kind is Kind.MEMBER
+            by = {} if member else proposers(desk.connection, row.id)
+            claim.moves.extend(
+                move_message(move, by.get(move.at_us, ""))
+                for move in store.moves_of(desk.connection, row.id)
+            )
             _tell_proposal(desk, row, claim)
             if not claim.decision.lines:
                 return pb.GetClaimResponse(claim=claim)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Protocol, TypeVar
 
 import grpc
@@ -16,6 +17,7 @@ from sqlalchemy import Connection
 
 from lipei.claims.v1 import claims_pb2 as pb
 from services.claims.core.clocks import ClockMove, days_left, minimum_days_left
+from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import ClockTerms
 from services.claims.desk import Desk
 from services.claims.messages import claim_message, claim_name, notice_message
@@ -24,6 +26,7 @@ from services.claims.storage import claims as store
 from services.claims.storage import decisions, notices, request_log, sealed
 from services.claims.storage.acts import kinds_of
 from services.claims.storage.ledger import recovered_of
+from services.claims.storage.payouts import refusals
 from services.claims.storage.periods import PeriodClaim
 from services.claims.storage.request_log import RequestKey
 from services.claims.storage.rows import ClaimRow, DecidedRow, NoticeRow
@@ -150,7 +153,8 @@ def messages_of(
     clocks = store.clocks_of(connection, rows)
     back = recovered_of(connection, [row.id for row in rows])
     proposed = _proposed(connection, rows)
-    sent = notices.newest(connection, rows)
+    denied = notices.denials(connection, rows)
+    sent = notices.newest(connection, denied)
     claims = [
         claim_message(
             opened(sealer, row, stored.get(row.decision_id or "")),
@@ -160,7 +164,9 @@ def messages_of(
         for row in rows
     ]
     note_reads(connection, rows)
+    waits = _payouts_that_wait(desk, rows)
     for row, claim in zip(rows, claims, strict=True):
+        claim.payout_waits = waits.get(row.id, "")
         if row.id in sent:
             _tell_notice(claim, sent[row.id])
         if row.id in clocks:
@@ -172,6 +178,7 @@ def messages_of(
                 claim.unreadable = claim.unreadable or fault.reason
             else:
                 _tell_clocks(claim, row, clocks[row.id], terms, desk.at_us)
+                _tell_due(claim, store.notice_due(row, denied.get(row.id), terms), row, desk.at_us)
     broken = [row.id for row, claim in zip(rows, claims, strict=True) if claim.unreadable]
     if broken:
         logger().error("claims_unreadable", claims=broken, count=len(broken))
@@ -190,12 +197,17 @@ def _tell_clocks(
         claim.days_left = left
     if (left := minimum_days_left(moves, today, terms)) is not None:
         claim.minimum_days_left = left
-    if (due := store.notice_due(row, terms)) is not None:
-        claim.notice_due_day = due.isoformat()
-        if claim.HasField("refusal_notice"):
-            claim.refusal_notice.late = claim.refusal_notice.sent_day > claim.notice_due_day
-        else:
-            claim.notice_days_left = (due - today).days
+
+
+def _tell_due(claim: pb.Claim, due: date | None, row: ClaimRow, at_us: int) -> None:
+    """By which day the notice of a refusal is to be sent, and what is left of the days."""
+    if due is None:
+        return
+    claim.notice_due_day = due.isoformat()
+    if claim.HasField("refusal_notice"):
+        claim.refusal_notice.late = claim.refusal_notice.sent_day > claim.notice_due_day
+    else:
+        claim.notice_days_left = (due - store.today(row, at_us)).days
 
 
 def _tell_notice(claim: pb.Claim, notice: NoticeRow) -> None:
@@ -212,6 +224,22 @@ def _clock_terms(desk: Desk, decision: DecidedRow | None) -> ClockTerms | None:
         return desk.plans.plan(desk.connection, decision.plan_version).clocks
     except msgspec.DecodeError:
         raise NotOfThisEngine from None
+
+
+def _payouts_that_wait(desk: Desk, rows: Sequence[ClaimRow]) -> dict[str, str]:
+    """By claim why its money is not on its way: the insurer's to mend, not the member's."""
+    if current_tenant().kind is Kind.MEMBER:
+        return {}
+    failed = [row.id for row in rows if ClaimState(row.state) is ClaimState.PAYMENT_FAILED]
+    why = {
+        claim_id: f"REFUSED:{reasons}" if reasons else "REFUSED"
+        for claim_id, reasons in refusals(desk.connection, failed).items()
+    }
+    for row in rows:
+        blocked = row.blocked_until_us is not None and row.blocked_until_us > desk.at_us
+        if blocked and ClaimState(row.state) is ClaimState.PAYABLE:
+            why[row.id] = "NO_PAYEE_ACCOUNT"
+    return why
 
 
 def _proposed(connection: Connection, rows: Sequence[ClaimRow]) -> dict[str, str]:

@@ -46,11 +46,8 @@ from services.common.refusals import (
 from services.common.settings import connection_age_s
 from services.common.state import forget_address, record_address
 from services.common.transport.certificates import Identity
-from services.common.transport.credentials import (
-    channel_credentials,
-    channel_options,
-    server_credentials,
-)
+from services.common.transport.channels import USER_AGENT
+from services.common.transport.credentials import server_credentials
 
 __all__ = [
     "ErrorInterceptor",
@@ -58,14 +55,12 @@ __all__ = [
     "RpcFault",
     "Serving",
     "Violation",
-    "channel",
     "error_of",
     "invalid",
     "not_found",
     "remaining_s",
     "serve",
     "status_of",
-    "sync_channel",
     "until_stopped",
 ]
 
@@ -81,7 +76,6 @@ _COME_AGAIN_S = 0.5
 # that send share the database's threads with every other call.
 MOST_STREAMS = 200
 _TOO_MANY = "too many streams are open; wait and open another, or call for one batch"
-_USER_AGENT = "lipei"
 Context = grpc.aio.ServicerContext[Any, Any]
 _STREAM_TEXT = (
     "this method streams and is not labelled so, which is open to nobody; report it to the "
@@ -312,7 +306,7 @@ def _read(read: Callable[[bytes], Any], request: bytes) -> Any:
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], refused: Refused) -> NoReturn:
     metadata = dict(context.invocation_metadata() or ())
-    ours = str(metadata.get("user-agent", "")).startswith(_USER_AGENT)
+    ours = str(metadata.get("user-agent", "")).startswith(USER_AGENT)
     status = status_of(refused, room=AMPLE_BYTES if ours else MODEST_BYTES)
     details = status.SerializeToString()
     await context.abort(refused.code, wire_text(refused.text), ((DETAILS_KEY, details),))
@@ -323,45 +317,6 @@ def remaining_s(context: grpc.aio.ServicerContext[Any, Any], default: float) -> 
     """Seconds until the caller's deadline; `default` when the caller set none."""
     left: Any = context.time_remaining()  # None without a deadline, whatever the stubs say
     return default if left is None else max(0.0, float(left))
-
-
-# An idle channel must notice a killed peer within seconds, not after the kernel's minutes.
-_CHANNEL_OPTIONS: list[tuple[str, Any]] = [
-    ("grpc.max_receive_message_length", 64 << 20),
-    ("grpc.max_metadata_size", 2 * AMPLE_BYTES),
-    ("grpc.absolute_max_metadata_size", 2 * AMPLE_BYTES),
-    ("grpc.primary_user_agent", _USER_AGENT),
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    # Most of our peers are back within seconds; while it backs off, a channel refuses calls that
-    # would succeed. One attempt to connect costs next to nothing.
-    ("grpc.max_reconnect_backoff_ms", 500),
-]
-
-
-def channel(
-    target: str,
-    identity: Identity,
-    service: str,
-    interceptors: Sequence[grpc.aio.ClientInterceptor] = (),
-) -> grpc.aio.Channel:
-    """An asyncio channel to one of our services, which must prove to be that one."""
-    return grpc.aio.secure_channel(
-        target,
-        channel_credentials(identity, service),
-        options=[*_CHANNEL_OPTIONS, *channel_options(identity, service)],
-        interceptors=list(interceptors),
-    )
-
-
-def sync_channel(target: str, identity: Identity, service: str) -> grpc.Channel:
-    """A blocking channel to one of our services, which must prove to be that one."""
-    return grpc.secure_channel(
-        target,
-        channel_credentials(identity, service),
-        options=[*_CHANNEL_OPTIONS, *channel_options(identity, service)],
-    )
 
 
 @dataclass(frozen=True, slots=True)

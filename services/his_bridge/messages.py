@@ -269,6 +269,7 @@ def held_record(found: Uncovered, hospital: str, recipient: str) -> pb.HeldRecor
         recipient=recipient,
         consents=[f"hospitals/{hospital}/consents/{one}" for one in found.consents],
         source_record=found.external_id,
+        delivery_state=pb.DeliveryState.Value(f"DELIVERY_STATE_{found.delivery or 'UNSPECIFIED'}"),
     )
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import grpc
 
-from services.common.grpc_edge import sync_channel
 from services.common.refusals import RpcFault, Violation, error_of
 from services.common.state import read_addresses
 from services.common.transport.certificates import FOLDER
+from services.common.transport.channels import sync_channel
 from stack.commands.acting import identity_for
 from stack.commands.failing import Failed, unusable
 

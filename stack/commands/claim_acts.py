@@ -53,6 +53,7 @@ _CAN = {
     claims_pb2.CLAIM_STATE_UPHELD: ("reverse {name}",),
 }
 _SHOW = "show {name}"
+_CONFIRM = ("confirm {name}", "confirm {name} --reject")
 # How to look at a claim that waits for no person.
 _LOOK = {
     claims_pb2.CLAIM_STATE_PAYABLE: f"{_SHOW}   (the payout run pays it)",
@@ -96,7 +97,8 @@ def as_it_stands(claim: claims_pb2.Claim) -> Iterator[str]:
         yield f"still awaited: {awaited_of(claim, Language.EN)}"
     if claim.awaits_confirmation:
         what = chinese.PROPOSED.get(claim.proposal.kind, "something proposed")
-        yield f"proposed: {what}; nothing changes until somebody else confirms it"
+        amount = f", {money(claim.proposal.amount)}" if claim.proposal.HasField("amount") else ""
+        yield f"proposed: {what}{amount}; nothing changes until somebody else confirms it"
 
 
 def _told(name: str, fault: RpcFault) -> Failed | None:
@@ -106,7 +108,7 @@ def _told(name: str, fault: RpcFault) -> Failed | None:
     if fault.reason not in {"WRONG_STATE", "CLAIM_CHANGED"}:
         return None
     stands = claims_pb2.ClaimState.Value(fault.metadata["state"])
-    known = _CAN.get(stands, (_SHOW,))
+    known = _CONFIRM if "proposed" in fault.metadata else _CAN.get(stands, (_SHOW,))
     return Failed(
         f"{name}: {fault.text}",
         f"  it is {word(claims_pb2.ClaimState, stands)}, at revision {fault.metadata['revision']}",
@@ -170,7 +172,7 @@ def say_next(claim: claims_pb2.Claim) -> None:
         known, who = "confirm {name}", "   (somebody else)"
     elif claim.awaits_adjustment:
         known = "adjust {name}"
-    elif claim.HasField("notice_days_left"):
+    elif claim.HasField("notice_days_left") and not waits_for:
         known = _NOTICE
     acts = waits_for or claim.awaits_confirmation or claim.awaits_adjustment
     if acts or claim.HasField("notice_days_left"):

@@ -12,7 +12,7 @@ import typer
 from services.common.settings import UnknownSetting, temporal_codec_key_file
 from services.common.temporal import codec_keys
 from services.common.temporal.codec_keys import CannotChange, CodecKey, KeyState
-from stack.commands.calling import Failed
+from stack.commands.failing import Failed
 from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import print_json, print_table, rows, say, table
 from stack.installation import run_module

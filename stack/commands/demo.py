@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from stack.commands.calling import Failed
+from stack.commands.failing import Failed
 from stack.installation import code_roots
 
 _CHECKOUT = Path(__file__).parents[2]

@@ -164,8 +164,9 @@ def quarantine(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson
 def held(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     """List what no active consent covers: since when, why, and what would release it.
 
-    First what never left the hospital, by the source's own id; then bills that were released once
-    and are shown to nobody now. Shows nothing of what they say, and releases nothing.
+    By the source's own id. First what never left the hospital; then bills that were released once
+    and are shown to nobody now, with those that the insurer has taken already. Shows nothing of
+    what they say, and releases nothing.
     """
     records: list[pb.HeldRecord] = []
     paths: set[str] = set()
@@ -191,14 +192,11 @@ def held(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = Fal
         prose=("why", "what releases it"),
     )
     for record in records:
-        named = "/held/" in record.name
-        name = record.source_record if named else record.name.partition("/bills/")[2]
-        field = "source_record" if named else "name"
         rows(
             made,
             [
                 (
-                    withheld.shown(field, name),
+                    withheld.shown("source_record", record.source_record),
                     record.channel,
                     when(record.hold_time),
                     _why(record),
@@ -227,6 +225,8 @@ def _why(record: pb.HeldRecord) -> str:
 
 def _what_releases(record: pb.HeldRecord) -> str:
     """What somebody has to do, or wait for."""
+    if record.delivery_state == pb.DELIVERY_STATE_TAKEN:
+        return "nothing is to be done: the insurer took it while a consent was in force"
     purpose = word(consent_pb2.ConsentPurpose, record.purpose)
     grant = f"consent to {purpose} for {record.channel} to {record.recipient}"
     said = {

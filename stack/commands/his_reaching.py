@@ -12,9 +12,6 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from services.his_bridge.profiles.loader import SourceProfile
 from services.his_bridge.profiles.source_kinds.fhir_bulk import FhirBulkSettings
 from services.his_bridge.profiles.source_kinds.fhir_rest import FhirRestSettings
@@ -93,6 +90,9 @@ def _answers(host: str, port: int) -> tuple[str, bool]:
 def _database(profile: SourceProfile, settings: SqlSettings) -> str:
     if not settings.url:
         return f"the database's address is not set: export {settings.variable} before `lipei up`"
+    from sqlalchemy import make_url  # noqa: PLC0415 - heavy, and for this source alone
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - as above
+
     try:
         url = make_url(settings.url)
     except ArgumentError:

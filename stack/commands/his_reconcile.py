@@ -92,10 +92,22 @@ def reconcile(
                 for one in differing
             ),
             "what is missing or extra was asked for once more already: look at the source",
+            *_corrected(answers, id_of(hospital)),
             *_gone(answers),
         )
     if not as_json:
         _agrees(answers, id_of(hospital))
+
+
+def _corrected(answers: list[Answer], hospital: str) -> list[str]:
+    """Where a correction is that the insurer was not told of."""
+    if not any(day.other_total_count for one, _ in answers for day in one.reconciliation.days):
+        return []
+    text = (
+        "other total: the insurer has the bill as it was; if its correction came, "
+        f"`lipei his quarantine {hospital}` or `lipei his held {hospital}` says why it waits"
+    )
+    return [text]
 
 
 def _gone(answers: list[Answer]) -> list[str]:

@@ -17,8 +17,7 @@ from services.common.transport.certificates import TlsRefused, load_identity
 from services.common.transport.names import ForeignName
 from stack.authority import LIFE, Authority, mints
 from stack.commands.acting import acting_as, mint_token
-from stack.commands.calling import Failed
-from stack.commands.failing import using
+from stack.commands.failing import Failed, using
 from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import print_json, print_table, rows, say, table, told_time
 from stack.sandbox_issuer import SandboxIssuer, has_issuer

@@ -30,7 +30,10 @@ def notices(
     as_json: AsJson = False,
     lang: Lang = Language.EN,
 ) -> None:
-    """List denied claims of whose refusal no notice is recorded, oldest first. Changes nothing."""
+    """List refusals of which no notice is recorded, oldest first. Changes nothing.
+
+    Also those that somebody has objected to.
+    """
     request = claims_pb2.ListClaimsRequest(
         parent=f"policies/{policy.removeprefix('policies/')}", page_size=_PAGE, notice_unsent=True
     )
@@ -45,17 +48,18 @@ def notices(
     if as_json:
         print_json(claims_pb2.ListClaimsResponse(claims=found))
         return
-    english = ("claim", "revision", "denied (UTC)", "notice due by", "days left")
+    english = ("claim", "revision", "state", "since (UTC)", "notice due by", "days left")
     headings = [chinese.heading(one, lang) for one in english]
     lines = (
         (
-            *(claim.name, str(claim.revision), when(claim.state_time)),
+            *(claim.name, str(claim.revision), chinese.state(claim.state, lang)),
+            when(claim.state_time),
             claim.notice_due_day or chinese.said("unreadable", lang),
             str(claim.notice_days_left) if claim.HasField("notice_days_left") else "",
         )
         for claim in found
     )
-    print_list(rows(table(*headings, right=headings[4:]), lines), "no notice of a refusal is due")
+    print_list(rows(table(*headings, right=headings[5:]), lines), "no notice of a refusal is due")
 
 
 def notice(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -185,7 +186,10 @@ def _refused(error: StrictYamlError) -> Failed:
 def propose(
     provider: Annotated[str, typer.Argument(metavar="PROVIDER", help="As bills write it.")],
     holder: Annotated[str, typer.Option("--holder", help="Whose account it is.")],
-    account: Annotated[str, typer.Option("--account", help="The account's number.")],
+    account: Annotated[
+        str,
+        typer.Option("--account", help='The account\'s number; "-" reads it from standard input.'),
+    ],
     bank: Annotated[str, typer.Option("--bank", help="CNAPS code or BIC.")],
     valid_from: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD.")],
     request_id: RequestId = "",
@@ -194,7 +198,7 @@ def propose(
 ) -> None:
     """Propose the account that a provider is paid to. Nothing is paid until somebody confirms."""
     told = policy_pb2.PayeeAccount(
-        holder_name=holder, account_number=account, bank_code=bank, valid_from=valid_from
+        holder_name=holder, account_number=_read(account), bank_code=bank, valid_from=valid_from
     )
     request = pb.ProposeProviderAccountRequest(
         request_id=fresh_request_id(request_id), provider_id=provider, account=told
@@ -205,7 +209,7 @@ def propose(
         print_json(answer)
         return
     say(f"{answer.account.name}: {_state(answer.account)}")
-    say(f"next: lipei providers confirm {answer.account.name}   (somebody else)")
+    say(f"next: lipei providers confirm {answer.account.name} --account -   (somebody else)")
 
 
 @app.command()
@@ -215,20 +219,34 @@ def confirm(
         bool, typer.Option("--reject", help="Reject it, with a --note; withdraw your own.")
     ] = False,
     note: Annotated[str, typer.Option("--note", help="Why it is rejected; about no person.")] = "",
+    account: Annotated[
+        str,
+        typer.Option(
+            "--account",
+            help="The number as you have it from the provider, which is compared and never shown;"
+            ' "-" reads it from standard input.',
+        ),
+    ] = "",
     request_id: RequestId = "",
     state: State = DEFAULT_STATE,
     as_json: AsJson = False,
 ) -> None:
     """Confirm an account that somebody else has proposed; claims that waited for it are paid."""
     request = pb.ConfirmProviderAccountRequest(
-        name=name, request_id=fresh_request_id(request_id), reject=reject, note=note
+        name=name,
+        request_id=fresh_request_id(request_id),
+        reject=reject,
+        note=note,
+        account_number=_read(account),
     )
     with calling(state, "claims", "payments") as channel:
         answer = ProviderServiceStub(channel).ConfirmProviderAccount(request, timeout=CALL_S)
     if as_json:
         print_json(answer)
         return
-    say(f"{answer.account.name}: {_state(answer.account)}, from {answer.account.valid_from}")
+    compared = "" if reject or account else "; its number was compared with nothing (--account)"
+    stands = f"{_state(answer.account)}, from {answer.account.valid_from}"
+    say(f"{answer.account.name}: {stands}{compared}")
 
 
 @app.command()
@@ -265,3 +283,7 @@ def accounts(
 
 def _state(account: pb.ProviderAccount) -> str:
     return word(pb.ProviderAccountState, account.state)
+
+
+def _read(number: str) -> str:
+    return sys.stdin.readline().strip() if number == "-" else number

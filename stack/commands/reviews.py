@@ -9,8 +9,8 @@ import typer
 
 from lipei.claims.v1 import claims_pb2, reason_pb2
 from lipei.claims.v1 import review_pb2 as pb
-from stack.commands.calling import Failed
 from stack.commands.claim_acts import Name, Note, Revision, act, claim_at, minor
+from stack.commands.failing import Failed
 from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State
 from stack.commands.printing import money
 

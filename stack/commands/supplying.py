@@ -14,8 +14,8 @@ from lipei.claims.v1 import claims_pb2
 from lipei.claims.v1 import review_pb2 as pb
 from lipei.type.v1 import bill_pb2
 from services.claims.plans.code_systems import CODE_SYSTEMS
-from stack.commands.calling import Failed
 from stack.commands.claim_acts import Name, Note, Revision, act, awaited_of, claim_at, minor
+from stack.commands.failing import Failed
 from stack.commands.options import DEFAULT_STATE, AsJson, Language, RequestId, State
 from stack.commands.printing import Enum, word
 

@@ -17,8 +17,7 @@ from rich.console import Console
 from services.common.settings import PREFIX, UnknownSetting, refuse_unknown
 from services.common.state import read_addresses, state_dir
 from services.his_bridge.profiles.loader import ProfileError, load_profiles
-from stack.commands.calling import Failed
-from stack.commands.failing import unusable
+from stack.commands.failing import Failed, unusable
 from stack.commands.options import DEFAULT_STATE, State, profiles_in
 from stack.commands.printing import console, print_table, rows, table
 from stack.forkserver import ForkServer

@@ -15,8 +15,8 @@ from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.pricing.v1 import pricing_pb2
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from lipei.type.v1 import bill_pb2, coding_pb2
-from services.common.grpc_edge import sync_channel
 from services.common.transport.certificates import Identity
+from services.common.transport.channels import sync_channel
 from tests.services.pricing.reading_requests import reading
 
 CALL_S = 30.0

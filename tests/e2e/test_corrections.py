@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from lipei.claims.v1 import claims_pb2, settlement_pb2
-from services.common.grpc_edge import channel as reach
 from services.common.temporal import names
 from services.common.temporal.connection import connect
 from services.common.temporal.settling import ClaimWorkflows
+from services.common.transport.channels import channel as reach
 from tests.e2e.test_withdrawals import Parts, parts
 from tests.identities import acting
 from tests.services.his_bridge.records import Resource, claim, money

@@ -12,10 +12,10 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from lipei.his_bridge.v1 import his_bridge_pb2, work_pb2
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
-from services.common.grpc_edge import channel as reach
 from services.common.temporal import names
 from services.common.temporal.connection import connect, converter_of
 from services.common.temporal.schedules import ensure_pull_schedule, trigger_pull
+from services.common.transport.channels import channel as reach
 from tests.identities import acting, everybody
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server
 from tests.services.his_bridge.records import TOKEN, Resource, observation, patient, write_profile

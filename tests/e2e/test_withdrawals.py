@@ -20,14 +20,14 @@ from lipei.pricing.v1 import pricing_pb2
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from services.common.access.caller import Caller
 from services.common.access.studies import PURPOSE
-from services.common.grpc_edge import channel as reach
-from services.common.grpc_edge import sync_channel
 from services.common.temporal import names
 from services.common.temporal.connection import connect
 from services.common.temporal.schedules import (
     ensure_pull_schedule,
     trigger_pull,
 )
+from services.common.transport.channels import channel as reach
+from services.common.transport.channels import sync_channel
 from tests.e2e.test_readings import laboratory
 from tests.identities import acting
 from tests.services.claims.given import imported, policy, publish

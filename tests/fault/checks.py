@@ -16,7 +16,8 @@ from demo.bridge import Bridge
 from demo.insurer import MOVING, PENDED, Insurer
 from lipei.claims.v1 import claims_pb2, claims_pb2_grpc
 from services.claims.core.life_cycle import ClaimState, Event, IllegalMove, advance
-from services.common.grpc_edge import error_of, sync_channel
+from services.common.grpc_edge import error_of
+from services.common.transport.channels import sync_channel
 from tests.fault.story import HOSPITAL, Story
 
 _ASK_S = 30.0

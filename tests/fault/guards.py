@@ -407,8 +407,8 @@ OVERTAKEN = _guard(
     "a later consent lets out what was stated before the reversal that the insurer heard of",
     (
         "services/his_bridge/storage/taking_back.py",
-        "    if to_answer and backs:\n",
-        "    if not to_answer and backs:\n",
+        "    if to_answer and later:\n",
+        "    if not to_answer and later:\n",
     ),
     tests=("tests/services/his_bridge/storage/test_taking_back.py",),
 )

@@ -13,11 +13,11 @@ import grpc
 
 from lipei.claims.v1 import claims_pb2_grpc, policy_pb2
 from lipei.type.v1 import bill_pb2
-from services.common.grpc_edge import sync_channel
 from services.common.identity import member_token
 from services.common.settings import member_token_key_file, member_token_key_version
 from services.common.state import load_or_make_key
 from services.common.transport.certificates import Identity
+from services.common.transport.channels import sync_channel
 from tests.services.claims import given
 
 # Numbers that no demo person has; with none that ends in 0000, whose account the bank would refuse.

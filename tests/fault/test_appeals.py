@@ -19,9 +19,9 @@ import pytest
 from demo.insurer import Insurer
 from lipei.claims.v1 import claims_pb2, claims_pb2_grpc, review_pb2, review_pb2_grpc
 from lipei.type.v1 import bill_pb2
-from services.common.grpc_edge import sync_channel
 from services.common.refusals import error_of
 from services.common.transport.certificates import Identity
+from services.common.transport.channels import sync_channel
 from tests.fault.story import CARELESS, OURS, Story, story, until
 from tests.services.claims import given
 

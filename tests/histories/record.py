@@ -29,10 +29,10 @@ from demo.stack import Stack, fresh_state, started_stack
 from lipei.claims.v1.settlement_pb2 import AdjustClaimWork, AwaitPapersWork
 from lipei.his_bridge.v1 import consent_pb2
 from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceStub
-from services.common.grpc_edge import sync_channel
 from services.common.temporal import names
 from services.common.temporal.connection import connect
 from services.common.temporal.schedules import trigger_pull
+from services.common.transport.channels import sync_channel
 
 HERE = Path(__file__).parent
 # Published on purpose: it protects nothing but these recordings.

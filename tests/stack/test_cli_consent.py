@@ -12,9 +12,9 @@ import pytest
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
-from services.common.grpc_edge import sync_channel
 from services.common.state import read_addresses
 from services.common.transport.certificates import FOLDER
+from services.common.transport.channels import sync_channel
 from tests.identities import acting, equip
 from tests.services.his_bridge.records import BASE_URL, YIBAO, write_profile
 from tests.services.his_bridge.running import running_bridge

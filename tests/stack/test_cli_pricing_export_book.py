@@ -38,9 +38,9 @@ from lipei.type.v1 import access_pb2, bill_pb2
 from services.common.access.caller import Caller
 from services.common.access.studies import PURPOSE
 from services.common.access.study_tokens import StudySeal
-from services.common.grpc_edge import sync_channel
 from services.common.refusals import error_of
 from services.common.state import record_address
+from services.common.transport.channels import sync_channel
 from services.pricing.fitting.book_settings import BookSettings
 from services.pricing.fitting.exported import (
     BookWriter,

@@ -508,7 +508,10 @@ def test_a_price_list_and_an_account_of_a_provider_come_by_commands(
     assert (alone.code, "somebody else must confirm an account" in alone.err) == (1, True)
     assert "lipei --person NAME" in alone.err
     second = ("--person", "second")
-    assert stack.lipei(*second, "providers", "confirm", name).code == 0
+    other = stack.lipei(*second, "providers", "confirm", name, "--account", "6222777700000002")
+    assert (other.code, "another number than you have" in other.err) == (1, True)
+    right = stack.lipei(*second, "providers", "confirm", name, "--account", "6222777700000001")
+    assert (right.code, "compared with nothing" in right.out) == (0, False), right.err
     listed = stack.lipei("providers", "accounts", "H99000100009").out
     assert all(one in listed for one in (name, "confirmed", "2026-01-01"))
     assert "62227777" not in listed

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from lipei.his_bridge.v1 import his_bridge_pb2
+from lipei.his_bridge.v1 import consent_pb2, his_bridge_pb2
+from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceStub
 from services.common.transport.certificates import FOLDER
 from stack.commands import his_reconcile, withheld
 from stack.commands.calling import CALL_S
 from tests.identities import equip
 from tests.services.his_bridge.records import TOKEN
 from tests.services.his_bridge.running import Bridge, running_bridge
+from tests.services.his_bridge.test_register import withdraw
 from tests.stack.typed import Typed, lipei
 
 H = "demo-hospital"
@@ -135,6 +137,44 @@ def test_bills_that_wait_are_accounted_for_and_said_to_wait(
         f"1 bill of these not released: {waits}",
         "every bill of the source is accounted for",
     ]
+
+
+def test_a_bill_that_the_insurer_took_and_its_held_correction_are_told_apart(
+    hospital: tuple[Tables, Bridge, Path],
+) -> None:
+    tables, bridge, state = hospital
+    for number in ("b1", "b2"):
+        tables.add(number, "2026-03-01 10:00:00")
+    assert pulled(bridge) == 2
+    parent = f"hospitals/{H}"
+    listed = bridge.stub.ListBills(his_bridge_pb2.ListBillsRequest(parent=parent), timeout=CALL_S)
+    taken = next(one.bill.name for one in listed.bills if one.bill.bill_number == "b1")
+    answer = his_bridge_pb2.Delivery(
+        state=his_bridge_pb2.DELIVERY_STATE_TAKEN, claims=["policies/P/claims/1"]
+    )
+    acknowledged = [his_bridge_pb2.Acknowledgement(bill=taken, delivery=answer)]
+    bridge.stub.AcknowledgeBills(
+        his_bridge_pb2.AcknowledgeBillsRequest(
+            parent=parent, acknowledgements=acknowledged, request_id="taken-1"
+        ),
+        timeout=CALL_S,
+    )
+    register = ConsentServiceStub(bridge.channel)
+    given = register.ListConsents(consent_pb2.ListConsentsRequest(parent=parent), timeout=CALL_S)
+    for consent in given.consents:
+        withdraw(register, consent.name)
+    tables.run(
+        "UPDATE 结算主表 SET 总金额 = '70.00', 更新时间 = '2026-03-02' WHERE 结算号 = 'b1';"
+        "UPDATE 结算明细 SET 金额 = '70.00' WHERE 结算号 = 'b1'"
+    )
+    assert pulled(bridge) == 1
+    shown = lipei("his", "held", H, "--state", state).out.splitlines()
+    rows = [(line.split()[0], "the insurer took it" in line) for line in shown if "Bill/" in line]
+    assert rows == [("Bill/b1", False), ("Bill/b1", True), ("Bill/b2", False)]
+    differs = reconciled(state)
+    assert differs.code == 1
+    assert differs.err.splitlines()[-1].startswith("other total: the insurer has the bill as it")
+    assert f"`lipei his held {H}` says why it waits" in differs.err
 
 
 def test_what_changed_behind_our_back_is_found_mended_or_named(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
+import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import reason_pb2
 from lipei.type.v1.money_pb2 import Money
-from stack.commands.claim_acts import as_it_stands, say_next
+from services.common.refusals import RpcFault
+from stack.commands.claim_acts import _told, as_it_stands, say_next
 from stack.commands.options import Language
 from stack.commands.pended import _queue
 from stack.commands.withheld import NOTHING, Withheld
@@ -152,3 +157,51 @@ def test_whoever_proposed_is_told_that_nothing_changes_yet() -> None:
     effective = proposed("adjust")
     effective.awaits_confirmation = False
     assert len(list(as_it_stands(effective))) == 1
+
+
+def test_what_was_proposed_says_what_it_comes_to_beside_what_is_in_force() -> None:
+    claim = proposed("review", "PENDED_REVIEW")
+    waits = "nothing changes until somebody else confirms it"
+    assert list(as_it_stands(claim))[-1] == f"proposed: a review; {waits}"
+    claim.proposal.amount.CopyFrom(Money(currency_code="CNY", minor_units=5_600_000))
+    assert list(as_it_stands(claim))[-1] == f"proposed: a review, 56000.00 CNY; {waits}"
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_who_comes_too_late_is_offered_what_can_be_done(*, waits: bool) -> None:
+    metadata = {"state": "CLAIM_STATE_PENDED_REVIEW", "revision": "3"}
+    if waits:
+        metadata["proposed"] = "true"
+    fault = RpcFault(grpc.StatusCode.ABORTED, "CLAIM_CHANGED", "look again", (), None, metadata)
+    told = _told(NAME, fault)
+    assert told is not None
+    offered = [one for one in told.lines if "lipei claims" in one]
+    can = ("confirm {}", "confirm {} --reject") if waits else ("review {} --accept",)
+    assert offered == [f"  what can be done: lipei claims {one.format(NAME)}" for one in can]
+
+
+def test_money_that_is_not_on_its_way_says_why() -> None:
+    claim = pb.Claim(name=NAME, state=pb.CLAIM_STATE_PAYABLE, payout_waits="NO_PAYEE_ACCOUNT")
+    assert shown(claim)[0] == "the money waits for a payee's account that a bank can pay"
+    claim.payout_waits = "REFUSED:AC04"
+    assert shown(claim)[0].endswith("once the account is mended (AC04)")
+    assert "银行拒付，更正账户后重付 (AC04)" in shown(claim, Language.ZH)
+    claim.payout_waits = ""
+    assert not any("account" in line for line in shown(claim))
+
+
+def test_the_history_names_who_proposed_and_who_confirmed() -> None:
+    claim = pb.Claim(name=NAME, state=pb.CLAIM_STATE_APPROVED)
+    claim.moves.add(actor="insurer:wu", cause="approve", proposed_by="li")
+    assert "insurer:wu (proposed by li)" in _all(claim, Language.EN)
+    assert "insurer:wu (提议人 li)" in _all(claim, Language.ZH)
+    claim.moves[0].proposed_by = ""
+    assert "insurer:wu" in _all(claim, Language.EN)
+    assert "proposed by" not in _all(claim, Language.EN)
+
+
+def _all(claim: pb.Claim, lang: Language) -> str:
+    console = Console(width=200, record=True, file=StringIO())
+    for part in decision_tables(claim, lang, with_history=True, withheld=NOTHING):
+        console.print(part)
+    return console.export_text()

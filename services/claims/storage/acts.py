@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from enum import StrEnum
+from itertools import pairwise
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, insert, select, update
@@ -114,6 +115,20 @@ def last_refusal(connection: Connection, claim_id: str) -> tuple[ActRow, str] | 
     if len(acts) < 2 or acts[0].kind not in {ActKind.REJECT.value, ActKind.WITHDRAW.value}:
         return None
     return acts[0], acts[1].kind
+
+
+def proposers(connection: Connection, claim_id: str) -> dict[int, str]:
+    """By the moment at which a proposal was confirmed, who had proposed it."""
+    found = select(claim_act.c.kind, claim_act.c.actor, claim_act.c.at_us)
+    acts = connection.execute(
+        found.where(claim_act.c.claim_id == claim_id).order_by(claim_act.c.seq)
+    ).all()
+    # Whatever else is done voids what was proposed, so that it is the act before its confirmation.
+    return {
+        word.at_us: proposal.actor
+        for proposal, word in pairwise(acts)
+        if word.kind == ActKind.CONFIRM.value
+    }
 
 
 def kinds_of(connection: Connection, act_ids: Sequence[str]) -> dict[str, str]:

@@ -216,14 +216,15 @@ def today(row: ClaimRow, now_us: int) -> date:
     return day_of(now_us, ZoneInfo(row.time_zone))
 
 
-def notice_due(row: ClaimRow, terms: ClockTerms | None) -> date | None:
-    """The last day for the notice of the refusal, where the hospital is; None unless denied.
+def notice_due(row: ClaimRow, denied_us: int | None, terms: ClockTerms | None) -> date | None:
+    """The last day for the notice of a refusal, where the hospital is; None where none stands.
 
-    Counted from the move to denied: a correction that is denied as before moves nothing.
+    Counted from the move to denied: a correction that is denied as before moves nothing, and an
+    objection gives no further days.
     """
-    if ClaimState(row.state) is not ClaimState.DENIED:
+    if denied_us is None:
         return None
-    return clocks.notice_due(day_of(row.moved_us, ZoneInfo(row.time_zone)), terms)
+    return clocks.notice_due(day_of(denied_us, ZoneInfo(row.time_zone)), terms)
 
 
 def day_of(at_us: int, zone: ZoneInfo) -> date:

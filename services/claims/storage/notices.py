@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, func, insert, select
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, exists, func, insert, select
 
 from services.claims.core.life_cycle import ClaimState
 from services.claims.storage.rows import ClaimRow, NoticeRow
@@ -48,23 +48,50 @@ def denied_us(connection: Connection, claim_id: str) -> int | None:
     return at_us
 
 
-def newest(connection: Connection, rows: Sequence[ClaimRow]) -> dict[str, NoticeRow]:
-    """By claim the notice that was recorded last; of a denied one none of a denial before."""
-    refused = {row.id: row for row in rows if ClaimState(row.state) in REFUSED}
+def denials(connection: Connection, rows: Sequence[ClaimRow]) -> dict[str, int]:
+    """By claim when it came to be denied, of those whose refusal has not fallen since."""
+    refused = [row.id for row in rows if ClaimState(row.state) in REFUSED]
     if not refused:
         return {}
-    found = select(refusal_notice).where(refusal_notice.c.claim_id.in_(refused))
-    told: dict[str, NoticeRow] = {}
-    for notice in connection.execute(found.order_by(refusal_notice.c.seq)):
-        row = refused[notice.claim_id]
-        if ClaimState(row.state) is not ClaimState.DENIED or notice.at_us >= row.moved_us:
-            told[row.id] = notice
-    return told
+    found = select(claim_move.c.claim_id, claim_move.c.at_us).where(
+        claim_move.c.claim_id.in_(refused), _denies(claim_move)
+    )
+    return {move.claim_id: move.at_us for move in connection.execute(found)}
+
+
+def newest(connection: Connection, denied: Mapping[str, int]) -> dict[str, NoticeRow]:
+    """By claim the notice that was recorded last; none of a denial before that of `denials`."""
+    if not denied:
+        return {}
+    found = select(refusal_notice).where(refusal_notice.c.claim_id.in_(denied))
+    return {
+        notice.claim_id: notice
+        for notice in connection.execute(found.order_by(refusal_notice.c.seq))
+        if notice.at_us >= denied[notice.claim_id]
+    }
 
 
 def unsent() -> ColumnElement[bool]:
-    """Whether a claim is denied and no notice is recorded since, in SQL."""
+    """Whether a claim's refusal stands and no notice is recorded since, in SQL.
+
+    An objection does not end the duty to tell the refusal: it must not take the claim off the list.
+    """
+    move = claim_move.alias()
     sent = exists().where(
-        refusal_notice.c.claim_id == claim.c.id, refusal_notice.c.at_us >= claim.c.moved_us
+        refusal_notice.c.claim_id == move.c.claim_id, refusal_notice.c.at_us >= move.c.at_us
     )
-    return and_(claim.c.state == ClaimState.DENIED.value, ~sent)
+    return and_(
+        claim.c.state.in_([state.value for state in REFUSED]),
+        exists().where(move.c.claim_id == claim.c.id, _denies(move), ~sent),
+    )
+
+
+def _denies(move: FromClause) -> ColumnElement[bool]:
+    """Whether a move is the one by which a claim came to be denied, and is denied still."""
+    later = claim_move.alias()
+    fell = exists().where(
+        later.c.claim_id == move.c.claim_id,
+        later.c.seq > move.c.seq,
+        later.c.to_state.not_in([state.value for state in REFUSED]),
+    )
+    return and_(move.c.to_state == ClaimState.DENIED.value, ~fell)

@@ -271,6 +271,17 @@ def payouts_of_claim(connection: Connection, claim_id: str) -> list[Payout]:
     return [_payout(row) for row in rows]
 
 
+def refusals(connection: Connection, claim_ids: Sequence[str]) -> dict[str, str]:
+    """By claim the bank's reasons for refusing the payout that failed last."""
+    if not claim_ids:
+        return {}
+    found = select(payout.c.claim_id, payout.c.reason).where(
+        payout.c.claim_id.in_(claim_ids), payout.c.state == PayoutState.FAILED.value
+    )
+    rows = connection.execute(found.order_by(payout.c.attempt)).all()
+    return {row.claim_id: row.reason for row in rows}
+
+
 def close_payout(
     connection: Connection, payout_id: str, state: PayoutState, status: str, reason: str, at_us: int
 ) -> bool:

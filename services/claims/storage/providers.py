@@ -136,6 +136,14 @@ def find_account(connection: Connection, insurer: str, account_id: str) -> Row[A
     return connection.execute(found).first()
 
 
+def opened(sealer: Sealer, row: Row[Any], insurer: str) -> bytes:
+    """An account as it was proposed, unsealed.
+
+    Raises: CannotOpen when the row was swapped or altered.
+    """
+    return sealer.open(row.sealed, **_place(row.id, insurer, row.provider_id))
+
+
 def list_accounts(
     connection: Connection, insurer: str | None, provider_id: str, *, before: int, most: int
 ) -> Sequence[Row[Any]]:
@@ -167,7 +175,7 @@ def account_on(
         provider_account.c.valid_from.desc(), provider_account.c.seq.desc()
     ).limit(1)
     row = connection.execute(newest).first()
-    return None if row is None else sealer.open(row.sealed, **_place(row.id, insurer, provider_id))
+    return None if row is None else opened(sealer, row, insurer)
 
 
 def _accounts() -> Any:

@@ -25,13 +25,14 @@ from services.common.evidence.kept_log import Alarm, KeptBroken, KeptLog
 from services.common.evidence.note import NoteRefused, VerifierKey, verifier_key
 from services.common.evidence.signers import witness_signer
 from services.common.evidence.witnessing import LogUnanswered, ProofMissing, Watch
-from services.common.grpc_edge import Serving, channel, serve
+from services.common.grpc_edge import Serving, serve
 from services.common.process import now_us, start
 from services.common.process_settings import LipeiSettings
 from services.common.refusals import error_of, invalid, not_found
 from services.common.settings import UnknownSetting, trust_domain
 from services.common.state import KeyReplaced, read_addresses, state_dir
 from services.common.transport.certificates import Identity, load_identity
+from services.common.transport.channels import channel
 from services.common.transport.credentials import CertificateRenewed, until_renewed
 from services.common.transport.names import witness_uri
 

@@ -17,7 +17,6 @@ from typing import Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from services.common.log import logger
 from services.common.sealing.faults import CannotOpen, KeyRetired, KeyUnknown
 from services.common.sealing.value import NONCE_BYTES, joined
 from services.common.settings import UnknownSetting
@@ -173,4 +172,6 @@ class RereadKeys:
         try:
             self.refresh()
         except UnknownSetting as fault:
+            from services.common.log import logger  # noqa: PLC0415 - heavy, and seldom said
+
             logger().error("master_keys_not_read", fault=type(fault).__name__)

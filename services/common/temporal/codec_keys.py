@@ -17,7 +17,6 @@ from typing import Protocol
 
 import msgspec
 
-from services.common.log import logger
 from services.common.settings import UnknownSetting
 from services.common.state import locked, write_private
 
@@ -130,6 +129,8 @@ class KeyFile:
         try:
             self._take(load(self._path))
         except UnknownSetting:
+            from services.common.log import logger  # noqa: PLC0415 - heavy, and seldom said
+
             logger().error("codec_keys_unreadable")
 
     def _take(self, keys: Sequence[CodecKey]) -> None:

@@ -1,4 +1,4 @@
-"""gRPC credentials for mutual TLS: of a server that reads renewed files, of a channel to one name.
+"""gRPC credentials of a server for mutual TLS, which reads renewed files.
 
 gRPC's own floor is TLS 1.2; between two of ours TLS 1.3 is spoken.
 """
@@ -6,14 +6,11 @@ gRPC's own floor is TLS 1.2; between two of ours TLS 1.3 is spoken.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
 
 import grpc
 
 from services.common.log import logger
 from services.common.transport.certificates import Identity, Material, TlsRefused, load_material
-from services.common.transport.names import server_name
 
 
 def server_credentials(identity: Identity) -> grpc.ServerCredentials:
@@ -27,24 +24,6 @@ def server_credentials(identity: Identity) -> grpc.ServerCredentials:
         _Renewals(identity).changed,  # type: ignore[arg-type]  # None, as gRPC documents, keeps the last
         require_client_authentication=True,
     )
-
-
-def channel_credentials(identity: Identity, service: str) -> grpc.ChannelCredentials:
-    """Credentials of a caller; with its token or client assertion for that service, if it has one.
-
-    gRPC sends those over TLS only.
-    """
-    material = identity.material
-    tls = grpc.ssl_channel_credentials(material.authorities, material.key, material.chain)
-    if identity.bearer is None and identity.assertion is None and not identity.purpose:
-        return tls
-    calls = grpc.metadata_call_credentials(_Said(identity, service))
-    return grpc.composite_channel_credentials(tls, calls)
-
-
-def channel_options(identity: Identity, service: str) -> list[tuple[str, Any]]:
-    """Options that hold the server to the name of the service: another's certificate won't do."""
-    return [("grpc.ssl_target_name_override", server_name(identity.trust_domain, service))]
 
 
 def _configuration(material: Material) -> grpc.ServerCertificateConfiguration:
@@ -102,30 +81,3 @@ class _Renewals:
             return None
         logger().info("certificate_renewed", until=material.not_after.isoformat())
         return _configuration(material)
-
-
-class _Said(grpc.AuthMetadataPlugin):
-    """What a caller says of itself with each call."""
-
-    def __init__(self, identity: Identity, service: str) -> None:
-        self._identity = identity
-        self._service = service
-
-    def __call__(
-        self,
-        context: grpc.AuthMetadataContext,
-        callback: Callable[..., None],
-    ) -> None:
-        """Hand the metadata over; a fault in getting a token fails the call."""
-        identity, said = self._identity, []
-        try:
-            if identity.bearer is not None:
-                said.append(("authorization", f"Bearer {identity.bearer(self._service)}"))
-            if identity.assertion is not None:
-                said.append(("lipei-client-assertion", identity.assertion(self._service)))
-            if identity.purpose:
-                said.append(("lipei-purpose", identity.purpose))
-        except Exception:  # noqa: BLE001 - gRPC must hear that, and not the text, which may hold the token
-            callback((), RuntimeError("no token"))
-            return
-        callback(tuple(said), None)

@@ -40,6 +40,7 @@ class Uncovered:
     lack: Lack | None
     consents: tuple[str, ...]
     external_id: str = ""
+    delivery: str = ""  # of a released bill: where it stands with the insurer
 
 
 def counts(connection: Connection, hospital: str, recipient: str, now_us: int) -> Counter[str]:
@@ -190,6 +191,8 @@ def _withheld(sealer: Sealer, register: Register, rows: Iterable[Row[Any]]) -> I
                 since_us=_ended_us(register.consents.get(row.member, ()), row),
                 lack=lack[0],
                 consents=lack[1],
+                external_id=sealed.open_released(sealer, row, "external_id").decode(),
+                delivery=row.delivery,
             )
 
 

@@ -38,10 +38,11 @@ from services.claims.study_servicer import BATCH, StudyServicer
 from services.common.access.caller import Caller, calling_as
 from services.common.access.guard import Append
 from services.common.database import Database
-from services.common.grpc_edge import Context, ErrorInterceptor, Refused, sync_channel
+from services.common.grpc_edge import Context, ErrorInterceptor, Refused
 from services.common.identity import member_token
 from services.common.process import now_us
 from services.common.sealing import SubjectKeys
+from services.common.transport.channels import sync_channel
 from services.common.transport.credentials import server_credentials
 from tests.callers import guard_for
 from tests.identities import acting

@@ -76,7 +76,6 @@ def at(service: Served, desk: Desk, state: str) -> pb.Claim:
     return paid(service, found) if state == "paid" else found
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize("state", ["registered", "withdrawn", "payable", "paid"])
 @pytest.mark.parametrize("orders", [(bare, whole), (whole, bare)])
 def test_it_undoes_what_a_whole_one_does_whichever_comes_first(
@@ -94,7 +93,6 @@ def test_it_undoes_what_a_whole_one_does_whichever_comes_first(
         assert taken_back(again) == (claim, using, money)
 
 
-@pytest.mark.both_databases
 def test_it_waits_for_the_banks_word_and_recovers_what_was_paid(
     service: Served, desk: Desk, taken_back: Any
 ) -> None:

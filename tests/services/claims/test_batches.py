@@ -99,7 +99,6 @@ def statements(service: Served, names: Sequence[str]) -> int:
     return asked.statements
 
 
-@pytest.mark.both_databases
 def test_a_batch_asks_as_many_statements_as_two_claims_whatever_their_lines(
     service: Served,
 ) -> None:
@@ -227,7 +226,6 @@ def one_by_one(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Deci
     return of
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize(
     "seed", [1, *(pytest.param(one, marks=pytest.mark.fault) for one in (2, 3))]
 )
@@ -275,8 +273,10 @@ def _bill_is_no_bill(service: Served, claim_id: str) -> None:
 _SEALED = ("salt", "inputs", "output", "services")
 
 
-@pytest.mark.both_databases
-@pytest.mark.parametrize("poison", [_database_refuses, _bill_is_no_bill])
+@pytest.mark.parametrize(
+    "poison",
+    [pytest.param(_database_refuses, marks=pytest.mark.both_databases), _bill_is_no_bill],
+)
 def test_a_poisoned_claim_is_left_and_costs_only_its_members_later_ones(
     service: Served, poison: Callable[[Served, str], None]
 ) -> None:
@@ -307,7 +307,6 @@ def test_a_poisoned_claim_is_left_and_costs_only_its_members_later_ones(
     assert is_sound(service)
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize("poison", [_database_refuses, _bill_is_no_bill])
 def test_a_poisoned_follower_costs_neither_the_reviewer_nor_the_next_one(
     service: Served, poison: Callable[[Served, str], None]
@@ -338,7 +337,6 @@ def test_a_poisoned_follower_costs_neither_the_reviewer_nor_the_next_one(
     assert is_sound(service)
 
 
-@pytest.mark.both_databases
 def test_when_no_claim_can_be_settled_the_fault_is_the_answer(service: Served) -> None:
     name = received(service, 1, person=1)
     _bill_is_no_bill(service, name.split("/")[3])
@@ -359,7 +357,6 @@ def test_a_claim_that_pends_in_a_batch_gets_its_own_timer(service: Served) -> No
     assert untimed.id == pends.name.split("/")[3]
 
 
-@pytest.mark.both_databases
 def test_a_claim_that_waits_for_one_outside_the_batch_is_left(service: Served) -> None:
     first, second = (received(service, number, person=1) for number in (1, 2))
     other = received(service, 3, person=2)

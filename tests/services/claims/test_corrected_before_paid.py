@@ -132,7 +132,6 @@ def test_what_the_engine_cannot_decide_any_more_is_a_persons_and_is_not_paid(
     assert (books(service), gather(service)) == ({}, 0)
 
 
-@pytest.mark.both_databases
 def test_a_claim_that_was_paid_before_is_paid_the_rest_and_adjusted_then(service: Served) -> None:
     """No move leads to both a payout and a recovery."""
     claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))

@@ -448,7 +448,6 @@ def test_each_policy_of_the_bill_is_decided_anew_the_later_one_after_the_earlier
     assert apply(service, two).benefit == yuan("10000")
 
 
-@pytest.mark.both_databases
 def test_corrected_bills_are_sealed(service: Served) -> None:
     paid(service, decided(service, "B1"))
     correct(service, "B1", line(1, SCAN, "31000.00"))

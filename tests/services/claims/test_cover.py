@@ -224,7 +224,6 @@ def test_a_follower_under_another_insurer_goes_on_as_soon_as_the_first_is_decide
     assert (later.state, later.decision.benefit) == (pb.CLAIM_STATE_PAYABLE, yuan("10000"))
 
 
-@pytest.mark.both_databases
 def test_a_follower_goes_on_when_nobody_decides_the_first_but_its_consent_ends(
     stuck: Served, desk: Desk
 ) -> None:

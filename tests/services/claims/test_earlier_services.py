@@ -74,11 +74,13 @@ def refusals(claim: pb.Claim) -> dict[int, int]:
     }
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("provider", "day", "denied", "benefit"),
     [
-        (OTHER_HOSPITAL, "2026-05-22", {1: REPEATED}, "1000"),
+        pytest.param(
+            *(OTHER_HOSPITAL, "2026-05-22", {1: REPEATED}, "1000"),
+            marks=pytest.mark.both_databases,
+        ),
         (OTHER_HOSPITAL, "2026-05-23", {}, "1600"),
         (HOSPITAL, "2026-05-22", {}, "1600"),
     ],

@@ -173,7 +173,6 @@ def test_lists_lose_nothing(both: Served) -> None:
     assert [claim.bill_number for claim in seen] == ["", "B1", "", "B3", "", "B5"]
 
 
-@pytest.mark.both_databases
 def test_the_last_persons_erasure_takes_the_policys_accounts_along(both: Served) -> None:
     assert list(both.claims.EraseMember(ordered(100)).policies) == []
     done = both.claims.EraseMember(ordered(101))
@@ -333,7 +332,6 @@ def test_a_claim_that_is_opened_again_after_the_erasure_goes_to_a_person(both: S
     assert is_sound(both)
 
 
-@pytest.mark.both_databases
 def test_an_erasure_is_done_once_and_answers_the_same(both: Served) -> None:
     decided(both, "B1")
     done = both.claims.EraseMember(ordered(request_id="e1"))

@@ -168,7 +168,6 @@ def test_the_members_family_doctor_is_known_and_nobody_elses(service: Served) ->
     unknown(service, bill("B2", person=701))
 
 
-@pytest.mark.both_databases
 def test_what_is_known_of_a_bill_already_is_not_refused(service: Served) -> None:
     (name,) = taken(service, bill("B1", line(1, DRUG, "30000.00")))
     (other,) = taken(service, bill("B2", line(1, DRUG, "31000.00")))
@@ -257,7 +256,6 @@ def test_every_fault_of_a_register_is_named_and_nothing_is_stored(service: Serve
     assert register_of(service) == []
 
 
-@pytest.mark.both_databases
 def test_a_list_of_no_provider_is_refused_with_every_fault(service: Served) -> None:
     told: dict[str, Any] = {"provider_id": "H\0", "page_size": -1}
     for call, request in (

@@ -19,7 +19,6 @@ from tests.services.claims.serving import Served, Stuck, served, token
 from tests.services.claims.test_reviews import BIG, NOTE, asked, decided, got, refused, reviewed
 from tests.tenants import of_insurer, of_member
 
-pytestmark = pytest.mark.both_databases
 DAY_US = 86_400 * 1_000_000
 DENY = review_pb2.LineReview(
     number=1, clause="1.1", deny_reason=reason_pb2.REASON_MEDICAL_NECESSITY
@@ -145,6 +144,7 @@ def test_a_day_before_the_denial_or_to_come_is_refused(service: Served, desk: De
         service.review.RecordRefusalNotice(told(got(service, claim.name), sent))
 
 
+@pytest.mark.both_databases
 def test_a_claim_that_is_denied_anew_needs_another_notice(service: Served, desk: Desk) -> None:
     claim = denied(service)
     day = denied_on(claim)
@@ -162,6 +162,43 @@ def test_a_claim_that_is_denied_anew_needs_another_notice(service: Served, desk:
     assert again.state == pb.CLAIM_STATE_DENIED
     assert (again.HasField("refusal_notice"), again.notice_days_left) == (False, 3)
     assert without(service) == [claim.name]
+
+
+@pytest.mark.parametrize("upheld", [False, True])
+def test_an_objection_does_not_take_a_refusal_off_the_list(
+    service: Served, desk: Desk, *, upheld: bool
+) -> None:
+    claim, other = denied(service), denied(service, "B2")
+    desk.ahead_us = 2 * DAY_US
+    service.review.RecordRefusalNotice(told(other, denied_on(other)))  # hides no other claim
+    after = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, claim)).claim
+    if upheld:
+        desk.who = replace(of_insurer(), subject="person-8")
+        outcome = {"outcome": review_pb2.APPEAL_OUTCOME_UPHOLD}
+        asks = asked(review_pb2.DecideAppealRequest, after, **outcome)
+        after = service.review.DecideAppeal(asks).claim
+    desk.ahead_us = 4 * DAY_US
+    after = got(service, claim.name)
+    assert after.state == (pb.CLAIM_STATE_UPHELD if upheld else pb.CLAIM_STATE_APPEALED)
+    assert (after.notice_due_day, after.notice_days_left) == (claim.notice_due_day, -1)
+    assert without(service) == [claim.name]
+    late = told(after, denied_on(claim) + timedelta(days=4))
+    kept = service.review.RecordRefusalNotice(late).claim
+    assert (kept.refusal_notice.late, kept.HasField("notice_days_left")) == (True, False)
+    assert without(service) == []
+
+
+def test_a_refusal_that_fell_asks_for_no_notice(service: Served, desk: Desk) -> None:
+    claim = denied(service)
+    appealed = service.review.AppealClaim(asked(review_pb2.AppealClaimRequest, claim)).claim
+    desk.who = replace(of_insurer(), subject="person-8")
+    outcome = {"outcome": review_pb2.APPEAL_OUTCOME_OVERTURN}
+    asks = asked(review_pb2.DecideAppealRequest, appealed, **outcome)
+    allowed = reviewed(service, service.review.DecideAppeal(asks).claim)
+    with service.database.writing() as connection:  # as after the bank's word
+        connection.execute(text("UPDATE claim SET state = 'appealed'"))
+    fell = got(service, allowed.name)
+    assert (fell.notice_due_day, without(service)) == ("", [])
 
 
 def test_what_was_never_denied_has_no_refusal_to_tell(service: Served, desk: Desk) -> None:

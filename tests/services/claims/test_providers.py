@@ -250,6 +250,7 @@ prices:
         assert not connection.execute(text("SELECT * FROM price_list")).all()
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("stocked_url", ["postgresql"], indirect=True)  # one sealed value
 def test_a_hospitals_twenty_thousand_prices_come_as_a_table(service: Served) -> None:
     rows = [f"    M{n:019d},CNY,{n % 9_000}.50,2026-01-01,\n" for n in range(20_000)]
@@ -277,7 +278,6 @@ def _refused(service: Served, yaml: str) -> RpcFault:
     )
 
 
-@pytest.mark.both_databases
 def test_the_same_list_again_is_no_news_and_another_takes_its_place(service: Served) -> None:
     first = priced(service)
     lines = LIST.strip().split("\n")
@@ -345,6 +345,26 @@ def test_an_account_is_set_by_two_people_and_listed_without_its_number(
         answers = connection.execute(text("SELECT response FROM request_log")).all()
     assert b"62227777" not in repr(rows).encode() + repr(answers).encode()
     assert b"62227777" not in bytes(rows[0].sealed)
+
+
+def test_whoever_confirms_states_the_number_and_another_is_refused(
+    service: Served, desk: Desk
+) -> None:
+    desk.who = person("anna")
+    found = proposed(service, number="6222777700000009")
+    desk.who = person("bo")
+    request = word(found.name)
+    request.account_number = "6222777700000001"
+    fault = refused(service.providers.ConfirmProviderAccount, request)
+    assert (fault.code.name, fault.reason) == ("FAILED_PRECONDITION", "ACCOUNT_DIFFERS")
+    assert "6222" not in repr(fault)
+    request = word(found.name)
+    request.account_number = "6222 7777 0000 0009"
+    done = service.providers.ConfirmProviderAccount(request)
+    assert done.account.state == providers.PROVIDER_ACCOUNT_STATE_CONFIRMED
+    with service.database.reading() as connection:
+        kept = connection.execute(text("SELECT * FROM request_log")).all()
+    assert "62227777" not in repr(kept)
 
 
 @pytest.mark.both_databases
@@ -440,7 +460,9 @@ def test_what_is_the_providers_goes_to_its_account_and_waits_until_it_has_one(
 ) -> None:
     claim = decided(paying, bill("B1", line(1, DRUG, "300.00")))
     assert claim.decision.lines[0].payee == decision_pb2.PAYEE_PROVIDER
+    assert got(paying, claim.name).payout_waits == ""
     assert run_payouts(paying) == 0  # nobody has an account of the hospital's
+    assert got(paying, claim.name).payout_waits == "NO_PAYEE_ACCOUNT"
     desk.who = person("anna")
     found = proposed(paying)
     desk.who = of_insurer()
@@ -450,7 +472,8 @@ def test_what_is_the_providers_goes_to_its_account_and_waits_until_it_has_one(
     desk.who = of_insurer()
     assert run_payouts(paying) == 1
     assert paid_to(paying, bank) == {HIS: 30_000}
-    assert got(paying, claim.name).state == pb.CLAIM_STATE_PAID
+    after = got(paying, claim.name)
+    assert (after.state, after.payout_waits) == (pb.CLAIM_STATE_PAID, "")
 
 
 def test_the_account_of_the_day_is_paid(paying: Served, desk: Desk, bank: SandboxBank) -> None:
@@ -499,6 +522,7 @@ def test_when_one_payees_bank_refuses_only_that_part_is_paid_again(
     assert run_payouts(paying) == 2
     after = got(paying, claim.name)
     assert (after.state, after.paid) == (pb.CLAIM_STATE_PAYMENT_FAILED, yuan("200"))
+    assert after.payout_waits == "REFUSED:AC04"
     confirmed(paying, desk)  # takes the claim up again
     assert run_payouts(paying) == 1
     assert paid_to(paying, bank) == {THEIRS: 20_000, HIS: 30_000}

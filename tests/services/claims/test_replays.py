@@ -206,7 +206,6 @@ def test_an_engine_that_is_none_of_ours_is_found(both: Served, engine: str) -> N
     assert (list(difference.differs), difference.decided_by) == (["engine version"], engine)
 
 
-@pytest.mark.both_databases
 def test_an_earlier_engine_that_decided_the_same_is_said_and_no_alarm(both: Served) -> None:
     name = decided(both, "B1")
     unlocked(both)

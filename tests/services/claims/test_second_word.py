@@ -261,6 +261,7 @@ def test_what_comes_to_another_amount_by_now_is_not_confirmed(service: Served, d
     fault = refused(service.review.ConfirmReview, yes)
     assert (fault.code.name, fault.reason) == ("FAILED_PRECONDITION", "PROPOSAL_OUTDATED")
     assert fault.metadata == {"proposed_minor_units": "19000000", "now_minor_units": "20000000"}
+    assert "comes to 200000.00 CNY, and came to 190000.00 when it was proposed" in fault.text
     assert (used(service), books(service)) == before
     assert got(service, claim.name).awaits_confirmation
     after = said(service, claim, reject=True, note="the deductible is used up")
@@ -294,7 +295,6 @@ def test_who_refused_or_would_have_reversed_does_not_decide_the_appeal(
     assert service.review.DecideAppeal(judge).claim.state == pb.CLAIM_STATE_UPHELD
 
 
-@pytest.mark.both_databases
 def test_an_account_is_rejected_with_a_reason_or_withdrawn(service: Served, desk: Desk) -> None:
     desk.who = who("anna", INTAKE)
     first, second = proposed(service).name, proposed(service, valid_from="2026-02-01").name
@@ -319,3 +319,45 @@ def test_an_account_is_rejected_with_a_reason_or_withdrawn(service: Served, desk
         (providers.PROVIDER_ACCOUNT_STATE_WITHDRAWN, "anna", "anna", ""),
         (providers.PROVIDER_ACCOUNT_STATE_REJECTED, "anna", "cem", "closed"),
     ]
+
+
+def test_the_history_says_whose_proposal_was_carried_out(service: Served, desk: Desk) -> None:
+    desk.who = who("first")
+    proposal = _review(service, decided(service, "B1", BIG))
+    desk.who = who("second")
+    claim = paid(service, said(service, proposal))
+    desk.who = who("first")
+    proposal = _reverse(service, claim)
+    desk.who = who("third")
+    after = said(service, proposal)
+    told = [(one.cause, one.proposed_by) for one in got(service, after.name).moves]
+    carried_out = {("approve", "first"), ("release_payment", "first")}
+    carried_out |= {("reverse", "first"), ("open_recovery", "first")}
+    assert {one for one in told if one[1]} == carried_out
+    assert ("refer_to_review", "") in told
+    desk.who = of_member(token("CN-ID", id_number(100)))
+    assert not any(one.proposed_by for one in got(service, after.name).moves)
+
+
+def test_whoever_proposes_is_told_what_it_comes_to_by_now(service: Served, desk: Desk) -> None:
+    desk.who = who("first")
+    claim = decided(service, "B1", BIG)
+    # The member's other bill takes the deductible, so that this one's falls away.
+    decided(service, "B2", line(1, DRUG, "20000.00"))
+    after = _review(service, got(service, claim.name))
+    assert (after.decision.benefit, after.proposal.amount) == (yuan("190000"), yuan("200000"))
+    assert after.proposal.actor == ""  # as in lists
+
+
+def test_who_comes_too_late_is_told_that_something_waits_but_no_member_is(
+    service: Served, desk: Desk
+) -> None:
+    desk.who = who("first")
+    claim = decided(service, "B1", BIG)
+    _review(service, claim)
+    late = asked(review_pb2.ReviewClaimRequest, claim)
+    fault = refused(service.review.ReviewClaim, late)
+    assert (fault.reason, fault.metadata.get("proposed")) == ("CLAIM_CHANGED", "true")
+    desk.who = of_member(token("CN-ID", id_number(100)))
+    fault = refused(service.review.SupplyFacts, asked(review_pb2.SupplyFactsRequest, claim))
+    assert (fault.reason, "proposed" in fault.metadata) == ("CLAIM_CHANGED", False)

@@ -206,7 +206,6 @@ def test_a_claim_that_a_person_reversed_waits_for_its_hospitals_word(
     assert sent(service, desk, anew).decision.benefit == yuan("16000")
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize("back", ["open", "recovered", "written off"])
 def test_what_was_adjusted_to_nothing_is_free_again_once_the_bill_is_taken_back(
     service: Served, desk: Desk, back: str

@@ -383,7 +383,6 @@ def leave_out(service: Served, desk: Desk, *members: str) -> None:
         desk.who = before
 
 
-@pytest.mark.both_databases
 def test_who_withdrew_from_studies_is_in_none(both: Served, desk: Desk) -> None:
     left = token("CN-ID", id_number(101))
     for _ in range(2):

@@ -14,7 +14,6 @@ from tests.services.claims.serving import Served, served
 from tests.services.claims.stock import Stock, insured
 from tests.services.claims.test_reviews import refused
 
-pytestmark = pytest.mark.both_databases
 ALL = "policies/-"
 
 

@@ -158,7 +158,6 @@ def test_what_is_decided_stays(service: Served) -> None:
     assert used(service) == before
 
 
-@pytest.mark.both_databases
 def test_what_was_paid_and_is_looked_at_again_stays_and_holds_what_it_used(
     service: Served,
 ) -> None:

@@ -23,16 +23,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lipei.pricing.v1 import pricing_pb2, pricing_pb2_grpc
-from services.common.grpc_edge import (
-    Refused,
-    RpcFault,
-    Violation,
-    _Health,
-    channel,
-    error_of,
-)
+from services.common.grpc_edge import Refused, RpcFault, Violation, _Health, error_of
 from services.common.page_tokens import page_token, parse_page_token
 from services.common.state import read_addresses
+from services.common.transport.channels import channel
 from tests.forked import Forked
 from tests.identities import acting, equip, everybody, files_of
 from tests.services.common.edge_server import FULL_NAME, SECRET, Puppet, violation

@@ -16,7 +16,8 @@ from lipei.his_bridge.v1.consent_pb2_grpc import ConsentServiceStub
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1 import bill_pb2
 from services.common.database import Database
-from services.common.grpc_edge import error_of, sync_channel
+from services.common.grpc_edge import error_of
+from services.common.transport.channels import sync_channel
 from tests.identities import acting
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server
 from tests.services.his_bridge.records import (

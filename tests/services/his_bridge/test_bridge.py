@@ -16,9 +16,10 @@ from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1 import bill_pb2
 from services.common.database import Database
-from services.common.grpc_edge import RpcFault, error_of, sync_channel
+from services.common.grpc_edge import RpcFault, error_of
 from services.common.sealing import SubjectKeys
 from services.common.sealing.key_sources import master_keys
+from services.common.transport.channels import sync_channel
 from services.his_bridge.storage.sealed import open_record
 from stack.probes import free_ports
 from tests.identities import acting
@@ -27,8 +28,6 @@ from tests.services.his_bridge.fhir_server import FhirServer, fhir_server
 from tests.services.his_bridge.population import SENDABLE, bad, bad_id, good, readings
 from tests.services.his_bridge.records import BASE_URL, claim, tokens, write_profile
 from tests.services.his_bridge.running import CALL_S, HOSPITAL, Bridge, running_bridge
-
-pytestmark = pytest.mark.both_databases
 
 GOOD, READINGS, DRAFTS = 130, 30, 2
 
@@ -248,6 +247,7 @@ def test_operators_see_how_the_quarantine_stands_and_no_bill(bridge: Bridge) -> 
             assert refusal(call, request).code is grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("report")
 def test_readings_of_one_member_are_only_theirs(bridge: Bridge, database: Database) -> None:
     while bridge.stub.PullReadings(
@@ -270,6 +270,7 @@ def test_readings_of_one_member_are_only_theirs(bridge: Bridge, database: Databa
     assert {owner for (owner,) in owners} == {HOSPITAL.replace("hospitals/", "hospital/")}
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("report")
 def test_a_resume_token_asks_for_what_is_released_later(bridge: Bridge) -> None:
     nobody = pb.ListReadingsRequest(parent="members/k1." + "0" * 64)
@@ -300,6 +301,7 @@ def test_a_resume_token_asks_for_what_is_released_later(bridge: Bridge) -> None:
     assert [violation.field for violation in fault.violations] == ["parent", "hospital"]
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("report")
 def test_acknowledged_bills_are_no_longer_pending(bridge: Bridge) -> None:
     first, second = bridge.bills()[:2]
@@ -390,6 +392,7 @@ def test_an_unknown_hospital_or_bill_is_not_found(bridge: Bridge) -> None:
         assert refusal(call, request).code is grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.both_databases
 def test_a_source_that_is_away_says_when_to_come_back(bridge: Bridge) -> None:
     request = pb.PullBillsRequest(hospital="hospitals/away")
     fault = refusal(bridge.anothers.PullBills, request)
@@ -437,6 +440,7 @@ def test_a_bad_bill_waits_once_and_no_longer_when_it_is_repaired(
     assert versions() == []
 
 
+@pytest.mark.both_databases
 def test_a_second_pull_at_the_same_time_is_told_to_wait(bridge: Bridge, database: Database) -> None:
     held = {"h": "demo-hospital", "u": int((time.time() + 3600) * 1e6)}
     with database.writing() as connection:
@@ -488,6 +492,7 @@ def features(bridge: Bridge, page_size: int = 0) -> list[pb.ClinicalFeatures]:
             return found
 
 
+@pytest.mark.both_databases
 @pytest.mark.usefixtures("report")
 def test_features_tell_codes_and_amounts_and_lead_back_to_no_bill(bridge: Bridge) -> None:
     told = features(bridge, page_size=20)

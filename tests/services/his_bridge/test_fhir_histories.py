@@ -456,7 +456,6 @@ def database(database_url: str) -> Iterator[Database]:
     found.close()
 
 
-@pytest.mark.both_databases
 def test_the_insurer_ends_with_what_the_hospital_says(
     database: Database, server: OddServer
 ) -> None:

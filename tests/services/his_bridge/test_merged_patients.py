@@ -75,7 +75,6 @@ def said(bills: Sequence[pb.ReleasedBill]) -> list[tuple[str, str, str]]:
     ]
 
 
-@pytest.mark.both_databases
 def test_a_merge_that_fhir_tells_counts_as_one_that_hl7_tells(
     server: FhirServer, bridge: Bridge
 ) -> None:

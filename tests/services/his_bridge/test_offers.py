@@ -224,8 +224,9 @@ def test_a_bill_whose_consent_was_withdrawn_is_pending_and_shown_to_nobody(
     acting(sqlite_database, work)
 
 
-@pytest.mark.both_databases
-@pytest.mark.parametrize("reason", [UNKNOWN, "APPEAL_OPEN"])
+@pytest.mark.parametrize(
+    "reason", [UNKNOWN, pytest.param("APPEAL_OPEN", marks=pytest.mark.both_databases)]
+)
 def test_what_time_cures_is_offered_by_itself_once_a_day_for_a_month(
     database_url: str, reason: str
 ) -> None:

@@ -104,7 +104,6 @@ def test_every_rpc_of_the_register_is_tried_here() -> None:
     assert {method.name for method in methods} == REQUESTS.keys()
 
 
-@pytest.mark.both_databases
 def test_another_hospitals_register_is_refused_like_one_that_never_was(
     register: ConsentServicer, subtests: pytest.Subtests
 ) -> None:

@@ -136,7 +136,6 @@ def test_pages_are_of_whole_groups(
     assert counts(hospital, size) == pages
 
 
-@pytest.mark.both_databases
 def test_without_groups_a_page_of_one_bill_would_be_served(
     hospital: Hospital, monkeypatch: pytest.MonkeyPatch
 ) -> None:

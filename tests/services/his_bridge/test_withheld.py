@@ -16,7 +16,7 @@ from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.keys.v1 import keys_pb2
 from lipei.keys.v1.keys_pb2_grpc import KeysServiceStub
 from lipei.type.v1 import bill_pb2
-from services.common.grpc_edge import sync_channel
+from services.common.transport.channels import sync_channel
 from tests.identities import acting
 from tests.services.his_bridge.consenting import everybody
 from tests.services.his_bridge.fhir_server import FhirServer, fhir_server
@@ -109,7 +109,9 @@ def test_each_record_says_why_it_waits_and_the_counts_add_up(bridge: Bridge) -> 
     found = listed(bridge, released=True)
     assert [one.reason for one in found] == [pb.HOLD_REASON_WITHDRAWN] * EACH
     assert {tuple(one.consents) for one in found} == {(back.name,)}
-    assert not any(one.source_record for one in found)
+    assert {one.delivery_state for one in found} == {pb.DELIVERY_STATE_PENDING}
+    assert len({one.source_record for one in found}) == EACH
+    assert {one.source_record for one in found}.isdisjoint(one.source_record for one in held)
     bills = counts(bridge).bills
     assert (bills.pending_count, bills.withheld_count, bills.erased_count) == (EACH, EACH, 0)
     _erase_and_count(bridge)

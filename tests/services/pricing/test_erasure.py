@@ -109,7 +109,6 @@ def fill(stores: Stores) -> None:
     stores.quotes.add("anxin", quote_of(4, request_id="r4", policy="p2"))
 
 
-@pytest.mark.both_databases
 def test_what_was_sealed_is_gone_and_everybody_elses_stays(stores: Stores) -> None:
     fill(stores)
     done = stores.erasures.erase(ANXIN, "e1", ANNA, ["p1"], LATER)
@@ -218,7 +217,6 @@ def test_another_replica_finds_it_erased_at_once(stores: Stores, database: Datab
         replica.by_request("r1")
 
 
-@pytest.mark.both_databases
 def test_no_row_leads_from_the_token_to_what_is_left(stores: Stores, database: Database) -> None:
     fill(stores)
     stores.erasures.erase(ANXIN, "e1", ANNA, ["p1"], LATER)
@@ -291,7 +289,6 @@ def _name(number: int) -> str:
     return f"policies/p1/quotes/{number:032x}"
 
 
-@pytest.mark.both_databases
 def test_values_that_were_swapped_are_data_loss_on_the_wire(
     service: PricingServicer, stores: Stores, database: Database
 ) -> None:

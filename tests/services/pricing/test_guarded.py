@@ -12,8 +12,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from services.common.access.withheld import withheld_in
-from services.common.grpc_edge import RpcFault, error_of, sync_channel
+from services.common.grpc_edge import RpcFault, error_of
 from services.common.transport.certificates import Identity
+from services.common.transport.channels import sync_channel
 from tests.identities import acting, identity_of
 from tests.services.pricing.process import Pricing, serving
 

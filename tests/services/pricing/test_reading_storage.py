@@ -186,7 +186,6 @@ def test_a_correction_that_moves_the_measurement_out_of_the_days_is_seen(
     assert kept.reading.effective_us == MAY_2 - 9 * DAY
 
 
-@pytest.mark.both_databases
 def test_a_low_glucose_raises_one_task_for_ever(store: ReadingStore) -> None:
     first = incoming(1, "3.8", by="laboratory")
     (name,) = store.record(ANXIN, "q1", (first, incoming(2, "3.9")), low, NOW).tasks
@@ -234,7 +233,6 @@ def test_a_doctors_targets_come_back_in_the_order_in_which_they_were_set(
             store.set_target(ANXIN, "t1", token, target, NOW, None)
 
 
-@pytest.mark.both_databases
 def test_health_stands_in_no_column_in_clear(store: ReadingStore, database: Database) -> None:
     store.record(ANXIN, "q1", (incoming(1, "3.14"),), low, NOW)
     store.set_target(ANXIN, "t1", ANNA, A_TARGET, NOW, None)
@@ -250,7 +248,6 @@ def test_health_stands_in_no_column_in_clear(store: ReadingStore, database: Data
     assert str(NOW).encode() in kept  # the search finds what does stand in clear
 
 
-@pytest.mark.both_databases
 def test_a_sealed_reading_opens_only_as_its_own_revision(
     store: ReadingStore, database: Database
 ) -> None:

@@ -16,7 +16,8 @@ import pytest
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from lipei.type.v1 import reading_pb2 as rb
-from services.common.grpc_edge import error_of, sync_channel
+from services.common.grpc_edge import error_of
+from services.common.transport.channels import sync_channel
 from stack.authority import Authority
 from tests.identities import DOMAIN, acting, equip, everybody
 from tests.services.pricing.process import Pricing, serving

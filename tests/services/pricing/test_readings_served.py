@@ -15,7 +15,8 @@ import pytest
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from lipei.type.v1 import reading_pb2 as rb
-from services.common.grpc_edge import RpcFault, error_of, sync_channel
+from services.common.grpc_edge import RpcFault, error_of
+from services.common.transport.channels import sync_channel
 from tests.identities import acting, everybody
 from tests.postgres import fresh_database
 from tests.services.pricing.at_hand import DEMO, WOMAN_52, demo_rates, priced

@@ -15,7 +15,8 @@ import pytest
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from lipei.type.v1.money_pb2 import Money
-from services.common.grpc_edge import Refused, sync_channel
+from services.common.grpc_edge import Refused
+from services.common.transport.channels import sync_channel
 from services.pricing.core.book import Book
 from services.pricing.core.incentive import LegalCap
 from services.pricing.core.quote import Asked, Participation

@@ -131,7 +131,6 @@ def test_health_stands_in_no_column_in_clear(store: QuoteStore, database: Databa
     assert str(made.premium_minor).encode() in kept
 
 
-@pytest.mark.both_databases
 def test_sealed_facts_open_only_in_their_own_row(store: QuoteStore, database: Database) -> None:
     store.add("anxin", quote_of(1))
     store.add("anxin", quote_of(2, request_id="r2", policy="p2"))

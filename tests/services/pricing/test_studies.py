@@ -146,7 +146,6 @@ def both(database_url: str) -> Iterator[Office]:
     database.close()
 
 
-@pytest.mark.both_databases
 def test_whoever_is_named_is_told_of_by_time_and_on_record(both: Office) -> None:
     answers, records = both.exported(ANNA, BEN, CARL)
     assert both.values(ANNA, BEN, CARL) == {named(ANNA): ["7.0", "6.5"], named(BEN): ["8.0"]}
@@ -195,7 +194,6 @@ def test_nobody_else_is_told_of(office: Office) -> None:
     assert office.values(ANNA, study="1" * 32) == {}  # the name of another study
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("readings", "told"),
     [

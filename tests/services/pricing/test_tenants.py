@@ -359,7 +359,6 @@ def test_a_hospital_and_a_partner_erase_what_they_alone_have_recorded(service: S
     assert service.answer(STEPS, recording("anew", other)).recorded_count == 3
 
 
-@pytest.mark.both_databases
 def test_a_member_erases_what_everybody_recorded_and_no_insurers_quote(service: Service) -> None:
     made = service.answer(MINE, quoting(ANNA)).quote
     assert b"no such member" in service.told(of_member(BEN), erasing(ANNA))
@@ -372,7 +371,6 @@ def test_a_member_erases_what_everybody_recorded_and_no_insurers_quote(service: 
     assert b"no such member" in service.told(MINE, erasing(ANNA, "e2"))
 
 
-@pytest.mark.both_databases
 def test_an_erasure_by_the_member_is_nobodys_in_particular(
     service: Service, database_url: str
 ) -> None:
@@ -392,7 +390,6 @@ def test_policies_are_an_insurers_to_name(service: Service) -> None:
     assert service.answer(of_hospital(), erasing(ANNA)).reading_count == 1
 
 
-@pytest.mark.both_databases
 def test_the_way_from_the_token_goes_with_the_last_that_is_held(
     service: Service, database_url: str
 ) -> None:

@@ -235,6 +235,7 @@ class Claim(_message.Message):
     UNREADABLE_FIELD_NUMBER: _builtins.int
     REFUSAL_NOTICE_FIELD_NUMBER: _builtins.int
     NOTICE_DAYS_LEFT_FIELD_NUMBER: _builtins.int
+    PAYOUT_WAITS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
     member: _builtins.str
@@ -275,7 +276,8 @@ class Claim(_message.Message):
     """
     notice_due_day: _builtins.str
     """The day, "YYYY-MM-DD" in the hospital's zone, by which the law, or the plan's `clocks`, wants the notice of a refusal
-    and its reasons sent; only of claims that are denied, and never to the hospital. No notice is sent by itself.
+    and its reasons sent; only of claims that are denied, or appealed or upheld since, and never to the hospital. No notice is
+    sent by itself.
     """
     unreadable: _builtins.str
     """Why what is kept of it cannot be read, only in ListClaims, whose other claims can: what cannot is empty, as of an erased
@@ -284,8 +286,13 @@ class Claim(_message.Message):
     "NOT_OF_THIS_ENGINE": this version cannot read its decision or plan; run the one that can.
     """
     notice_days_left: _builtins.int
-    """Calendar days, as days_left, until notice_due_day; negative when it is over. Only of claims that are denied and of which
-    no notice is recorded; never to the hospital.
+    """Calendar days, as days_left, until notice_due_day; negative when it is over. Only of claims that have such a day and of
+    which no notice is recorded; never to the hospital.
+    """
+    payout_waits: _builtins.str
+    """Why what is owed is not on its way to the bank; empty while it goes by itself, to the hospital and to the member.
+    "NO_PAYEE_ACCOUNT": a payee has no account that a bank could pay; import the policy's next revision, or have an account of
+    the provider's confirmed. "REFUSED", or "REFUSED:AC04" with the bank's ISO 20022 reasons: do the same.
     """
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
@@ -339,9 +346,7 @@ class Claim(_message.Message):
 
     @_builtins.property
     def refusal_notice(self) -> Global___RefusalNotice:
-        """The notice of the refusal that was recorded last (ReviewService.RecordRefusalNotice); of a denied claim since it was
-        denied. Never to the hospital.
-        """
+        """The notice of the refusal that was recorded last (ReviewService.RecordRefusalNotice) since the claim was denied. Never to the hospital."""
 
     def __init__(
         self,
@@ -376,10 +381,11 @@ class Claim(_message.Message):
         unreadable: _builtins.str = ...,
         refusal_notice: Global___RefusalNotice | None = ...,
         notice_days_left: _builtins.int | None = ...,
+        payout_waits: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "_notice_days_left", b"_notice_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "minimum_days_left", b"minimum_days_left", "notice_days_left", b"notice_days_left", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "refusal_notice", b"refusal_notice", "state_time", b"state_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "_notice_days_left", b"_notice_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "minimum_days_left", b"minimum_days_left", "moves", b"moves", "name", b"name", "notice_days_left", b"notice_days_left", "notice_due_day", b"notice_due_day", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "refusal_notice", b"refusal_notice", "revision", b"revision", "state", b"state", "state_time", b"state_time", "unreadable", b"unreadable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "_notice_days_left", b"_notice_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "minimum_days_left", b"minimum_days_left", "moves", b"moves", "name", b"name", "notice_days_left", b"notice_days_left", "notice_due_day", b"notice_due_day", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "payout_waits", b"payout_waits", "proposal", b"proposal", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "refusal_notice", b"refusal_notice", "revision", b"revision", "state", b"state", "state_time", b"state_time", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__days_left: _TypeAlias = _typing.Literal["days_left"]  # noqa: Y015
     _WhichOneofArgType__days_left: _TypeAlias = _typing.Literal["_days_left", b"_days_left"]  # noqa: Y015
@@ -414,7 +420,7 @@ class RefusalNotice(_message.Message):
     actor: _builtins.str
     """Who recorded it: their `sub`. Absent to the member."""
     late: _builtins.bool
-    """Whether it went out after notice_due_day; only of a claim that is denied still."""
+    """Whether it went out after notice_due_day."""
     @_builtins.property
     def record_time(self) -> _timestamp_pb2.Timestamp:
         """When it was recorded."""
@@ -465,7 +471,7 @@ class Proposal(_message.Message):
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """What it came to when it was proposed: the benefit of a review or a new decision, what a reversal takes back, what a
-        write-off gives up. Absent of what was proposed before this was kept.
+        write-off gives up. Absent of what was proposed before this was kept. The answers of ReviewService say it too.
         """
 
     def __init__(
@@ -576,6 +582,7 @@ class ClaimMove(_message.Message):
     CAUSE_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     CLOCK_FIELD_NUMBER: _builtins.int
+    PROPOSED_BY_FIELD_NUMBER: _builtins.int
     from_state: Global___ClaimState.ValueType
     """State before; unspecified for the first."""
     to_state: Global___ClaimState.ValueType
@@ -586,6 +593,8 @@ class ClaimMove(_message.Message):
     """Why, as a stable word."""
     clock: _builtins.str
     """What it does to the legal clock: "start", "stop", "resume", "end" or empty."""
+    proposed_by: _builtins.str
+    """Whose proposal it carries out, their `sub`, where actor is who confirmed it; else empty. Absent to the member."""
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
         """When."""
@@ -599,10 +608,11 @@ class ClaimMove(_message.Message):
         cause: _builtins.str = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
         clock: _builtins.str = ...,
+        proposed_by: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cause", b"cause", "clock", b"clock", "from_state", b"from_state", "time", b"time", "to_state", b"to_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "cause", b"cause", "clock", b"clock", "from_state", b"from_state", "proposed_by", b"proposed_by", "time", b"time", "to_state", b"to_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -801,7 +811,7 @@ class ListClaimsRequest(_message.Message):
     queue.
     """
     notice_unsent: _builtins.bool
-    """Only claims that are denied and of which no notice of the refusal is recorded since."""
+    """Only claims that are denied, or appealed or upheld since, and of which no notice of the refusal is recorded."""
     def __init__(
         self,
         *,

@@ -377,6 +377,7 @@ class ConfirmProviderAccountRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     REJECT_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    ACCOUNT_NUMBER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"providerAccounts/{account}"."""
     request_id: _builtins.str
@@ -387,6 +388,10 @@ class ConfirmProviderAccountRequest(_message.Message):
     """Why, at most 500 characters, about no person and without the account's number. Must not be empty where another's
     proposal is rejected, and only a rejection has one.
     """
+    account_number: _builtins.str
+    """The account's number as whoever confirms has it from the provider, since nobody is shown what was proposed: another one
+    is refused. Empty compares nothing.
+    """
     def __init__(
         self,
         *,
@@ -394,10 +399,11 @@ class ConfirmProviderAccountRequest(_message.Message):
         request_id: _builtins.str = ...,
         reject: _builtins.bool = ...,
         note: _builtins.str = ...,
+        account_number: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "note", b"note", "reject", b"reject", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_number", b"account_number", "name", b"name", "note", b"note", "reject", b"reject", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -127,7 +127,8 @@ class ProviderServiceServicer:
         waited for an account are paid then. Whoever proposed it, intake too, may reject it, which withdraws it.
 
         NOT_FOUND: no such account. FAILED_PRECONDITION SAME_PERSON: somebody else must confirm it. DECIDED_ALREADY: it was
-        confirmed, rejected or withdrawn before. PERMISSION_DENIED ROLE_NOT_ALLOWED also for intake's word on another's.
+        confirmed, rejected or withdrawn before. ACCOUNT_DIFFERS: it has another number than was stated; find out whose it is, and
+        reject it. PERMISSION_DENIED ROLE_NOT_ALLOWED also for intake's word on another's.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

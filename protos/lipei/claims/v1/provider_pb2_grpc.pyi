@@ -67,7 +67,8 @@ class ProviderServiceStub:
     waited for an account are paid then. Whoever proposed it, intake too, may reject it, which withdraws it.
 
     NOT_FOUND: no such account. FAILED_PRECONDITION SAME_PERSON: somebody else must confirm it. DECIDED_ALREADY: it was
-    confirmed, rejected or withdrawn before. PERMISSION_DENIED ROLE_NOT_ALLOWED also for intake's word on another's.
+    confirmed, rejected or withdrawn before. ACCOUNT_DIFFERS: it has another number than was stated; find out whose it is, and
+    reject it. PERMISSION_DENIED ROLE_NOT_ALLOWED also for intake's word on another's.
     """
     ListProviderAccounts: _grpc.UnaryUnaryMultiCallable[_provider_pb2.ListProviderAccountsRequest, _provider_pb2.ListProviderAccountsResponse]
     """The insurer's accounts of a provider, or of all, newest first; without what identifies an account.
@@ -114,7 +115,8 @@ class ProviderServiceAsyncStub(ProviderServiceStub):
     waited for an account are paid then. Whoever proposed it, intake too, may reject it, which withdraws it.
 
     NOT_FOUND: no such account. FAILED_PRECONDITION SAME_PERSON: somebody else must confirm it. DECIDED_ALREADY: it was
-    confirmed, rejected or withdrawn before. PERMISSION_DENIED ROLE_NOT_ALLOWED also for intake's word on another's.
+    confirmed, rejected or withdrawn before. ACCOUNT_DIFFERS: it has another number than was stated; find out whose it is, and
+    reject it. PERMISSION_DENIED ROLE_NOT_ALLOWED also for intake's word on another's.
     """
     ListProviderAccounts: _aio.UnaryUnaryMultiCallable[_provider_pb2.ListProviderAccountsRequest, _provider_pb2.ListProviderAccountsResponse]  # type: ignore[assignment]
     """The insurer's accounts of a provider, or of all, newest first; without what identifies an account.
@@ -188,7 +190,8 @@ class ProviderServiceServicer(metaclass=_abc_1.ABCMeta):
         waited for an account are paid then. Whoever proposed it, intake too, may reject it, which withdraws it.
 
         NOT_FOUND: no such account. FAILED_PRECONDITION SAME_PERSON: somebody else must confirm it. DECIDED_ALREADY: it was
-        confirmed, rejected or withdrawn before. PERMISSION_DENIED ROLE_NOT_ALLOWED also for intake's word on another's.
+        confirmed, rejected or withdrawn before. ACCOUNT_DIFFERS: it has another number than was stated; find out whose it is, and
+        reject it. PERMISSION_DENIED ROLE_NOT_ALLOWED also for intake's word on another's.
         """
 
     @_abc_1.abstractmethod

@@ -1108,6 +1108,7 @@ class HeldRecord(_message.Message):
     RECIPIENT_FIELD_NUMBER: _builtins.int
     CONSENTS_FIELD_NUMBER: _builtins.int
     SOURCE_RECORD_FIELD_NUMBER: _builtins.int
+    DELIVERY_STATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"hospitals/{hospital}/held/{record}" of one that never left, "hospitals/{hospital}/bills/{bill}" of a released bill."""
     channel: _builtins.str
@@ -1119,7 +1120,11 @@ class HeldRecord(_message.Message):
     recipient: _builtins.str
     """To whom that consent must be given, "insurers/{insurer}"."""
     source_record: _builtins.str
-    """The source's own id of a record that never left, to find its patient by; may itself be personal (QuarantinedRecord)."""
+    """The source's own id, to find its patient by; may itself be personal (QuarantinedRecord)."""
+    delivery_state: Global___DeliveryState.ValueType
+    """Where a released bill stands: what the insurer has taken it keeps, and it is only shown no more. Not said of a record
+    that never left.
+    """
     @_builtins.property
     def hold_time(self) -> _timestamp_pb2.Timestamp:
         """Since when it is held, or since when the consent is over under which it was released."""
@@ -1139,10 +1144,11 @@ class HeldRecord(_message.Message):
         recipient: _builtins.str = ...,
         consents: _abc.Iterable[_builtins.str] | None = ...,
         source_record: _builtins.str = ...,
+        delivery_state: Global___DeliveryState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["hold_time", b"hold_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "consents", b"consents", "hold_time", b"hold_time", "name", b"name", "purpose", b"purpose", "reason", b"reason", "recipient", b"recipient", "source_record", b"source_record"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "consents", b"consents", "delivery_state", b"delivery_state", "hold_time", b"hold_time", "name", b"name", "purpose", b"purpose", "reason", b"reason", "recipient", b"recipient", "source_record", b"source_record"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

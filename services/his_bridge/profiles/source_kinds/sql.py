@@ -6,13 +6,15 @@ Address, user and password come from a setting, never from the profile.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
 from services.his_bridge.profiles.reader import Section
 from services.his_bridge.profiles.source_kinds.port import Context
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 SQL_URL_VARIABLE = "LIPEI_HIS_BRIDGE_SQL_URL_"
 # Names as the database shows them; SQLAlchemy quotes what needs it. Chinese names are usual.
@@ -184,6 +186,9 @@ def _needs_a_mark(entry: Section, table: Marks) -> None:
 
 
 def _place_of(url: str) -> str:
+    from sqlalchemy import make_url  # noqa: PLC0415 - heavy, and most hospitals show no tables
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - as above
+
     try:
         parsed = make_url(url)
     except ArgumentError:

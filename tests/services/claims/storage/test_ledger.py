@@ -26,8 +26,6 @@ from services.claims.storage.ledger import (
 from services.common.database import Database
 from tests.services.claims.books import open_books, owed
 
-pytestmark = pytest.mark.both_databases
-
 PENDING = begin_payment(
     transfer_id="p1", end_to_end_id="E1", paying_account="main", amount=1_200, currency="CNY"
 )
@@ -67,6 +65,7 @@ def test_empty_books_balance(books: Database) -> None:
     assert (found.accounts, found.off) == ((), 0)
 
 
+@pytest.mark.both_databases
 def test_the_trial_balance_tells_books_that_were_altered(books: Database) -> None:
     """Negative control: whoever may drop triggers can alter a row, and it shows."""
     with books.writing() as connection:
@@ -96,6 +95,7 @@ UNBALANCED: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.both_databases
 def test_the_database_itself_refuses_what_does_not_balance(
     books: Database, subtests: pytest.Subtests
 ) -> None:
@@ -124,6 +124,7 @@ def test_the_database_itself_refuses_what_does_not_balance(
     assert count(books) == 1
 
 
+@pytest.mark.both_databases
 def test_what_is_booked_stays(books: Database) -> None:
     with books.writing() as connection:
         post_transfers(connection, [owed(1)], 1)
@@ -137,6 +138,7 @@ def test_what_is_booked_stays(books: Database) -> None:
     assert count(books) == 1
 
 
+@pytest.mark.both_databases
 def test_the_database_itself_refuses_a_post_that_is_not_its_pending(books: Database) -> None:
     with books.writing() as connection:
         post_transfers(connection, [PENDING], 1)
@@ -219,6 +221,7 @@ def test_a_refused_batch_leaves_nothing(books: Database) -> None:
     assert count(books) == 0
 
 
+@pytest.mark.both_databases
 def test_more_transfers_than_a_statement_holds(books: Database) -> None:
     many = [owed(n) for n in range(1_201)]
     with books.writing() as connection:
@@ -256,6 +259,7 @@ def in_processes(work: Callable[..., str], calls: list[tuple[Any, ...]]) -> list
         return pool.starmap(work, calls)
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize(("run", "writers"), [(in_threads, 6), (in_processes, 2)])
 def test_one_key_from_many_writers_is_booked_once(
     books: Database,
@@ -268,6 +272,7 @@ def test_one_key_from_many_writers_is_booked_once(
     assert len(set(ids)) == 1
 
 
+@pytest.mark.both_databases
 def test_a_race_between_post_and_void_has_one_winner(books: Database, database_url: str) -> None:
     with books.writing() as connection:
         post_transfers(connection, [PENDING], 1)
@@ -278,6 +283,7 @@ def test_a_race_between_post_and_void_has_one_winner(books: Database, database_u
     assert len(set(outcomes)) == 2
 
 
+@pytest.mark.both_databases
 def test_writers_that_come_from_both_ends_do_not_block_each_other(books: Database) -> None:
     def write(start: int, *, reverse: bool) -> int:
         found = [owed(start + n, name=f"{reverse}") for n in range(300)]

@@ -21,9 +21,10 @@ from services.common.access.assertions import UsedAssertions
 from services.common.access.identification import Identification
 from services.common.access.tokens import AssertionReader, Keys, TokenReader, audience_of
 from services.common.database import Database
-from services.common.grpc_edge import ErrorInterceptor, error_of, sync_channel
+from services.common.grpc_edge import ErrorInterceptor, error_of
 from services.common.refusals import RpcFault
 from services.common.transport.certificates import FOLDER, Identity, TlsFiles
+from services.common.transport.channels import sync_channel
 from services.common.transport.credentials import server_credentials
 from services.common.transport.revocation import RevocationList
 from stack.authority import Authority

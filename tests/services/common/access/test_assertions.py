@@ -21,8 +21,8 @@ from services.common.access import assertions
 from services.common.access.assertions import UsedAssertions
 from services.common.access.tokens import Assertion
 from services.common.database import Database
-from services.common.grpc_edge import sync_channel
 from services.common.refusals import Refused
+from services.common.transport.channels import sync_channel
 from tests.services.common.access.listening import (
     Mirror,
     World,
@@ -83,7 +83,6 @@ def test_an_assertion_is_good_once(world: World, claims: Mirror) -> None:
     assert claims.who(again)
 
 
-@pytest.mark.both_databases
 def test_a_stream_goes_on_with_the_assertion_that_opened_it(
     world: World, used: tuple[Database, UsedAssertions]
 ) -> None:

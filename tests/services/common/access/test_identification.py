@@ -13,8 +13,8 @@ import grpc
 import pytest
 
 from services.common.access.tokens import INSTALLATION
-from services.common.grpc_edge import sync_channel
 from services.common.transport.certificates import FOLDER, Identity, TlsFiles
+from services.common.transport.channels import sync_channel
 from services.common.transport.names import desk_uri, integration_uri, service_uri
 from stack.authority import Authority
 from tests.identities import DOMAIN, HOSPITAL, minted

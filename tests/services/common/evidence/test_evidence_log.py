@@ -204,7 +204,6 @@ def test_a_caller_that_gives_up_holds_nobody_up(log: Kept) -> None:
     assert {leaf_bytes(read(number)) for number in (0, 2, 3)} <= set(bodies(log))
 
 
-@pytest.mark.both_databases
 def test_the_empty_log_is_signed_and_then_whenever_it_is_time(log: Kept) -> None:
     one = log.log(sign_after_s=60)
     one._sign_when_due(True)
@@ -223,7 +222,6 @@ def test_the_empty_log_is_signed_and_then_whenever_it_is_time(log: Kept) -> None
     assert count == 2
 
 
-@pytest.mark.both_databases
 def test_a_checkpoint_stands_at_every_thousandth_leaf_whatever_a_call_brings(log: Kept) -> None:
     for count in (999, 1, 2_500):
         log.append(reads(count))
@@ -305,7 +303,6 @@ def test_missing_hashes_are_told_apart(log: Kept) -> None:
         proofs.inclusion(0, 8)
 
 
-@pytest.mark.both_databases
 def test_big_trees_are_proved_with_few_hashes(log: Kept) -> None:
     log.append(reads(1_500))
     with counted(log.database.engine) as asked, log.proofs() as proofs:

@@ -31,11 +31,11 @@ from services.common.evidence.signers import log_signer
 from services.common.evidence.tables import APPEND_ONLY
 from services.common.evidence.witness import RemoteLog
 from services.common.evidence.witnessing import ProofMissing
-from services.common.grpc_edge import sync_channel
 from services.common.page_tokens import page_token
 from services.common.refusals import RpcFault, error_of
 from services.common.settings import evidence_pseudonym_key_file
 from services.common.state import load_or_make_key
+from services.common.transport.channels import sync_channel
 from tests.identities import HOSPITAL, acting
 from tests.services.common.evidence.attacks import attacking
 from tests.services.common.evidence.logs import NOON_US, TABLES, Kept, kept, read, reads

@@ -144,7 +144,6 @@ def test_a_rotation_and_a_busy_service_wait_for_nobody_and_lose_nothing(
     assert all(opens(database, keys, value, who) for who, value in sealed.items())
 
 
-@pytest.mark.both_databases
 def test_a_key_that_cannot_be_opened_is_left_and_reported(
     database: Database, keys: SubjectKeys
 ) -> None:
@@ -245,7 +244,6 @@ def test_a_step_that_says_too_little_or_no_time_is_refused(
     assert ", ".join(f"{one.field} {one.reason}" for one in told) == faults
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize(
     ("master", "ready"),
     [

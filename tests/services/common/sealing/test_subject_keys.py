@@ -138,7 +138,6 @@ def test_a_new_generation_seals_and_older_ones_still_open(
         opened(database, keys, new[:2] + old[2:3] + new[3:], "anna")
 
 
-@pytest.mark.both_databases
 def test_a_destroyed_key_opens_and_seals_nothing_any_more(
     database: Database, keys: SubjectKeys
 ) -> None:
@@ -304,7 +303,6 @@ def test_threads_that_need_a_subjects_key_at_once_make_one(
     assert {opened(database, keys, one, "anna") for one in sealed} == {HELLO}
 
 
-@pytest.mark.both_databases
 def test_a_wrapped_key_that_was_swapped_or_altered_opens_nothing(
     database: Database, keys: SubjectKeys
 ) -> None:
@@ -375,7 +373,6 @@ def test_a_blind_index_finds_and_tells_nothing(database: Database, keys: Subject
     assert len(others) == 3
 
 
-@pytest.mark.both_databases
 def test_blind_indexes_of_two_databases_do_not_match(
     database: Database, keys: SubjectKeys, tmp_path: Path
 ) -> None:
@@ -393,7 +390,6 @@ def test_blind_indexes_of_two_databases_do_not_match(
     other.close()
 
 
-@pytest.mark.both_databases
 def test_a_member_is_found_by_the_token_until_it_is_forgotten(
     database: Database, keys: SubjectKeys
 ) -> None:

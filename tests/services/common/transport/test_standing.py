@@ -12,9 +12,9 @@ from typing import Any
 import grpc
 import pytest
 
-from services.common.grpc_edge import channel
 from services.common.log import configure
 from services.common.transport.certificates import Identity
+from services.common.transport.channels import channel
 from services.common.transport.names import integration_uri
 from services.common.transport.standing import EXPIRED, MISSING, REVOKED, STALE, Standing, standing
 from stack.authority import LIST_LIFE

@@ -20,7 +20,7 @@ from services.his_bridge.core.outcomes import SetAside
 from services.his_bridge.cutting.formats import cutter_of
 from services.his_bridge.cutting.lines import Gunzip, Lines, LineTooLong, PackedBadly
 from services.his_bridge.cutting.refusals import FileRefused
-from services.his_bridge.dialects.fhir_r4.bundle import NotABundle, frame
+from services.his_bridge.dialects.fhir_r4.bundle import KeyRepeated, NotABundle, frame
 from services.his_bridge.dialects.hl7v2.framing import Deframer, NotFramed, framed
 from services.his_bridge.profiles.loader import SourceProfile, parse_profile
 from services.his_bridge.profiles.source_kinds.files import CsvSettings, FileFormat, FilesSettings
@@ -157,7 +157,7 @@ def cut_frames(content: bytes, size: int) -> None:
 
 
 def cut_bundle(content: bytes, size: int) -> None:
-    with contextlib.suppress(NotABundle):
+    with contextlib.suppress(NotABundle, KeyRepeated):
         assert all(one.kind == "Claim" for one in frame(content, "Claim").entries)
 
 

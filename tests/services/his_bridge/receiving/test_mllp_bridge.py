@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 
 import grpc
-import pytest
 
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from services.common.state import read_addresses
@@ -27,8 +26,6 @@ from tests.services.his_bridge.messages_hl7 import (
 )
 from tests.services.his_bridge.receiving.listening import client
 from tests.services.his_bridge.running import LONGEST_S, Bridge, running_bridge
-
-pytestmark = pytest.mark.both_databases
 
 CREDIT = "FT1|1|T3||20260302||CR|110200001^^YB|||1|50|50" + "|" * 19 + "T1"
 DAY = [

@@ -5,8 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 import uuid
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 import pytest
@@ -69,21 +68,8 @@ def wanted(records: Sequence[Said]) -> dict[str, FoldedBill | None]:
     }
 
 
-def arrivals() -> Iterator[Any]:
-    """Each case on both databases in two orders; of PostgreSQL's, `make test` runs a part.
-
-    All at once asks it for every statement that one after the other does, and merges for the most.
-    """
-    both = (["sqlite", "postgresql"], ["reversed", "at once"])
-    for kind, order, case in itertools.product(*both, CASES):
-        told = kind == "sqlite" or (
-            order == "at once" and any("merge" in r for r in case["records"])
-        )
-        name = f"{kind}-{order}-{case['case']}"
-        yield pytest.param(kind, order, case, id=name, marks=() if told else pytest.mark.fault)
-
-
-@pytest.mark.parametrize(("shared_url", "order", "case"), [*arrivals()], indirect=["shared_url"])
+@pytest.mark.parametrize("case", CASES, ids=[case["case"] for case in CASES])
+@pytest.mark.parametrize("order", ["reversed", "at once"])
 def test_every_order_of_arrival_ends_with_the_same_bill_and_replay_with_no_event(
     hospital: Hospital, case: Said, order: str
 ) -> None:
@@ -249,7 +235,6 @@ def test_what_did_not_fit_leaves_the_quarantine_when_it_does(hospital: Hospital)
     assert hospital.count(tables.quarantine) == 2
 
 
-@pytest.mark.both_databases
 def test_of_two_patients_on_one_bill_nothing_more_is_released(hospital: Hospital) -> None:
     hospital.arrive(final("F", "09:00", {"C1": "100.00"}))
     hospital.arrive(late("L", "10:00", {"C2": "50.00"}, patient="wang"))
@@ -263,7 +248,6 @@ def test_of_two_patients_on_one_bill_nothing_more_is_released(hospital: Hospital
 # Merges.
 
 
-@pytest.mark.both_databases
 def test_the_old_accounts_bill_is_reversed_and_the_new_ones_corrected(hospital: Hospital) -> None:
     hospital.arrive(final("FA", "09:00", {"C1": "100.00"}))
     hospital.arrive(final("FB", "09:30", {"C1": "50.00"}, account="B"))
@@ -374,7 +358,6 @@ def erase_patient(hospital: Hospital, token: str) -> None:
     )
 
 
-@pytest.mark.both_databases
 def test_a_later_record_of_an_erased_bill_waits_for_a_person(hospital: Hospital) -> None:
     hospital.arrive(late("L", "09:00", {"C1": "1.00"}), final("F", "12:00"))
     erase_patient(hospital, LI)

@@ -391,7 +391,6 @@ SWAPS = {
 }
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize("swap", SWAPS)
 def test_what_was_swapped_or_cut_short_is_data_loss_on_the_wire(bridge: Bridge, swap: str) -> None:
     bridge.settle(bridge.receive("Claim/1"), stated(ANNA))
@@ -507,7 +506,6 @@ def test_what_is_held_of_an_erased_patient_is_never_read(bridge: Bridge) -> None
     assert bridge.bills() == []
 
 
-@pytest.mark.both_databases
 def test_the_register_keeps_that_there_was_a_consent_and_no_more(bridge: Bridge) -> None:
     given = terms(ANNA)
     record(bridge.database, HERE, [given])
@@ -527,7 +525,6 @@ def test_the_register_keeps_that_there_was_a_consent_and_no_more(bridge: Bridge)
         record(bridge.database, HERE, [given])
 
 
-@pytest.mark.both_databases
 def test_a_withdrawal_reaches_the_insurer_before_the_patient_is_erased(bridge: Bridge) -> None:
     given = terms(ANNA)
     record(bridge.database, HERE, [given])

@@ -94,7 +94,6 @@ def test_a_charge_that_somebody_waits_for_lets_it_count(hospital: Hospital) -> N
     assert hospital.told() == [("FINAL", 100)]
 
 
-@pytest.mark.both_databases
 def test_two_patients_on_an_open_bill_are_seen_at_once(hospital: Hospital) -> None:
     hospital.arrive(*charges(1), late("W", "09:30", {"C9": "1.00"}, patient="wang"))
     assert hospital.waits() == {"L0": "PATIENTS_DIFFER", "W": "PATIENTS_DIFFER"}
@@ -133,7 +132,6 @@ def test_of_many_releases_the_last_is_opened(hospital: Hospital) -> None:
     assert len(found[0].told[-1].numbers) == 6
 
 
-@pytest.mark.both_databases
 def test_of_a_record_of_many_versions_the_newest_waits(hospital: Hospital) -> None:
     """And it is found by an index: else each is held against each."""
     versions = 300

@@ -255,16 +255,17 @@ def test_a_correction_after_a_withdrawal_is_held_and_the_bill_is_withheld(
     hospital: Hospital,
 ) -> None:
     record(hospital.database, hospital.name, [old := terms(LI)])
-    hospital.settle((hospital.arrive("a", at=1), stated("1")))
+    hospital.settle((hospital.arrive("a", at=1), stated()))
     take_back(hospital.database, hospital.name, old, NOW)
+    corrected = stated(care=CareType.INPATIENT)
     correction = hospital.arrive("a", "2", at=2)
-    assert hospital.settle((correction, stated("2"))).held == 1
+    assert hospital.settle((correction, corrected)).held == 1
     assert hospital.bills() == []
     record(hospital.database, hospital.name, [new := terms(LI)], NOW)
-    hospital.settle((correction, stated("2")))
+    hospital.settle((correction, corrected))
     assert hospital.bills() == [
         ("FINAL", new.consent_id, "1"),
-        ("CORRECTION", new.consent_id, "2"),
+        ("CORRECTION", new.consent_id, "1"),
     ]
 
 

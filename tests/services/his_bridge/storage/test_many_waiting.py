@@ -87,7 +87,6 @@ def test_all_that_wait_for_one_code_are_resumed_by_a_map(database: Database) -> 
         assert replays.waiting_names(connection, hospital.name, None, 10) == []
 
 
-@pytest.mark.both_databases
 def test_all_that_are_held_are_let_go(database: Database) -> None:
     hospital = Hospital(database)
     hospital.arrive(final("F", "09:00", {"C1": "1.00"}))

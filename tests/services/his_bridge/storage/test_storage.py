@@ -226,7 +226,6 @@ def test_the_same_record_again_changes_nothing(database: Database) -> None:
     assert left(database) == ["Claim/a", "Claim/b", "Claim/a"]
 
 
-@pytest.mark.both_databases
 def test_the_same_version_with_other_bytes_is_a_conflict_and_never_read(
     database: Database,
 ) -> None:
@@ -245,7 +244,6 @@ def test_the_same_version_with_other_bytes_is_a_conflict_and_never_read(
     assert kept == [b"first", b"second"]
 
 
-@pytest.mark.both_databases
 def test_two_versions_of_one_bill_that_conflict_within_a_page(database: Database) -> None:
     stored = store(database, arrived("a", raw=b"first"), arrived("a", raw=b"second"))
     assert (stored.received, len(stored.conflicts), len(stored.pending)) == (2, 1, 1)
@@ -339,7 +337,6 @@ def test_a_changed_bill_is_released_as_a_correction_under_its_own_name(
     assert correction.name == f"{final.name}.2"
 
 
-@pytest.mark.both_databases
 def test_an_older_version_that_comes_late_is_recorded_and_changes_nothing(
     database: Database,
 ) -> None:
@@ -369,7 +366,6 @@ def test_a_bill_withdrawn_before_it_was_seen_is_none_of_ours(database: Database)
     assert left(database) == []
 
 
-@pytest.mark.both_databases
 def test_bad_records_wait_and_good_ones_go_on(database: Database) -> None:
     fault = Fault(reason=Reason.LINES_DO_NOT_ADD_UP, path="total")
     settled = settle(
@@ -399,7 +395,6 @@ def waiting(database: Database) -> list[tuple[str, str]]:
 BAD = SetAside(faults=(Fault(reason=Reason.LINES_DO_NOT_ADD_UP, path="total"),))
 
 
-@pytest.mark.both_databases
 @pytest.mark.parametrize("outcome", [stated(), BillWithdrawn(), KeptOut()])
 def test_a_later_version_resolves_what_waited(database: Database, outcome: Outcome) -> None:
     settle(database, (pending_of(database, "a", at=1), BAD), (pending_of(database, "b"), BAD))
@@ -641,7 +636,6 @@ def acknowledge(database: Database, request_id: str, *answers: Answer) -> None:
         lists.acknowledge(connection, H, request_id, answers, recipient=INSURER, now_us=3)
 
 
-@pytest.mark.both_databases
 def test_answers_are_recorded_all_or_none_and_repeating_changes_nothing(
     database: Database,
 ) -> None:

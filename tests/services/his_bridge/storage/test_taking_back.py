@@ -30,8 +30,6 @@ from tests.services.his_bridge.storage.hospital import (
     merge,
 )
 
-pytestmark = pytest.mark.both_databases
-
 LI = TOKENS["li"]
 ANOTHER = "insurers/another"
 FINAL: Said = final("F", "09:00", {"C1": "100.00"}, diagnoses=["E11.9"])
@@ -369,6 +367,7 @@ def test_what_a_consent_covers_again_before_its_correction_left_goes_in_order(
     assert stands(hospital) == [("FINAL", "REFUSED"), ("CORRECTION", "TAKEN"), ("FINAL", "PENDING")]
 
 
+@pytest.mark.both_databases
 def test_a_statement_under_an_account_that_went_on_never_follows_its_correction(
     hospital: Hospital,
 ) -> None:
@@ -638,6 +637,7 @@ def test_another_bill_that_was_taken_back_and_stated_anew_in_between_changes_not
     assert [one.bill_number for one in handed_out(hospital)] == ["NO-A"]
 
 
+@pytest.mark.both_databases
 def test_what_was_taken_before_this_was_noted_is_taken_back_too(hospital: Hospital) -> None:
     """The migration knows by the consent whose it is; of what waits it does not know it."""
     given = consented(hospital)

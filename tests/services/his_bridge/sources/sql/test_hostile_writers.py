@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,7 @@ from services.his_bridge.sources.sql import SqlSource
 from services.his_bridge.storage import inbox
 from services.his_bridge.storage.inbox import Arrived
 from services.his_bridge.storage.tables import inbox as inbox_table
+from tests.postgres import fresh_database
 from tests.schemas import with_tables
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.sources.sql.hospital import (
@@ -50,21 +51,22 @@ def schema() -> str:
     return ""
 
 
-@pytest.fixture
-def url(postgres_database: str) -> str:
-    build(postgres_database)
+def built(url: str) -> str:
+    """The hospital's tables behind a URL of PostgreSQL."""
+    build(url)
     run(
-        postgres_database,
+        url,
         "ALTER TABLE v_bill ADD COLUMN changed_in xid8 DEFAULT pg_current_xact_id();"
         "CREATE INDEX ON v_bill (updated, bill_no); CREATE INDEX ON v_bill (changed_in, bill_no);"
         "CREATE INDEX ON v_line (bill_no)",
     )
-    return postgres_database
+    return url
 
 
-@pytest.fixture
-def kept(tmp_path: Path) -> Iterator[Database]:
-    found = with_tables(f"sqlite:///{tmp_path / 'bridge.db'}", "services.his_bridge")
+@contextmanager
+def keeping(folder: Path) -> Iterator[Database]:
+    """A bridge's own database."""
+    found = with_tables(f"sqlite:///{folder / 'bridge.db'}", "services.his_bridge")
     yield found
     found.close()
 
@@ -143,8 +145,9 @@ class Hospital:
         writer.since, writer.wrote = None, {}
 
 
-@pytest.fixture
-def hospital(url: str) -> Iterator[Hospital]:
+@contextmanager
+def writing_to(url: str) -> Iterator[Hospital]:
+    """The hospital whose writers all have a transaction of their own."""
     draw = random.Random(20260301)
     engine = create_engine(make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool)
     with ExitStack() as stack:
@@ -228,6 +231,11 @@ MODES = {
 }
 
 
+# Shorter than the longest transaction: the control.
+SHORT = "updated: updated}|overlap_s: 20"
+FIRST_TRIED = ("updated", "changed_in")
+
+
 def read_by(url: str, mode: str) -> SourceProfile:
     mark, overlap = mode.split("|")
     return profile(
@@ -238,23 +246,79 @@ def read_by(url: str, mode: str) -> SourceProfile:
     )
 
 
+class FirstTried:
+    """The control: whatever is beyond the last mark that it saw."""
+
+    def __init__(self, url: str, column: str) -> None:
+        self._engine = create_engine(
+            make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool
+        )
+        self._column = column
+        self._last: Any = None
+        self.seen: set[str] = set()
+
+    def look(self) -> None:
+        column, last = self._column, self._last
+        condition = "" if last is None else f"WHERE {column} > :last"
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                text(f"SELECT bill_no, {column} FROM v_bill {condition} ORDER BY {column}"),
+                {} if last is None else {"last": last},
+            ).all()
+        self.seen.update(row[0].strip() for row in rows)
+        self._last = rows[-1][1] if rows else last
+
+
+@dataclass(frozen=True)
+class Played:
+    """One schedule, at which all looked."""
+
+    hospital: Hospital
+    bridges: dict[str, Bridge]
+    first_tried: dict[str, FirstTried]
+
+
+@pytest.fixture(scope="module")
+def played(postgres_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    with ExitStack() as stack:
+        url = built(stack.enter_context(fresh_database(postgres_url)))
+        bridges = {
+            mode: Bridge(
+                stack.enter_context(keeping(tmp_path_factory.mktemp("kept"))), read_by(url, mode)
+            )
+            for mode in (*MODES.values(), SHORT)
+        }
+        first_tried = {column: FirstTried(url, column) for column in FIRST_TRIED}
+        hospital = stack.enter_context(writing_to(url))
+
+        looks = [one.look for one in bridges.values()] + [one.look for one in first_tried.values()]
+
+        def look() -> None:
+            for one in looks:
+                one()
+
+        play(hospital, look)
+        yield Played(hospital, bridges, first_tried)
+
+
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES.keys())
-def test_no_row_is_missed_and_each_is_kept_once(
-    url: str, hospital: Hospital, kept: Database, mode: str
-) -> None:
-    none_is_missed(hospital, Bridge(kept, read_by(url, mode)), ROWS)
+def test_no_row_is_missed_and_each_is_kept_once(played: Played, mode: str) -> None:
+    none_is_missed(played.hospital, played.bridges[mode], ROWS)
 
 
 @pytest.mark.fault
 @pytest.mark.parametrize("mode", MODES.values(), ids=MODES.keys())
 def test_no_row_of_a_long_schedule_is_missed(
-    url: str, hospital: Hospital, kept: Database, mode: str
+    postgres_database: str, tmp_path: Path, mode: str
 ) -> None:
-    none_is_missed(hospital, Bridge(kept, read_by(url, mode)), MANY_ROWS)
+    url = built(postgres_database)
+    with keeping(tmp_path) as kept, writing_to(url) as hospital:
+        bridge = Bridge(kept, read_by(url, mode))
+        play(hospital, bridge.look, MANY_ROWS)
+        none_is_missed(hospital, bridge, MANY_ROWS)
 
 
 def none_is_missed(hospital: Hospital, bridge: Bridge, rows: int) -> None:
-    play(hospital, bridge.look, rows)
     assert len(hospital.committed) >= rows * 5 // 6
     seen = {number: found["head"]["total"] for number, found in bridge.last.items()}
     assert {number: float(total) for number, total in seen.items()} == {
@@ -267,34 +331,13 @@ def none_is_missed(hospital: Hospital, bridge: Bridge, rows: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "missed"), [("updated", 82), ("changed_in", 73)], ids=["time", "transaction"]
+    ("column", "missed"), [*zip(FIRST_TRIED, (82, 73), strict=True)], ids=["time", "transaction"]
 )
 def test_the_cursor_that_one_would_write_first_misses_rows(
-    url: str, hospital: Hospital, column: str, missed: int
+    played: Played, column: str, missed: int
 ) -> None:
-    seen: set[str] = set()
-    last: list[Any] = [None]
-
-    def look() -> None:
-        condition = "" if last[0] is None else f"WHERE {column} > :last"
-        engine = create_engine(
-            make_url(url).set(drivername="postgresql+psycopg"), poolclass=NullPool
-        )
-        with engine.connect() as connection:
-            rows = connection.execute(
-                text(f"SELECT bill_no, {column} FROM v_bill {condition} ORDER BY {column}"),
-                {} if last[0] is None else {"last": last[0]},
-            ).all()
-        seen.update(row[0].strip() for row in rows)
-        last[0] = rows[-1][1] if rows else last[0]
-
-    play(hospital, look)
-    assert len(hospital.committed.keys() - seen) == missed
+    assert len(played.hospital.committed.keys() - played.first_tried[column].seen) == missed
 
 
-def test_an_overlap_shorter_than_the_longest_transaction_misses_rows(
-    url: str, hospital: Hospital, kept: Database
-) -> None:
-    bridge = Bridge(kept, read_by(url, "updated: updated}|overlap_s: 20"))
-    play(hospital, bridge.look)
-    assert hospital.committed.keys() - bridge.last.keys()
+def test_an_overlap_shorter_than_the_longest_transaction_misses_rows(played: Played) -> None:
+    assert played.hospital.committed.keys() - played.bridges[SHORT].last.keys()

@@ -108,7 +108,6 @@ def difference(found: SourceProfile, kept: Database) -> tuple[object, ...]:
     return differences(theirs, ours)
 
 
-@pytest.mark.both_databases
 def test_rows_are_released_once_and_agree_with_the_books(database_url: str, kept: Database) -> None:
     build(database_url)
     found = profile(database_url)
