@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -12,6 +14,18 @@ class Failed(Exception):
         super().__init__("\n".join(lines))
         self.lines = lines
         self.exit_code = exit_code
+
+
+@contextmanager
+def using(state: Path) -> Iterator[None]:
+    """What cannot be made, read or written while the block runs is a fault of the state directory.
+
+    Raises: Failed for it.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unusable(state, error) from None
 
 
 def unusable(state: Path, error: OSError) -> Failed:

@@ -17,7 +17,7 @@ from services.common.transport.certificates import TlsRefused, load_identity
 from services.common.transport.names import ForeignName
 from stack.authority import LIFE, Authority, mints
 from stack.commands.acting import acting_as, mint_token
-from stack.commands.failing import Failed
+from stack.commands.failing import Failed, using
 from stack.commands.options import DEFAULT_STATE, AsJson, State
 from stack.commands.printing import print_json, print_table, rows, say, table, told_time
 from stack.sandbox_issuer import SandboxIssuer, has_issuer
@@ -40,7 +40,8 @@ Name = Annotated[
 @app.command("list")
 def list_issued(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     """List the certificates minted here that have not expired."""
-    found = _authority(state).issued()
+    with using(state):
+        found = _authority(state).issued()
     if as_json:
         print_json(
             {
@@ -77,9 +78,10 @@ def mint(
     state: State = DEFAULT_STATE,
 ) -> None:
     """Mint what `lipei up` would, and start nothing: for services that are started by hand."""
-    fresh = _authority(state).ensure(sandbox_names(hospital or ()))
-    if has_issuer():
-        SandboxIssuer(state_dir(state))
+    with using(state):
+        fresh = _authority(state).ensure(sandbox_names(hospital or ()))
+        if has_issuer():
+            SandboxIssuer(state_dir(state))
     say(f"minted: {', '.join(fresh) or 'nothing, all of it stands'}")
 
 
@@ -92,15 +94,19 @@ def issue(
     state: State = DEFAULT_STATE,
 ) -> None:
     """Issue a certificate for another machine. Carry the folder there by a safe way."""
-    authority = _authority(state)
     process = process or name.rpartition("/")[2]
-    name = _uri(authority, name)
+    with using(state):
+        authority = _authority(state)
+        name = _uri(authority, name)
     if not process or Path(process).name != process:
         raise Failed("--process must be a plain file name", exit_code=2)
     try:
         authority.issue(process, name, out, timedelta(days=days))
     except ForeignName as foreign:
         raise Failed(f"{name}: {foreign}", exit_code=2) from None
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise Failed(f"--out {out} cannot be written: {why}", exit_code=2) from None
     say(f"{out / process}.pem and .key, good for {days} days; the key is in no other place")
 
 
@@ -110,7 +116,8 @@ def revoke(
     state: State = DEFAULT_STATE,
 ) -> None:
     """Revoke every certificate of a name. Services refuse it from their next call on."""
-    revoked = _authority(state).revoke(name)
+    with using(state):
+        revoked = _authority(state).revoke(name)
     if not revoked:
         raise Failed(f"{name}: no certificate of that name stands; `lipei identity list`")
     say(f"revoked: {', '.join(f'{one.process} ({one.serial})' for one in revoked)}")
@@ -131,8 +138,10 @@ def token(
             acting = acting_as(role)
             if not acting.tenant:
                 raise Failed(f"{role}: machines have no token; their certificate says who they are")
-            identity = load_identity(state_dir(state), acting.process)
-            print(mint_token(state, acting, identity))
+            with using(state):
+                identity = load_identity(state_dir(state), acting.process)
+                minted = mint_token(state, acting, identity)
+            print(minted)
     except (TlsRefused, UnknownSetting) as refused:
         raise Failed(*str(refused).splitlines()) from None
 

@@ -13,6 +13,7 @@ from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from lipei.type.v1.money_pb2 import Money
 from services.common.money import currency_exponent, minor_units, parse_decimal
+from services.pricing.core.renewal import BOOK_FORMAT
 from services.pricing.core.tariff import MILLION, Collar
 from stack.commands.calling import Failed, calling, fresh_request_id
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
@@ -36,6 +37,7 @@ from stack.commands.withheld import ask
 class _Manifest(msgspec.Struct, frozen=True):
     """What one policy takes of a book's manifest.json."""
 
+    format: int
     tariff: str
     currency: str
     collar: Collar
@@ -145,6 +147,14 @@ def _from_book(path: Path, request: pb.RenewPolicyRequest) -> str:
         raise Failed(text, exit_code=2) from None
     except msgspec.DecodeError:
         raise Failed(f"{path} is no manifest of a renewal", exit_code=2) from None
+    if found.format != BOOK_FORMAT:
+        # Its factor was found by another way of reckoning: a premium might be a fen off its book's.
+        raise Failed(
+            f"{path}: its format is {found.format}, and this version of lipei renews by format "
+            f"{BOOK_FORMAT}: a premium might differ from its book's by a fen. Renew the book anew "
+            "(`lipei pricing renew`), or this policy with the version that renewed its book",
+            exit_code=2,
+        )
     digest = hashlib.sha256(content).hexdigest()
     request.tariff = found.tariff
     request.collar.CopyFrom(

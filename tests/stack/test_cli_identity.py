@@ -290,3 +290,42 @@ def test_an_unknown_hospital_is_answered_with_those_that_are_here(state: Path) -
             1,
             [f'no hospital "nowhere" here; the hospitals: {HOSPITAL}'],
         )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["list"],
+        ["mint"],
+        ["issue", "claims", "--out", "out"],
+        ["revoke", "claims"],
+        ["token", "operator"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_state_that_cannot_be_made_is_named_and_no_trace_is_shown(
+    tmp_path: Path, words: list[str]
+) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("a file, and no folder")
+    typed = lipei("identity", *words, "--state", taken / "state")
+    assert (typed.code, typed.out) == (2, "")
+    (said,) = typed.said
+    assert said.startswith(f"the state directory {taken / 'state'} cannot be used: Not a directory")
+
+
+def test_a_state_that_cannot_be_read_is_named_and_no_trace_is_shown(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).write_text("a file, and no folder")
+    typed = lipei("identity", "list", "--state", tmp_path)
+    assert (typed.code, typed.out) == (2, "")
+    (said,) = typed.said
+    assert said.startswith(f"the state directory {tmp_path} cannot be used: ")
+
+
+def test_a_folder_that_takes_no_certificate_is_named(state: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.write_text("a file, and no folder")
+    typed = lipei("identity", "issue", "claims", "--out", out, "--state", state)
+    assert (typed.code, typed.out) == (2, "")
+    (said,) = typed.said
+    assert said.startswith(f"--out {out} cannot be written: ")

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import pytest
 from google.protobuf.json_format import MessageToJson
 
@@ -183,6 +184,14 @@ def test_one_policy_is_renewed_under_the_factor_of_its_book(state: Path, tmp_pat
         f"off-balance factor {factor} (manifest.json sha256:{digest})",
     ):
         assert line in shown.out.splitlines()
+
+    # By a book of another format its premium might be a fen off.
+    other = tmp_path / "other.json"
+    for format_ in (manifest.format - 1, manifest.format + 1):
+        other.write_bytes(msgspec.json.encode(msgspec.structs.replace(manifest, format=format_)))
+        shown = lipei(*RENEW, *FACTS, "--manifest", other, "--state", state)
+        assert (shown.code, shown.out) == (2, "")
+        assert f"its format is {format_}" in shown.said[0]
 
     alone: list[str | Path] = [*("--tariff", DEMO), "--collar", "0.85,1.25,a test"]
     shown = lipei(*RENEW, *FACTS, *alone, "--state", state, "--lang", "zh")

@@ -10,7 +10,19 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol, TypeVar
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, and_, exists, func, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Row,
+    and_,
+    exists,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from services.his_bridge.storage.releases import DELIVERY_PENDING
 from services.his_bridge.storage.tables import released_bill
@@ -150,26 +162,10 @@ def _end_overtaken(
     consent the earlier one is another request: it would open claims for a bill that was taken back,
     or be decided on once more. What takes a bill back is one request, and handed out all the same.
     """
-    names = [row.name for row in rows]
     later = released_bill.alias("later")
-    went_first = exists().where(
-        later.c.hospital == released_bill.c.hospital,
-        later.c.bill_id == released_bill.c.bill_id,
-        later.c.seq > released_bill.c.seq,
-        later.c.handed_to == recipient,
-    )
-    ended = connection.execute(
-        update(released_bill)
-        .where(
-            released_bill.c.hospital == hospital,
-            released_bill.c.name.in_(names),
-            released_bill.c.delivery == DELIVERY_PENDING,
-            released_bill.c.kind != _REVERSAL,
-            went_first.correlate_except(later),
-        )
-        .values(delivery=_REFUSED, refusal_reasons=msgspec.json.encode([OVERTAKEN]))
-    )
-    return ended.rowcount > 0
+    mine = released_bill.c.name.in_([row.name for row in rows])
+    handed_out = later.c.handed_to == recipient
+    return _end(connection, hospital, recipient, mine, later, handed_out) > 0
 
 
 def overtake(
@@ -193,31 +189,55 @@ def overtake(
     goes_on = select(merged.c.bill_id).where(
         merged.c.hospital == hospital, merged.c.goes_on_as.in_(own)
     )
+    # By its index: of all that waits nearly nothing is of these bills.
+    mine = and_(
+        or_(released_bill.c.bill_id.in_(own), released_bill.c.bill_id.in_(goes_on)),
+        released_bill.c.name.not_in(besides),
+    )
+    _end(connection, hospital, recipient, mine, later, named)
+
+
+def _end(
+    connection: Connection,
+    hospital: str,
+    recipient: str,
+    mine: ColumnElement[bool],
+    later: FromClause,
+    went: ColumnElement[bool],
+) -> int:
+    """End what waits of `mine` and was stated before a `later` release that `went`; how many.
+
+    That is one of its own bill, or of the account as which that goes on: the insurer knows both by
+    one number. What takes back a bill that the insurer has never ends so.
+    """
+    merged = released_bill.alias("merged")
     goes_on_as_it = exists().where(
         merged.c.hospital == released_bill.c.hospital,
         merged.c.bill_id == released_bill.c.bill_id,
         merged.c.goes_on_as == later.c.bill_id,
     )
+    ended = 0
     for kind, reason in ((later.c.kind == _REVERSAL, TAKEN_BACK), (true(), OVERTAKEN)):
         went_first = exists().where(
-            named,
+            later.c.hospital == released_bill.c.hospital,
+            went,
             kind,
             later.c.seq > released_bill.c.seq,
             or_(later.c.bill_id == released_bill.c.bill_id, goes_on_as_it.correlate_except(merged)),
         )
-        connection.execute(
+        found = connection.execute(
             update(released_bill)
             .where(
                 released_bill.c.hospital == hospital,
-                # By its index: of all that waits nearly nothing is of these bills.
-                or_(released_bill.c.bill_id.in_(own), released_bill.c.bill_id.in_(goes_on)),
+                mine,
                 released_bill.c.delivery == DELIVERY_PENDING,
-                released_bill.c.name.not_in(besides),
                 ~owed(recipient),
                 went_first.correlate_except(later),
             )
             .values(delivery=_REFUSED, refusal_reasons=msgspec.json.encode([reason]))
         )
+        ended += found.rowcount
+    return ended
 
 
 def _is_told(goes_on_as: ColumnElement[str | None]) -> ColumnElement[bool]:

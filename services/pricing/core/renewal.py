@@ -22,6 +22,9 @@ from services.pricing.core.tariff import E4, MILLION, Basis, Collar, Tariff, wri
 from services.pricing.core.waterfall import Step, Waterfall
 
 OFF_BALANCE, COLLAR = "off_balance", "collar"
+# Of a book's renewal. Changes whenever the same inputs would give other files: unfinished work of
+# before is not used, and no policy alone is renewed by a manifest of before.
+BOOK_FORMAT = 4
 NINE_PLACES = 9
 _MILLIONTHS_AN_E4 = MILLION // E4
 # The greatest expiring premium: nine times as much, the collar's most, still fits in a column.

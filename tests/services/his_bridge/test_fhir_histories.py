@@ -32,6 +32,7 @@ from services.his_bridge.readers import reader_of
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import RawRecord
 from services.his_bridge.storage import holding, lists, showing, taking_back
+from services.his_bridge.storage.bills import Bills
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import INSURER, record, take_back, terms
 from tests.services.his_bridge.dialects.test_merged import OLD, link, merged_into, survivor
@@ -173,6 +174,17 @@ class History:
         status = self.draw.choice(("active",) * 5 + ("cancelled", "entered-in-error", "draft"))
         fen = self.draw.choice((1000, 2000, 3000))
         delay = timedelta(seconds=self.draw.choice((0, 0, 0, 3)))
+        self.say(key, who, days, status, fen, delay)
+
+    def say(
+        self,
+        key: str,
+        who: str,
+        days: tuple[int, int] = SHORT_DAYS,
+        status: str = "active",
+        fen: int = 1000,
+        delay: timedelta = timedelta(0),
+    ) -> None:
         bill = _bill(key, who, days, status, fen, self._visit(who))
         self.server.write(key, delay=delay, **{k: v for k, v in bill.items() if k != "id"})
         version = self.versions[key] = self.versions.get(key, 0) + 1  # goes on after a deletion
@@ -458,6 +470,26 @@ def test_the_oracle_tells_what_is_handed_out_too_late(
         monkeypatch.setattr(module, "overtake", lambda *_, **__: None)
     monkeypatch.setattr(taking_back, "_end_overtaken", lambda *_: False)
     assert differing(database, server, SHORT_ONES[:1], STEPS) != {}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_bill_of_a_person_who_has_no_consent_does_not_stand_as_the_first_one_s(
+    database: Database, server: OddServer, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    """The control: without what takes it back the oracle tells that the insurer keeps it."""
+    if fails:
+        monkeypatch.setattr(Bills, "are_told_of_another", lambda *_: False)
+    history = History(1, database, server)
+    history.consent("p1", "broad")
+    history.say("c3", "p1")
+    for _ in range(2):
+        history.pull()
+        history.hand_over()
+        history.server.now += timedelta(hours=1)
+        history.say("c3", "p3")
+    history._compare("c3")
+    held = {"NO-c3": (TOKEN, 1000, 2)}
+    assert (bool(history.wrong), history.insurer.holds) == (fails, held if fails else {})
 
 
 @pytest.mark.fault

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.pricing.core.rates import Rates
+from services.pricing.core.renewal import BOOK_FORMAT
 from services.pricing.fitting.renewal.columns import (
     CODE,
     CREDIT,
@@ -30,8 +31,7 @@ from services.pricing.fitting.renewal.terms import Terms
 
 T = TypeVar("T")
 
-# Changes whenever the same inputs would give other files: unfinished work of before is not used.
-FORMAT = 4
+FORMAT = BOOK_FORMAT
 _THREADS = 8
 # Columns with few different values; so have groups.
 _FEW = (CODE, CREDIT, TECHNICAL_MINOR, TIER)

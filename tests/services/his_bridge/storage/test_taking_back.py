@@ -400,6 +400,21 @@ def test_a_statement_whose_correction_was_given_to_a_worker_that_died_does_not_f
     assert [one for _, one in stands(hospital)] == ["REFUSED", "REFUSED", "PENDING"]
 
 
+def test_nor_does_one_of_an_account_that_went_on_as_the_one_that_a_dead_worker_was_given(
+    hospital: Hospital,
+) -> None:
+    given = consented(hospital)
+    hospital.arrive(final("F", "09:00", {"C1": "100.00"}, days=SHORT))
+    hospital.arrive(merge("M", "10:00", "A", "B"))
+    hospital.arrive(final("F", "11:00", {"C1": "90.00"}, days=SHORT, version=2))
+    assert said(handed_out(hospital)) == [("FINAL", True), *[("CORRECTION", True)] * 2]
+    take_back(hospital.database, hospital.name, given, NOW)
+    consented(hospital)
+    assert said(handed_out(hospital)) == [("CORRECTION", True)]
+    assert stands(hospital)[0] == ("FINAL", "REFUSED")
+    assert hospital.released()[0][0].refusal_reasons == b'["OVERTAKEN"]'
+
+
 def test_a_record_that_was_held_never_follows_a_later_one(hospital: Hospital) -> None:
     """It was never released: its newer version, or another record of the bill, counts."""
     consented(hospital, scope=march(1, 2))
