@@ -474,7 +474,7 @@ PROPOSED_AMOUNTS = _guard(
     "a second person confirms amounts that nobody proposed: balances have changed since",
     (
         "services/claims/findings.py",
-        "    _check_amounts(told, decided)\n",
+        "    _check_amounts(told, decided, row.currency)\n",
         "",
     ),
     tests=("tests/services/claims/test_second_word.py",),
