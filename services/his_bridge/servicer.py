@@ -453,15 +453,19 @@ class HisBridgeServicer(HisBridgeServiceServicer):
     async def _pull(self, puller: Puller, max_records: int, context: Context) -> PullReport:
         seconds = min(LONGEST_PULL_S, remaining_s(context, LONGEST_PULL_S + SPARE_S) - SPARE_S)
         until_us = self._now_us() + int(max(seconds, 0.0) * 1e6)
+        report = None
         try:
-            return await puller.pull(max_records or USUAL_RECORDS, until_us)
+            report = await puller.pull(max_records or USUAL_RECORDS, until_us)
         except LeaseHeld as held:
             raise under_way(held) from None
         except SourceFault as fault:
             raise refused_by(fault) from None
         finally:
-            # A page's bytes lie in a ring with what refused them, and would stay for many pulls.
-            gc.collect()
+            if report is None or report.quarantined:
+                # A page's bytes lie in a ring with what refused them, and would stay for many
+                # pulls. To look at all that a process holds takes as long as a small pull.
+                gc.collect()
+        return report
 
     def _acknowledge(self, hospital: str, request_id: str, answers: list[lists.Answer]) -> None:
         with self._database.writing() as connection:

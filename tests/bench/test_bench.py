@@ -1,4 +1,7 @@
-"""Every row of the benchmarks runs, with counts so small that its figures mean nothing."""
+"""The rows of the benchmarks run, with counts so small that their figures mean nothing.
+
+One of each kind in `make test`; all of them in `make fault`.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,9 @@ PATHS = {
         "quote over gRPC",
     ),
 }
-# What is no part of `make bench` without a word is tried in `make fault`.
+# One of each kind: without a service, on both databases, over a socket, through the stack.
+SHORT = ("engine", "stored", "hl7v2", "settle", "quote")
+# What is no part of `make bench` without a word.
 LONG = ("hl7v2-memory",)
 SERVICES = {"temporal", "bank", "claims", "his_bridge", "pricing", "worker:claims", "lipei up"}
 
@@ -82,11 +87,26 @@ def summary_in(out: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(SHORT, id="short"),
+        pytest.param(
+            tuple(one for one in MEASURES if one not in LONG), id="all", marks=pytest.mark.fault
+        ),
+    ],
+)
+def chosen(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    measures: tuple[str, ...] = request.param
+    return measures
+
+
 @pytest.fixture(scope="module")
-def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def summary(
+    chosen: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("bench")
     said = out / "said"
-    chosen = [one for one in MEASURES if one not in LONG]
     words = ["--quick", "--out", str(out), "--only", *chosen]
     # Forked off what has been imported for other tests' programs: most of what it imports too.
     running = Forked("bench", *words, environ=environ(), out=said, err=said, imported=IMPORTED)
@@ -98,17 +118,18 @@ def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return summary_in(out)
 
 
-def test_every_path_has_a_row(summary: dict[str, Any]) -> None:
+def test_every_path_has_a_row(chosen: tuple[str, ...], summary: dict[str, Any]) -> None:
     assert summary["complete"]
     assert PATHS.keys() == set(MEASURES)
     measured = [row["path"] for row in summary["rows"]]
     assert len(set(measured)) == len(measured)
     for measure, beginnings in PATHS.items():
-        for beginning in () if measure in LONG else beginnings:
+        for beginning in beginnings if measure in chosen else ():
             assert any(path.startswith(beginning) for path in measured), beginning
     for kind in ("SQLite", "PostgreSQL"):
         assert f"settle a batch of {QUICK.stored}, {kind}" in measured
-        assert f"what-if over {QUICK.stored_claims} claims, {kind}" in measured
+        if "what-if" in chosen:
+            assert f"what-if over {QUICK.stored_claims} claims, {kind}" in measured
 
 
 @pytest.mark.fault
@@ -135,7 +156,9 @@ def test_a_row_stands_beside_its_floor(summary: dict[str, Any]) -> None:
         assert row["ratio"] == pytest.approx(worse[0] / worse[1], rel=2e-3)
 
 
-def test_statements_transactions_and_events_are_counted(summary: dict[str, Any]) -> None:
+def test_statements_transactions_and_events_are_counted(
+    chosen: tuple[str, ...], summary: dict[str, Any]
+) -> None:
     counts = summary["counts"]
     for kind in ("SQLite", "PostgreSQL"):
         alone = counts[f"statements per claim, alone, {kind}"]
@@ -146,7 +169,8 @@ def test_statements_transactions_and_events_are_counted(summary: dict[str, Any])
             for lines in (5, 40)
         )
         assert few == many == batch
-        assert f"MiB more while {QUICK.stored_claims} claims are compared, {kind}" in counts
+        if "what-if" in chosen:
+            assert f"MiB more while {QUICK.stored_claims} claims are compared, {kind}" in counts
         assert counts[f"commits per claim, alone, {kind}"] == 1
         assert counts[f"commits per claim, batch, {kind}"] == pytest.approx(1 / QUICK.stored)
         assert counts[f"commits per claim, intake, {kind}"] == 1

@@ -156,7 +156,10 @@ async def _handed_over(both: Both, *, ends: bool) -> None:
         await run.terminate()
 
 
-@pytest.mark.parametrize("away", [True, False], ids=["away", "refuses"])
+@pytest.mark.parametrize(
+    "away",
+    [pytest.param(True, id="away"), pytest.param(False, id="refuses", marks=pytest.mark.fault)],
+)
 def test_a_source_that_cannot_be_read_holds_up_no_bill_that_is_here(both: Both, away: bool) -> None:
     both.import_the_policy()
     both.parts.bridge.process.terminate()

@@ -1,4 +1,4 @@
-"""Each process is killed once, two at one moment: nothing lost, nothing paid twice.
+"""Each process is killed once, three at one moment: nothing lost, nothing paid twice.
 
 `make fault` has the long story: one by one, with 200 claims in flight, and with times.
 """
@@ -12,18 +12,18 @@ from tests.fault.story import HOSPITAL_WORKER, PROCESSES, story, until
 
 PEOPLE, YEAR = 12, (20, 40)
 CLAIMS_A_KILL, BILLS_A_KILL = 6, 13
-TOGETHER = (("worker:claims", HOSPITAL_WORKER), ("claims", "his_bridge"), ("temporal", "bank"))
+TOGETHER = (("worker:claims", "his_bridge", "bank"), ("claims", HOSPITAL_WORKER, "temporal"))
 
 
 def test_each_process_is_killed_once_and_all_adds_up(tmp_path: Path) -> None:
-    assert sorted(name for pair in TOGETHER for name in pair) == sorted(PROCESSES)
+    assert sorted(name for some in TOGETHER for name in some) == sorted(PROCESSES)
     with story(tmp_path / "state", people=PEOPLE, year=YEAR) as one:
-        for pair in TOGETHER:
+        for some in TOGETHER:
             before = one.silence_the_bank()
             one.hand_in(CLAIMS_A_KILL)
             one.taken_and_not_told(one.bill_at_the_hospital(BILLS_A_KILL))
             one.bank_has_paid_and_said_nothing(before)
-            one.kill(*pair)
+            one.kill(*some)
         one.bill_at_the_hospital(YEAR[1])  # the rest of the year
         until(one.at_rest)
         restarts = {process: one.account(process)["restarts"] for process in PROCESSES}

@@ -109,7 +109,8 @@ def test_the_command_reads_a_pipe_and_fails_where_lines_were_left_out(state: Pat
         assert (left_out in typed.said) is bool(code)
 
 
-@pytest.mark.parametrize("resumes", [True, False])
+# The control, without resuming, is a part of `make fault`.
+@pytest.mark.parametrize("resumes", [True, pytest.param(False, marks=pytest.mark.fault)])
 def test_a_service_killed_in_mid_stream_loses_and_doubles_nothing(
     tmp_path: Path, resumes: bool
 ) -> None:
