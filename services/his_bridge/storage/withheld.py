@@ -46,7 +46,7 @@ class Uncovered:
 def counts(connection: Connection, hospital: str, recipient: str, now_us: int) -> Counter[str]:
     """Released bills by delivery state, or WITHHELD or ERASED; they add up to all of them.
 
-    What the insurer has taken has left, and no consent that ends brings it back: it counts as taken.
+    What the insurer has taken has left, and no consent that ends brings it back: it is taken.
     By the register's columns: who has another consent in force counts by the delivery, though that
     one may not cover the bill (`withheld_after` weighs each).
     """

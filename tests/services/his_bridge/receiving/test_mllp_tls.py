@@ -65,6 +65,7 @@ def mint(
             serialization.NoEncryption(),
         )
     )
+    private.chmod(0o600)
     return TlsFiles(certificate=str(chain), key=str(private))
 
 
@@ -130,6 +131,7 @@ def test_each_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
             serialization.BestAvailableEncryption(b"a passphrase"),
         )
     )
+    locked.chmod(0o600)
     certificate, private = good.certificate, good.key
     for files, reason, place in (
         (TlsFiles(certificate=absent, key=private), "CERTIFICATE_UNUSABLE", absent),
@@ -148,6 +150,17 @@ def test_each_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         assert (refused.value.reason, refused.value.place) == (reason, place)
     # The control.
     tls_context(TlsFiles(certificate=certificate, key=private, authority=other.certificate))
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o622, 0o644])
+def test_a_key_that_others_may_read_is_refused_and_named(tmp_path: Path, mode: int) -> None:
+    files = mint(tmp_path, "hospital")
+    tls_context(files)  # the control
+    Path(files.key).chmod(mode)
+    with pytest.raises(CannotListen, match="chmod 600") as refused:
+        tls_context(files)
+    assert refused.value.reason is ListenReason.KEY_OPEN_TO_OTHERS
+    assert refused.value.place == files.key
 
 
 def test_a_port_that_cannot_be_opened_is_named_and_tried_again(tmp_path: Path) -> None:
@@ -245,6 +258,43 @@ def test_a_connection_that_ends_before_it_is_encrypted_is_told_too(
     with structlog.testing.capture_logs() as logs:
         asyncio.run(whole())
     assert refusals(logs) == [("TLS_BROKEN_OFF", "127.0.0.1", 1)]
+
+
+def test_nobody_shakes_hands_who_may_not_connect_or_is_one_too_many(
+    database: Database, tmp_path: Path
+) -> None:
+    server = mint(tmp_path, "hospital")
+
+    async def says_nothing(running: Running, *, is_closed: bool) -> asyncio.StreamWriter:
+        """Connect and send no byte: whoever awaits a handshake would wait for one."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        if is_closed:
+            async with asyncio.timeout(LONGEST_S):
+                assert await reader.read() == b""
+        return writer
+
+    async def stranger() -> None:
+        settings = MllpSettings(tls=server, allow_from=("10.0.0.0/8",))
+        async with listening(database, settings=settings) as running:
+            (await says_nothing(running, is_closed=True)).close()
+            assert running.listener.counts == {"SENDER_NOT_ALLOWED": 1}
+
+    async def too_many() -> None:
+        settings = MllpSettings(tls=server, max_connections=1)
+        async with listening(database, settings=settings) as running:
+            first = await says_nothing(running, is_closed=False)
+            (await says_nothing(running, is_closed=True)).close()
+            assert running.listener.counts == {"TOO_MANY_CONNECTIONS": 1}
+            first.close()
+            await told(running, Handshake.TLS_BROKEN_OFF)
+            # The control: the place is free again.
+            async with client(running.port, trusting(server)) as sender:
+                assert (await sender.ask(dft()))[1][1] == "AA"
+
+    for whole, reason in ((stranger, "SENDER_NOT_ALLOWED"), (too_many, "TOO_MANY_CONNECTIONS")):
+        with structlog.testing.capture_logs() as logs:
+            asyncio.run(whole())
+        assert refusals(logs)[0] == (reason, "127.0.0.1", 1)
 
 
 def test_an_engine_that_tries_again_and_again_is_told_seldom(
