@@ -94,31 +94,6 @@ def test_a_sender_that_trusts_the_hospital_is_served_over_tls(
     asyncio.run(whole())
 
 
-def test_a_sender_without_a_certificate_of_the_authority_is_refused(
-    database: Database, tmp_path: Path
-) -> None:
-    server, engine, other = (mint(tmp_path, name) for name in ("hospital", "engine", "other"))
-    demanding = TlsFiles(
-        certificate=server.certificate, key=server.key, authority=engine.certificate
-    )
-
-    async def ask(port: int, own: TlsFiles | None, control_id: str) -> str:
-        try:
-            async with client(port, trusting(server, own)) as sender:
-                return (await sender.ask(dft(control_id=control_id)))[1][1]
-        except (ssl.SSLError, ConnectionError, asyncio.IncompleteReadError):
-            return "refused"
-
-    async def whole() -> None:
-        async with listening(database, settings=MllpSettings(tls=demanding)) as running:
-            assert await ask(running.port, engine, "M1") == "AA"
-            assert await ask(running.port, None, "M2") == "refused"
-            assert await ask(running.port, other, "M3") == "refused"
-            assert running.stored() == 1
-
-    asyncio.run(whole())
-
-
 def test_each_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     good, other = mint(tmp_path, "hospital"), mint(tmp_path, "other")
     absent = str(tmp_path / "absent.pem")
@@ -192,6 +167,9 @@ def test_a_port_that_cannot_be_opened_is_named_and_tried_again(tmp_path: Path) -
     asyncio.run(whole())
 
 
+GONE = "gone"
+
+
 async def told(running: Running, reason: str) -> None:
     """Wait until the listener has counted a refusal for this reason."""
     async with asyncio.timeout(LONGEST_S):
@@ -199,10 +177,13 @@ async def told(running: Running, reason: str) -> None:
             await asyncio.sleep(0.01)
 
 
-def knock(port: int, context: ssl.SSLContext | None) -> None:
-    """Connect as an engine that is set up wrongly does, and be closed."""
+def knock(port: int, context: ssl.SSLContext | str | None) -> None:
+    """Connect as an engine that is set up wrongly does, and be closed; GONE goes by itself."""
     # Not asyncio's client: it does not say that it trusts nobody, and engines do.
     line = socket.create_connection(("127.0.0.1", port), timeout=LONGEST_S)
+    if isinstance(context, str):
+        line.close()
+        return
     with suppress(OSError):  # closed already, within the handshake
         if context is not None:
             line = context.wrap_socket(line, server_hostname="127.0.0.1")
@@ -224,40 +205,34 @@ def test_who_finds_no_common_language_leaves_a_line_with_the_address(
     demanding = TlsFiles(
         certificate=server.certificate, key=server.key, authority=engine.certificate
     )
-    ways: list[tuple[TlsFiles | None, ssl.SSLContext | None, Handshake | str]] = [
+    ways: list[tuple[TlsFiles | None, ssl.SSLContext | str | None, Handshake | str]] = [
         (server, None, Handshake.PLAIN_AT_TLS_PORT),
         (None, trusting(server), "TLS_AT_PLAIN_PORT"),
         (server, trusting(other), Handshake.OUR_CERTIFICATE_REFUSED),
         (demanding, trusting(server), Handshake.SENDER_WITHOUT_CERTIFICATE),
         (demanding, trusting(server, other), Handshake.SENDER_CERTIFICATE_REFUSED),
+        (server, GONE, Handshake.TLS_BROKEN_OFF),
     ]
 
-    async def whole(tls: TlsFiles | None, context: ssl.SSLContext | None, reason: str) -> None:
+    async def whole(
+        tls: TlsFiles | None, context: ssl.SSLContext | str | None, reason: str
+    ) -> None:
         async with listening(database, settings=MllpSettings(tls=tls)) as running:
             await asyncio.to_thread(knock, running.port, context)
             await told(running, reason)
             assert running.stored() == 0
 
+    async def rightly() -> None:
+        async with listening(database, settings=MllpSettings(tls=demanding)) as running:
+            async with client(running.port, trusting(server, engine)) as sender:
+                assert (await sender.ask(dft()))[1][1] == "AA"
+            assert running.stored() == 1
+
     for tls, context, reason in ways:
         with structlog.testing.capture_logs() as logs:
             asyncio.run(whole(tls, context, str(reason)))
         assert refusals(logs) == [(str(reason), "127.0.0.1", 1)]
-
-
-def test_a_connection_that_ends_before_it_is_encrypted_is_told_too(
-    database: Database, tmp_path: Path
-) -> None:
-    async def whole() -> None:
-        server = mint(tmp_path, "hospital")
-        settings = MllpSettings(tls=server)
-        async with listening(database, settings=settings) as running:
-            _, writer = await asyncio.open_connection("127.0.0.1", running.port)
-            writer.close()
-            await told(running, Handshake.TLS_BROKEN_OFF)
-
-    with structlog.testing.capture_logs() as logs:
-        asyncio.run(whole())
-    assert refusals(logs) == [("TLS_BROKEN_OFF", "127.0.0.1", 1)]
+    asyncio.run(rightly())  # the control
 
 
 def test_nobody_shakes_hands_who_may_not_connect_or_is_one_too_many(
