@@ -70,6 +70,8 @@ MASTER_KEY = _matching(r"[A-Za-z0-9._-]{1,64}")
 KEY_ID = _matching(r"k[0-9a-f]{1,8}", digits=True)
 # Of a certificate: names of machines and desks, never of persons (docs/operating.md).
 URI = _matching(r"spiffe://[a-z0-9.-]{1,100}(/[a-z0-9_-]{1,64}){1,6}")
+# Of a message of HL7 v2: a segment by its name, and its field.
+SEGMENT = _matching(r"[A-Z][A-Z0-9]{2}(-[0-9]{1,2})?")
 # A file that an operator named in a setting, by its whole path; or an IP address and port.
 WHERE = _matching(r"/[A-Za-z0-9_./-]{1,200}|\[?[0-9a-f.:]{2,45}\]?:[0-9]{1,5}")
 
@@ -96,6 +98,7 @@ KEYS: Mapping[str, Shape] = {
     "name": NAME,
     "other_total": _count,
     "peer": _peer,
+    "place": SEGMENT,
     "port": _count,
     "quarantined": _count,
     "queue": NAME,
@@ -142,7 +145,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "not_read": "hospital channel fault",
         "not_ready": "fault",
         "not_stored": "hospital fault",
-        "not_taken": "hospital reason peer count",
+        "not_taken": "hospital reason place peer count",
         "payload_refused": "reason key",
         "payouts_not_started": "fault",
         "polling": "queue",

@@ -57,9 +57,10 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
     """Count released bills by where they stand, those in quarantine, parked and held.
 
     Pending, taken, refused, withheld and erased add up to released. Withheld is what was released
-    once and belongs to people without a consent in force, held what never left for want of one:
-    `lipei his held` lists both. What the insurer refused lists `lipei his refused`. Parked is what
-    takes back what has not come yet. Reads no bill.
+    once, was not taken and belongs to people without a consent in force, held what never left for
+    want of one: `lipei his held` lists both, and what was taken before its consent ended. What the
+    insurer refused lists `lipei his refused`. Parked is what takes back what has not come yet.
+    Reads no bill.
     Also says how the last pulls went, since when the first parked record waits, and why bills
     were refused that `lipei his offer` can offer again.
 

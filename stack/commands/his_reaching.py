@@ -21,6 +21,13 @@ from services.his_bridge.profiles.source_kinds.sql import STRAY_AT, SqlSettings,
 from services.his_bridge.receiving.opening import CannotListen, opened
 
 _ASK_S = 3.0
+# By what a server's CapabilityStatement says of the profile's `$export`.
+_EXPORTS = {
+    True: "it says that it exports; `lipei his test` begins an export",
+    False: "its CapabilityStatement (metadata) names no such $export: look at the profile's "
+    "`export`; `lipei his test` begins one",
+    None: "whether it exports it does not say; `lipei his test` begins an export",
+}
 # Where each kind of database listens when its URL does not say it.
 _PORTS = {
     "postgresql": 5432,
@@ -55,7 +62,7 @@ def reached(profile: SourceProfile, *, running: bool) -> str:
 def _asked(profile: SourceProfile, where: str) -> str:
     """What a source says that answers, in the words of a pull."""
     # Drivers and clients of sources: no other command needs them.
-    from services.his_bridge.sources.asking import ask  # noqa: PLC0415 - heavy
+    from services.his_bridge.sources.asking import ask, names_export  # noqa: PLC0415 - heavy
     from services.his_bridge.trying import kinds_of  # noqa: PLC0415 - heavy
 
     kinds = kinds_of(profile)
@@ -69,7 +76,7 @@ def _asked(profile: SourceProfile, where: str) -> str:
         return f"{where} answers, lets us in, and has the profile's tables and columns"
     found = f"{where} answers, lets us in, and can be searched for {', '.join(kinds)}"
     if isinstance(profile.source, FhirBulkSettings):
-        found += "; whether it exports `lipei his test` asks"
+        found += f"; {_EXPORTS[asyncio.run(names_export(profile))]}"
     return found
 
 

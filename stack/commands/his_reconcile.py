@@ -52,7 +52,8 @@ def reconcile(
     Without days the last week until yesterday. Many days are compared step by step, which is shown;
     a FHIR server is read from its beginning for each step, so there a large --step is faster.
 
-    Exit code 1 when a difference stays.
+    Exit code 1 when a difference stays, or when there was no bill on either side: nothing was
+    compared then, and nothing is proved.
     """
     answers: list[Answer] = []
     windows = list(_windows(*_days(first, last), step))
@@ -95,8 +96,7 @@ def reconcile(
             *_corrected(answers, id_of(hospital)),
             *_gone(answers),
         )
-    if not as_json:
-        _agrees(answers, id_of(hospital))
+    _agrees(answers, id_of(hospital), silent=as_json)
 
 
 def _corrected(answers: list[Answer], hospital: str) -> list[str]:
@@ -121,11 +121,19 @@ def _gone(answers: list[Answer]) -> list[str]:
     return [text]
 
 
-def _agrees(answers: list[Answer], hospital: str) -> None:
-    """Nothing differs; what nobody could compare or nobody released is no proof, and is told."""
+def _agrees(answers: list[Answer], hospital: str, *, silent: bool) -> None:
+    """Nothing differs; what nobody released is no proof, and is told.
+
+    Raises: Failed when nothing was compared.
+    """
     days = [day for one, _ in answers for day in one.reconciliation.days]
     if not days:
-        say("nothing was compared; --from and --to name other days")
+        first, last = answers[0][0].reconciliation, answers[-1][0].reconciliation
+        raise Failed(
+            f"nothing was compared: no bill from {first.first_day} to {last.last_day}, neither at "
+            "the source nor here; --from and --to name other days"
+        )
+    if silent:
         return
     waiting = sum(day.waiting_count for day in days)
     if waiting:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -106,11 +107,17 @@ def test_days_without_bills_prove_nothing_and_are_named(
     tables.add("b1", "2026-03-01 10:00:00")
     assert pulled(bridge) == 1
     empty = reconciled(state, "--from", "2026-01-01", "--to", "2026-01-31")
-    assert empty.code == 0
+    said = "nothing was compared: no bill from 2026-01-01 to 2026-01-31"
+    assert empty.code == 1
     assert empty.out.splitlines() == [
-        "no bills from 2026-01-01 to 2026-01-31, neither there nor here",
-        "nothing was compared; --from and --to name other days",
+        "no bills from 2026-01-01 to 2026-01-31, neither there nor here"
     ]
+    assert said in " ".join(empty.err.split())
+    as_json = reconciled(state, "--from", "2026-01-01", "--to", "2026-01-31", "--json")
+    assert as_json.code == 1
+    assert said in " ".join(as_json.err.split())
+    assert json.loads(as_json.out)["reconciliation"]["agrees"] is True
+    assert reconciled(state).code == 0  # the control
 
 
 def test_how_far_a_pull_is_tells_the_hospital_s_day_and_not_ours(

@@ -41,22 +41,30 @@ _REASONS = {
 _ALERTS = ("UNKNOWN_CA", "BAD_CERTIFICATE", "CERTIFICATE_UNKNOWN", "CERTIFICATE_EXPIRED")
 
 Failed = Callable[[str, Handshake], None]
+# Whether to shake hands with an address, while so many others do.
+MayShake = Callable[[str, int], bool]
 
 
 class TlsServer:
-    """A port of which each connection is one only after its handshake; `failed` hears of others."""
+    """A port of which each connection is one only after its handshake; `failed` hears of others.
+
+    A handshake costs a signature and holds a connection for a minute: nobody gets one whom
+    `may_shake` refuses.
+    """
 
     def __init__(
         self,
         listening: socket.socket,
         context: ssl.SSLContext,
         made: Callable[[], asyncio.BaseProtocol],
+        may_shake: MayShake,
         failed: Failed,
     ) -> None:
         listening.setblocking(False)
         self._listening = listening
         self._context = context
         self._made = made
+        self._may_shake = may_shake
         self._failed = failed
         self._shaking: set[asyncio.Task[None]] = set()
         self._accepting = asyncio.get_running_loop().create_task(self._accept())
@@ -85,7 +93,11 @@ class TlsServer:
                 except OSError:
                     await asyncio.sleep(_PAUSE_S)
                     continue
-                task = loop.create_task(self._shake_hands(connection, str(address[0])))
+                peer = str(address[0])
+                if not self._may_shake(peer, len(self._shaking)):
+                    connection.close()
+                    continue
+                task = loop.create_task(self._shake_hands(connection, peer))
                 self._shaking.add(task)
                 task.add_done_callback(self._shaking.discard)
 

@@ -54,6 +54,7 @@ STOP_GRACE_S = 5.0
 REOPEN_S = 10.0
 _SWEEP_S = 1.0
 _MIB = 1 << 20
+_NOWHERE = Place()
 _BROKEN = {
     Broken.OVERSIZED: Refusal.MESSAGE_TOO_LARGE,
     Broken.CUT_SHORT: Refusal.MESSAGE_CUT_SHORT,
@@ -135,6 +136,7 @@ class Listener:
                 server = await opened(
                     settings,
                     lambda: Sender(self, settings.max_message_mib * _MIB, now_s),
+                    self._may_enter,
                     self._refuse,
                 )
             except CannotListen as closed:
@@ -155,18 +157,24 @@ class Listener:
 
     def begun(self, sender: Sender) -> bool:
         """Whether this sender may stay: from an allowed network, and not one too many."""
+        if not self._may_enter(sender.peer):
+            return False
+        self._senders.add(sender)
+        return True
+
+    def _may_enter(self, address: str, shaking: int = 0) -> bool:
+        """The same of an address; `shaking` connections are on their way in, and count too."""
         try:
-            peer = ipaddress.ip_address(sender.peer.partition("%")[0])
+            peer = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
             peer = None
         mapped = getattr(peer, "ipv4_mapped", None) or peer
         if mapped is None or not any(mapped in network for network in self._allowed):
-            self._refuse(sender.peer, "SENDER_NOT_ALLOWED")
+            self._refuse(address, "SENDER_NOT_ALLOWED")
             return False
-        if self._stopping or len(self._senders) >= self._settings.max_connections:
-            self._refuse(sender.peer, "TOO_MANY_CONNECTIONS")
+        if self._stopping or len(self._senders) + shaking >= self._settings.max_connections:
+            self._refuse(address, "TOO_MANY_CONNECTIONS")
             return False
-        self._senders.add(sender)
         return True
 
     def ended(self, sender: Sender) -> None:
@@ -281,7 +289,7 @@ class Listener:
         denials: Sequence[Denial],
     ) -> None:
         for denial in denials:
-            self._count(denial.refusal)
+            self._count(denial.refusal, denial.place)
         content = None
         if is_wanted(header, denials):
             self._number += 1
@@ -305,9 +313,14 @@ class Listener:
         for each in stalled:
             each.go_on()
 
-    def _count(self, reason: str) -> None:
+    def _count(self, reason: str, place: Place = _NOWHERE) -> None:
+        """Something was not taken; a message's place is told where one is known."""
         self.counts[str(reason)] += 1
-        log.logger().warning("not_taken", hospital=self._hospital, reason=str(reason))
+        name, said = self._hospital, str(reason)
+        if place.segment:
+            log.logger().warning("not_taken", hospital=name, reason=said, place=str(place))
+        else:
+            log.logger().warning("not_taken", hospital=name, reason=said)
 
     def _refuse(self, peer: str, reason: str) -> None:
         """A connection of which nothing can be taken. Engines try again and again: told seldom."""

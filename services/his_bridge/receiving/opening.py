@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import stat
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 
 from services.his_bridge.profiles.source_kinds.mllp import MllpSettings, TlsFiles
-from services.his_bridge.receiving.handshakes import BACKLOG, Failed, Handshake, TlsServer
+from services.his_bridge.receiving.handshakes import (
+    BACKLOG,
+    Failed,
+    Handshake,
+    MayShake,
+    TlsServer,
+)
 
 
 class ListenReason(StrEnum):
@@ -17,6 +25,7 @@ class ListenReason(StrEnum):
 
     CERTIFICATE_UNUSABLE = "CERTIFICATE_UNUSABLE"
     KEY_UNUSABLE = "KEY_UNUSABLE"
+    KEY_OPEN_TO_OTHERS = "KEY_OPEN_TO_OTHERS"
     AUTHORITY_UNUSABLE = "AUTHORITY_UNUSABLE"
     ADDRESS_UNUSABLE = "ADDRESS_UNUSABLE"
 
@@ -25,6 +34,9 @@ ADVICE = {
     ListenReason.CERTIFICATE_UNUSABLE: "the bridge can read no certificate (PEM) there",
     ListenReason.KEY_UNUSABLE: (
         "the bridge can read no key (PEM, without a passphrase) of that certificate there"
+    ),
+    ListenReason.KEY_OPEN_TO_OTHERS: (
+        "others than its owner may read or change the key; take their rights away (chmod 600)"
     ),
     ListenReason.AUTHORITY_UNUSABLE: "the bridge can read no authority's certificate (PEM) there",
     ListenReason.ADDRESS_UNUSABLE: (
@@ -46,14 +58,22 @@ def _unheard(peer: str, reason: Handshake) -> None:
     """For whoever opens a port only to see whether it can be opened."""
 
 
+def _anybody(*_: object) -> bool:
+    """For the same."""
+    return True
+
+
 async def opened(
     settings: MllpSettings,
     made: Callable[[], asyncio.BaseProtocol],
+    may_shake: MayShake = _anybody,
     failed: Failed = _unheard,
 ) -> asyncio.Server | TlsServer:
     """The port, listened on; `made` makes what serves a connection, after its handshake.
 
-    `failed` hears of connections whose handshake failed. Raises: CannotListen.
+    With TLS `may_shake` is asked before each handshake, and `failed` hears of those that failed.
+
+    Raises: CannotListen.
     """
     context = None if settings.tls is None else tls_context(settings.tls)
     try:
@@ -67,7 +87,7 @@ async def opened(
     except OSError:
         where = f"[{settings.host}]" if ":" in settings.host else settings.host
         raise CannotListen(ListenReason.ADDRESS_UNUSABLE, f"{where}:{settings.port}") from None
-    return TlsServer(listening, context, made, failed)
+    return TlsServer(listening, context, made, may_shake, failed)
 
 
 def tls_context(files: TlsFiles) -> ssl.SSLContext:
@@ -81,6 +101,9 @@ def tls_context(files: TlsFiles) -> ssl.SSLContext:
     alone = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _trust(alone, files.certificate, ListenReason.CERTIFICATE_UNUSABLE)
     try:
+        # As every other private key of the project. Who it belongs to may be the bridge or root.
+        if stat.S_IMODE(Path(files.key).stat().st_mode) & 0o077:
+            raise CannotListen(ListenReason.KEY_OPEN_TO_OTHERS, files.key)
         # A key that wants a passphrase would ask for it on the terminal.
         context.load_cert_chain(files.certificate, files.key, password="")
     except (OSError, ValueError):

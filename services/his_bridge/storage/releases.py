@@ -24,7 +24,7 @@ from services.his_bridge.storage.inbox import Pending
 from services.his_bridge.storage.known_bills import Account, Told
 from services.his_bridge.storage.tables import released_bill
 
-DELIVERY_PENDING = "PENDING"
+DELIVERY_PENDING, DELIVERY_TAKEN = "PENDING", "TAKEN"
 # Asks for the consent of a member, by token, for what a bill needs one for.
 Consents = Callable[[str, Need], Consent | None]
 
@@ -191,7 +191,7 @@ class Releases:
                 "consent_id": found.terms.consent_id if found else "",
                 "received_us": pending.received_us,
                 "released_us": self._now_us,
-                "delivery": DELIVERY_PENDING if silent is None else "TAKEN",
+                "delivery": DELIVERY_PENDING if silent is None else DELIVERY_TAKEN,
                 "claims": claims,
                 "refusal_reasons": b"[]",
                 "goes_on_as": goes_on_as,

@@ -21,7 +21,7 @@ from services.his_bridge.storage import sealed
 from services.his_bridge.storage.consents import Register, in_force, register_of
 from services.his_bridge.storage.holding import PURPOSES, need_of_bill
 from services.his_bridge.storage.lists import OF_INBOX
-from services.his_bridge.storage.releases import DELIVERY_PENDING
+from services.his_bridge.storage.releases import DELIVERY_PENDING, DELIVERY_TAKEN
 from services.his_bridge.storage.tables import consent, held_record, inbox, released_bill
 from services.his_bridge.storage.taking_back import owed
 
@@ -46,6 +46,7 @@ class Uncovered:
 def counts(connection: Connection, hospital: str, recipient: str, now_us: int) -> Counter[str]:
     """Released bills by delivery state, or WITHHELD or ERASED; they add up to all of them.
 
+    What the insurer has taken has left, and no consent that ends brings it back: it is taken.
     By the register's columns: who has another consent in force counts by the delivery, though that
     one may not cover the bill (`withheld_after` weighs each).
     """
@@ -53,7 +54,7 @@ def counts(connection: Connection, hospital: str, recipient: str, now_us: int) -
     covered = _covered(hospital, recipient, now_us)
     stands = case(
         (members.member.c.erased_us.is_not(None), ERASED),
-        (~covered, WITHHELD),
+        (and_(released_bill.c.delivery != DELIVERY_TAKEN, ~covered), WITHHELD),
         else_=released_bill.c.delivery,
     )
     each = (

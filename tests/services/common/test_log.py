@@ -171,6 +171,13 @@ def test_a_peer_is_an_address_and_nothing_else() -> None:
         assert allowed("not_taken", {"peer": other}) == {"event": "not_taken", "dropped": 1}
 
 
+def test_a_place_in_a_message_is_a_segment_and_a_field() -> None:
+    for place in ("MSH-10", "PV1-19", "FT1"):
+        assert allowed("not_taken", {"place": place})["place"] == place
+    for other in ("欧阳建国", "PID-18-1234", "PID|18", "pid-3", "110101199003070021"):
+        assert allowed("not_taken", {"place": other}) == {"event": "not_taken", "dropped": 1}
+
+
 # What a person may have said: no value of it has the shape of a code, an id or a count.
 PERSONAL = st.one_of(
     st.sampled_from(

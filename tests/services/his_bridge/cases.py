@@ -274,7 +274,7 @@ BILLS = [
     case(
         "no encounter",
         lambda r: [item.pop("encounter") for item in r["Claim"]["item"]],
-        (P.CARE_TYPE_UNKNOWN, "item"),
+        (P.CARE_TYPE_UNKNOWN, "item[0].encounter"),
     ),
     case(
         "a provider without the registered number",

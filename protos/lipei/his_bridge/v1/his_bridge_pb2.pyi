@@ -832,8 +832,8 @@ class BillCounts(_message.Message):
     refused_count: _builtins.int
     """The insurer refused them."""
     withheld_count: _builtins.int
-    """Of people without any consent to claim settlement in force: withheld, whatever the insurer did with them before. Not
-    what takes back a bill that the insurer has, which is counted by its delivery.
+    """Of people without any consent to claim settlement in force, and not taken by the insurer: what was taken has left, and is
+    counted as taken. Nor what takes back a bill that the insurer has, which is counted by its delivery.
     """
     erased_count: _builtins.int
     """Of people who were erased, whatever the insurer did with them before."""

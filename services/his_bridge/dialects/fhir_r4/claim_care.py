@@ -37,7 +37,7 @@ def care_type_of(
         return CareType.PHARMACY
     if not any(item.encounter for item in claim.item):
         if terms.care_type_default is None and claim.item:
-            findings.add(Reason.CARE_TYPE_UNKNOWN, "item")
+            findings.add(Reason.CARE_TYPE_UNKNOWN, "item[0].encounter")
         return terms.care_type_default
     return heaviest(encounters, "item[0].encounter[0]", findings, terms)
 

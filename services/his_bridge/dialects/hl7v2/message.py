@@ -201,8 +201,9 @@ def read_message(
                 continue
             if len(line) > MAX_SEGMENT_BYTES:
                 _check_bytes(line, charset)
-                if bytes(line[:3]).decode("latin-1") in wanted:
-                    raise Refused(Denial(Refusal.SEGMENT_TOO_LONG))
+                name = bytes(line[:3]).decode("latin-1")
+                if name in wanted:
+                    raise Refused(Denial(Refusal.SEGMENT_TOO_LONG, Place(name)))
                 continue
             text = str(line, charset)
             name = text[:3]

@@ -100,6 +100,9 @@ class Place(msgspec.Struct, frozen=True):
     segment: str = ""
     field: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.segment}-{self.field}" if self.field else self.segment
+
 
 class Denial(msgspec.Struct, frozen=True):
     """One reason why a message is not accepted, and where."""

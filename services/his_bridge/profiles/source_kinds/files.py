@@ -56,8 +56,6 @@ class FilesSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the files are and how they are read. Sizes in MiB; `max_mib` is of a file as it lies.
 
     `keep_days`: files that were taken or refused are removed after so many days; receipts stay.
-
-    `record_id` is the path (a.b) of what names a message in NDJSON that is no FHIR.
     """
 
     folder: Path
@@ -66,7 +64,6 @@ class FilesSettings(msgspec.Struct, frozen=True, kw_only=True):
     settle_s: int = 2
     charset: str = "utf-8"
     csv: CsvSettings | None = None
-    record_id: str | None = None
     max_mib: int = 1024
     max_unpacked_mib: int = 4096
     max_ratio: int = 200
@@ -107,9 +104,6 @@ def read(section: Section, context: Context) -> FilesSettings:
         charset=section.text("charset", "|".join(CHARSETS), required=False)
         or ("gb18030" if form is FileFormat.CSV else "utf-8"),
         csv=csv,
-        record_id=section.text(
-            "record_id", r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*){0,4}", required=False
-        ),
         max_mib=section.whole("max_mib", usual.max_mib, low=1, high=65_536),
         max_unpacked_mib=section.whole(
             "max_unpacked_mib", usual.max_unpacked_mib, low=1, high=1 << 20

@@ -11,7 +11,6 @@ import msgspec
 from services.his_bridge.core.events import is_counted
 from services.his_bridge.cutting.formats import Cut
 from services.his_bridge.dialects.fhir_r4 import SUPPORTING, UNVERSIONED, digest_of, entry_of
-from services.his_bridge.profiles.source_kinds.files import FilesSettings
 from services.his_bridge.sources.port import Key, RawRecord
 
 _LONGEST_ID = 120
@@ -57,12 +56,11 @@ def message_names(kind: str, admit: Admit) -> Name:
     return name
 
 
-def plain_names(kind: str, settings: FilesSettings) -> Name:
-    """Rows by their key, JSON messages by the profile's path, all else by its bytes."""
-    path = settings.record_id.split(".") if settings.record_id else []
+def plain_names(kind: str) -> Name:
+    """Rows by their key; without one by their bytes."""
 
     def name(cut: Cut, sha256: str, seen: datetime) -> Sequence[RawRecord]:
-        record_id = cut.record_id or _at(cut.raw, path)
+        record_id = cut.record_id
         if not record_id or len(record_id) > _LONGEST_ID:
             record_id = digest_of(record_id.encode("utf-8", "backslashreplace") or cut.raw)
         stated = cut.version if len(cut.version) <= _LONGEST_VERSION else ""
@@ -101,18 +99,3 @@ def _of_file(cut: Cut, sha256: str) -> str:
     file's, each file states its records anew, and the same file never does.
     """
     return hashlib.sha256(sha256.encode() + cut.raw).hexdigest()[:32]
-
-
-def _at(raw: bytes, path: Sequence[str]) -> str:
-    """The text or whole number at a path of a JSON object; empty when there is none."""
-    node = raw
-    for step in path:
-        try:
-            node = msgspec.json.decode(node, type=dict[str, msgspec.Raw]).get(step, b"")
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
-            return ""
-    try:
-        found = msgspec.json.decode(node, type=str | int) if path else ""
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
-    return str(found)

@@ -398,7 +398,7 @@ class FileDrop:
             return fhir_names(kind.split(","))
         if self._admit is not None:
             return message_names(kind, self._admit)
-        return plain_names(kind, self._settings)
+        return plain_names(kind)
 
     def _receipt(
         self, place: _Place, outcome: str, refused: FileRefused | None = None

@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import structlog
 from sqlalchemy.exc import OperationalError
 
 from services.common.database import Database
+from services.common.log_words import allowed
 from services.common.state import read_addresses
 from services.his_bridge.dialects.hl7v2.framing import framed
 from services.his_bridge.dialects.hl7v2.refusals import TERMS, Refusal
@@ -197,7 +199,7 @@ REFUSED: list[tuple[str, str | bytes, str, list[tuple[Refusal, str]]]] = [
         "an endless charge",
         dft() + "FT1|" + "x" * (1 << 20) + "\r",
         "AR",
-        [(Refusal.SEGMENT_TOO_LONG, "")],
+        [(Refusal.SEGMENT_TOO_LONG, "FT1^1")],
     ),
     ("a version", edited("MSH", 12, "3.0"), "AR", [(Refusal.VERSION_UNSUPPORTED, "MSH^1^12")]),
     (
@@ -246,7 +248,13 @@ def test_what_is_not_taken_is_refused_with_every_reason_and_no_value(
     denials: list[tuple[Refusal, str]],
 ) -> None:
     async def what(running: Running, sender: Client) -> None:
-        _, msa, *errors = await sender.ask(raw)
+        with structlog.testing.capture_logs() as logs:
+            _, msa, *errors = await sender.ask(raw)
+        told = [(one["reason"], one.get("place", "")) for one in logs]
+        # As people write a place, and the log lets it through.
+        written = [(str(r), at.removesuffix("^1").replace("^1^", "-")) for r, at in denials]
+        assert told == written
+        assert all(not at or allowed("not_taken", {"place": at})["place"] == at for _, at in told)
         assert msa[1] == code
         assert msa[2] in ("M1", "R1", "")
         assert [(one[5], one[2]) for one in errors] == [(str(r), place) for r, place in denials]

@@ -65,6 +65,7 @@ def mint(
             serialization.NoEncryption(),
         )
     )
+    private.chmod(0o600)
     return TlsFiles(certificate=str(chain), key=str(private))
 
 
@@ -93,31 +94,6 @@ def test_a_sender_that_trusts_the_hospital_is_served_over_tls(
     asyncio.run(whole())
 
 
-def test_a_sender_without_a_certificate_of_the_authority_is_refused(
-    database: Database, tmp_path: Path
-) -> None:
-    server, engine, other = (mint(tmp_path, name) for name in ("hospital", "engine", "other"))
-    demanding = TlsFiles(
-        certificate=server.certificate, key=server.key, authority=engine.certificate
-    )
-
-    async def ask(port: int, own: TlsFiles | None, control_id: str) -> str:
-        try:
-            async with client(port, trusting(server, own)) as sender:
-                return (await sender.ask(dft(control_id=control_id)))[1][1]
-        except (ssl.SSLError, ConnectionError, asyncio.IncompleteReadError):
-            return "refused"
-
-    async def whole() -> None:
-        async with listening(database, settings=MllpSettings(tls=demanding)) as running:
-            assert await ask(running.port, engine, "M1") == "AA"
-            assert await ask(running.port, None, "M2") == "refused"
-            assert await ask(running.port, other, "M3") == "refused"
-            assert running.stored() == 1
-
-    asyncio.run(whole())
-
-
 def test_each_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     good, other = mint(tmp_path, "hospital"), mint(tmp_path, "other")
     absent = str(tmp_path / "absent.pem")
@@ -130,6 +106,7 @@ def test_each_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
             serialization.BestAvailableEncryption(b"a passphrase"),
         )
     )
+    locked.chmod(0o600)
     certificate, private = good.certificate, good.key
     for files, reason, place in (
         (TlsFiles(certificate=absent, key=private), "CERTIFICATE_UNUSABLE", absent),
@@ -148,6 +125,17 @@ def test_each_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         assert (refused.value.reason, refused.value.place) == (reason, place)
     # The control.
     tls_context(TlsFiles(certificate=certificate, key=private, authority=other.certificate))
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o622, 0o644])
+def test_a_key_that_others_may_read_is_refused_and_named(tmp_path: Path, mode: int) -> None:
+    files = mint(tmp_path, "hospital")
+    tls_context(files)  # the control
+    Path(files.key).chmod(mode)
+    with pytest.raises(CannotListen, match="chmod 600") as refused:
+        tls_context(files)
+    assert refused.value.reason is ListenReason.KEY_OPEN_TO_OTHERS
+    assert refused.value.place == files.key
 
 
 def test_a_port_that_cannot_be_opened_is_named_and_tried_again(tmp_path: Path) -> None:
@@ -179,6 +167,9 @@ def test_a_port_that_cannot_be_opened_is_named_and_tried_again(tmp_path: Path) -
     asyncio.run(whole())
 
 
+GONE = "gone"
+
+
 async def told(running: Running, reason: str) -> None:
     """Wait until the listener has counted a refusal for this reason."""
     async with asyncio.timeout(LONGEST_S):
@@ -186,10 +177,13 @@ async def told(running: Running, reason: str) -> None:
             await asyncio.sleep(0.01)
 
 
-def knock(port: int, context: ssl.SSLContext | None) -> None:
-    """Connect as an engine that is set up wrongly does, and be closed."""
+def knock(port: int, context: ssl.SSLContext | str | None) -> None:
+    """Connect as an engine that is set up wrongly does, and be closed; GONE goes by itself."""
     # Not asyncio's client: it does not say that it trusts nobody, and engines do.
     line = socket.create_connection(("127.0.0.1", port), timeout=LONGEST_S)
+    if isinstance(context, str):
+        line.close()
+        return
     with suppress(OSError):  # closed already, within the handshake
         if context is not None:
             line = context.wrap_socket(line, server_hostname="127.0.0.1")
@@ -211,40 +205,71 @@ def test_who_finds_no_common_language_leaves_a_line_with_the_address(
     demanding = TlsFiles(
         certificate=server.certificate, key=server.key, authority=engine.certificate
     )
-    ways: list[tuple[TlsFiles | None, ssl.SSLContext | None, Handshake | str]] = [
+    ways: list[tuple[TlsFiles | None, ssl.SSLContext | str | None, Handshake | str]] = [
         (server, None, Handshake.PLAIN_AT_TLS_PORT),
         (None, trusting(server), "TLS_AT_PLAIN_PORT"),
         (server, trusting(other), Handshake.OUR_CERTIFICATE_REFUSED),
         (demanding, trusting(server), Handshake.SENDER_WITHOUT_CERTIFICATE),
         (demanding, trusting(server, other), Handshake.SENDER_CERTIFICATE_REFUSED),
+        (server, GONE, Handshake.TLS_BROKEN_OFF),
     ]
 
-    async def whole(tls: TlsFiles | None, context: ssl.SSLContext | None, reason: str) -> None:
+    async def whole(
+        tls: TlsFiles | None, context: ssl.SSLContext | str | None, reason: str
+    ) -> None:
         async with listening(database, settings=MllpSettings(tls=tls)) as running:
             await asyncio.to_thread(knock, running.port, context)
             await told(running, reason)
             assert running.stored() == 0
 
+    async def rightly() -> None:
+        async with listening(database, settings=MllpSettings(tls=demanding)) as running:
+            async with client(running.port, trusting(server, engine)) as sender:
+                assert (await sender.ask(dft()))[1][1] == "AA"
+            assert running.stored() == 1
+
     for tls, context, reason in ways:
         with structlog.testing.capture_logs() as logs:
             asyncio.run(whole(tls, context, str(reason)))
         assert refusals(logs) == [(str(reason), "127.0.0.1", 1)]
+    asyncio.run(rightly())  # the control
 
 
-def test_a_connection_that_ends_before_it_is_encrypted_is_told_too(
+def test_nobody_shakes_hands_who_may_not_connect_or_is_one_too_many(
     database: Database, tmp_path: Path
 ) -> None:
-    async def whole() -> None:
-        server = mint(tmp_path, "hospital")
-        settings = MllpSettings(tls=server)
-        async with listening(database, settings=settings) as running:
-            _, writer = await asyncio.open_connection("127.0.0.1", running.port)
-            writer.close()
-            await told(running, Handshake.TLS_BROKEN_OFF)
+    server = mint(tmp_path, "hospital")
 
-    with structlog.testing.capture_logs() as logs:
-        asyncio.run(whole())
-    assert refusals(logs) == [("TLS_BROKEN_OFF", "127.0.0.1", 1)]
+    async def says_nothing(running: Running, *, is_closed: bool) -> asyncio.StreamWriter:
+        """Connect and send no byte: whoever awaits a handshake would wait for one."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        if is_closed:
+            async with asyncio.timeout(LONGEST_S):
+                assert await reader.read() == b""
+        return writer
+
+    async def stranger() -> None:
+        settings = MllpSettings(tls=server, allow_from=("10.0.0.0/8",))
+        async with listening(database, settings=settings) as running:
+            (await says_nothing(running, is_closed=True)).close()
+            assert running.listener.counts == {"SENDER_NOT_ALLOWED": 1}
+
+    async def too_many() -> None:
+        settings = MllpSettings(tls=server, max_connections=1)
+        async with listening(database, settings=settings) as running:
+            first = await says_nothing(running, is_closed=False)
+            (await says_nothing(running, is_closed=True)).close()
+            assert running.listener.counts == {"TOO_MANY_CONNECTIONS": 1}
+            first.close()
+            await told(running, Handshake.TLS_BROKEN_OFF)
+            # The control: the place is free again.
+            async with client(running.port, trusting(server)) as sender:
+                assert (await sender.ask(dft()))[1][1] == "AA"
+
+    for whole, reason in ((stranger, "SENDER_NOT_ALLOWED"), (too_many, "TOO_MANY_CONNECTIONS")):
+        with structlog.testing.capture_logs() as logs:
+            asyncio.run(whole())
+        assert refusals(logs)[0] == (reason, "127.0.0.1", 1)
 
 
 def test_an_engine_that_tries_again_and_again_is_told_seldom(

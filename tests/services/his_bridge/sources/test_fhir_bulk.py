@@ -16,6 +16,7 @@ from joserfc.jwk import RSAKey
 
 from services.his_bridge.cutting.lines import Gunzip, Lines, LineTooLong, PackedBadly
 from services.his_bridge.profiles.loader import SourceProfile
+from services.his_bridge.sources.asking import names_export
 from services.his_bridge.sources.fhir_bulk import FhirBulk
 from services.his_bridge.sources.port import Page, SourceFault
 from tests.services.his_bridge.fhir_server import fhir_server
@@ -100,6 +101,40 @@ def test_every_record_of_every_file_comes_once(count: int, packs: bool) -> None:
         assert server.headers[0]["Prefer"] == "respond-async"
         assert not server.asked("patients")  # nobody asked for them
         assert len(server.asked("DELETE status")) == 1
+
+
+SYSTEM = {"rest": [{"operation": [{"name": "export"}]}]}
+GROUP = {"rest": [{"resource": [{"type": "Group", "operation": [{"name": "group-export"}]}]}]}
+
+
+@pytest.mark.parametrize(
+    ("stated", "export", "names"),
+    [
+        (SYSTEM, "", True),
+        (GROUP, "Group/7", True),
+        (GROUP, "", False),
+        (SYSTEM, "Patient", False),
+        ({"rest": [{"operation": [{"name": "$export"}]}]}, "", True),
+        ({"rest": [{"operation": [{"name": "validate"}]}]}, "", False),
+        ({}, "", False),
+        ({"rest": 1}, "", None),
+        (None, "", None),
+    ],
+)
+def test_whether_a_server_says_that_it_exports_is_asked_and_no_export_is_begun(
+    stated: dict[str, Any] | None, export: str, names: bool | None
+) -> None:
+    def twist(path: str, reply: Reply) -> Reply:
+        if path != "metadata" or stated is None:
+            return reply
+        return 200, {}, json.dumps({"resourceType": "CapabilityStatement", **stated}).encode()
+
+    with bulk_server(twist=twist) as server:
+        source = f", export: {export}" if export else ""
+        found = asyncio.run(names_export(profile_for(server.base_url, source=source)))
+        assert found is names
+        assert len(server.asked("GET metadata")) == 1
+        assert server.exports == 0
 
 
 @pytest.mark.parametrize("per_page", [1, 2, 5])

@@ -193,7 +193,8 @@ def test_a_bare_reversal_is_neither_withheld_nor_hidden(hospital: Hospital) -> N
         found = withheld.withheld_after(connection, key, hospital.name, INSURER, 0, 9, NOW)
         name = hospital.released()[-1][0].name
         (shown,) = showing.bill_named(connection, key, hospital.name, INSURER, name, NOW)
-    assert counts == {"WITHHELD": 1, "PENDING": 1}
+    # What the insurer took has left: it is shown no more, and no consent would have it leave again.
+    assert counts == {"TAKEN": 1, "PENDING": 1}
     assert [one.place for one in found] == [f"bills/{hospital.released()[0][0].name}"]
     assert shown.consent_id is None
 
