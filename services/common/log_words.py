@@ -125,6 +125,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "claims_without_payee_account": "claims count",
         "codec_keys_unreadable": "",
         "crashed": "fault at",
+        "database_away": "fault",
         "decision_outlasts_its_caller": "",
         "evidence_alarm": "name reason index",
         "evidence_key_missing": "name",

@@ -35,7 +35,8 @@ class ClaimsServiceStub:
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
-    UNAVAILABLE: the service or Temporal is starting or stopping; retry with back-off, the same request_id is safe.
+    UNAVAILABLE: the service or Temporal is starting or stopping, or the database does not answer (DATABASE_UNAVAILABLE, with
+    RetryInfo); retry with back-off, the same request_id is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
     What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
@@ -182,7 +183,8 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
-    UNAVAILABLE: the service or Temporal is starting or stopping; retry with back-off, the same request_id is safe.
+    UNAVAILABLE: the service or Temporal is starting or stopping, or the database does not answer (DATABASE_UNAVAILABLE, with
+    RetryInfo); retry with back-off, the same request_id is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
     What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
@@ -325,7 +327,8 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
-    UNAVAILABLE: the service or Temporal is starting or stopping; retry with back-off, the same request_id is safe.
+    UNAVAILABLE: the service or Temporal is starting or stopping, or the database does not answer (DATABASE_UNAVAILABLE, with
+    RetryInfo); retry with back-off, the same request_id is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
     What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
