@@ -166,6 +166,8 @@ WORDS: Mapping[str, str] = {
     "to be adjusted": "待重新理算",
     "a person, as the decision was overturned": "人工审核（原决定已撤销）",
     "up to": "至多",
+    "stopped": "停计",
+    "the clock stands still until the papers come": "补齐材料前停止计算期限",
     "when (UTC)": "时间 (UTC)",
     "from": "之前",
     "to": "之后",

@@ -176,7 +176,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             _tell_proposal(desk, row, claim)
             if not claim.decision.lines:
                 return pb.GetClaimResponse(claim=claim)
-            plan = desk.plans.plan(desk.connection, claim.decision.plan_version)
+            plan = desk.plans.plan_for_reading(desk.connection, claim.decision.plan_version)
         return pb.GetClaimResponse(claim=claim, sections=section_messages(plan, claim))
 
     async def ListClaims(

@@ -236,6 +236,8 @@ class Claim(_message.Message):
     REFUSAL_NOTICE_FIELD_NUMBER: _builtins.int
     NOTICE_DAYS_LEFT_FIELD_NUMBER: _builtins.int
     PAYOUT_WAITS_FIELD_NUMBER: _builtins.int
+    DAYS_STAND_STILL_FIELD_NUMBER: _builtins.int
+    RESERVED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
     member: _builtins.str
@@ -294,6 +296,10 @@ class Claim(_message.Message):
     "NO_PAYEE_ACCOUNT": a payee has no account that a bank could pay; import the policy's next revision, or have an account of
     the provider's confirmed. "REFUSED", or "REFUSED:AC04" with the bank's ISO 20022 reasons: do the same.
     """
+    days_stand_still: _builtins.bool
+    """Whether days_left and minimum_days_left stand still, as they do while papers are awaited that were asked for the first
+    time.
+    """
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
         """The decision in force; absent until decided."""
@@ -348,6 +354,12 @@ class Claim(_message.Message):
     def refusal_notice(self) -> Global___RefusalNotice:
         """The notice of the refusal that was recorded last (ReviewService.RecordRefusalNotice) since the claim was denied. Never to the hospital."""
 
+    @_builtins.property
+    def reserved(self) -> _money_pb2.Money:
+        """The most that a pended claim could pay: what it has reserved of a ceiling that holds for all that the plan pays. Absent
+        where the plan has none, of every other claim, and to the hospital and the member.
+        """
+
     def __init__(
         self,
         *,
@@ -382,10 +394,12 @@ class Claim(_message.Message):
         refusal_notice: Global___RefusalNotice | None = ...,
         notice_days_left: _builtins.int | None = ...,
         payout_waits: _builtins.str = ...,
+        days_stand_still: _builtins.bool = ...,
+        reserved: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "_notice_days_left", b"_notice_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "minimum_days_left", b"minimum_days_left", "notice_days_left", b"notice_days_left", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "refusal_notice", b"refusal_notice", "state_time", b"state_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "_notice_days_left", b"_notice_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "minimum_days_left", b"minimum_days_left", "notice_days_left", b"notice_days_left", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "refusal_notice", b"refusal_notice", "reserved", b"reserved", "state_time", b"state_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "_notice_days_left", b"_notice_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "minimum_days_left", b"minimum_days_left", "moves", b"moves", "name", b"name", "notice_days_left", b"notice_days_left", "notice_due_day", b"notice_due_day", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "payout_waits", b"payout_waits", "proposal", b"proposal", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "refusal_notice", b"refusal_notice", "revision", b"revision", "state", b"state", "state_time", b"state_time", "unreadable", b"unreadable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "_notice_days_left", b"_notice_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "days_stand_still", b"days_stand_still", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "minimum_days_left", b"minimum_days_left", "moves", b"moves", "name", b"name", "notice_days_left", b"notice_days_left", "notice_due_day", b"notice_due_day", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "payout_waits", b"payout_waits", "proposal", b"proposal", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "refusal_notice", b"refusal_notice", "reserved", b"reserved", "revision", b"revision", "state", b"state", "state_time", b"state_time", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__days_left: _TypeAlias = _typing.Literal["days_left"]  # noqa: Y015
     _WhichOneofArgType__days_left: _TypeAlias = _typing.Literal["_days_left", b"_days_left"]  # noqa: Y015
@@ -1375,7 +1389,8 @@ class EraseMemberRequest(_message.Message):
     ground: Global___ErasureGround.ValueType
     """Why it may be done."""
     order_reference: _builtins.str
-    """The order's file number, with ERASURE_GROUND_ORDERED: 1 to 64 of A-Z a-z 0-9 . _ / -, and nothing about the person.
+    """The order's file number, with ERASURE_GROUND_ORDERED, as "〔2026〕12号": 1 to 64 letters, digits, signs and single spaces, of
+    which one is a digit or numeral, and nothing about the person. It is kept in NFC.
     It is kept.
     """
     dry_run: _builtins.bool
