@@ -199,12 +199,15 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         kind = f"claims {current_tenant().key} {request.parent} {request.state} {request.pended}"
         if request.notice_unsent:
             kind += " notice unsent"
+        if request.unpaid:
+            kind += " unpaid"
         after = number_in(request.page_token, kind)
         wanted = Wanted(
             policy_id=None if parent["policy"] == "-" else parent["policy"],
             state=STATE_OF[request.state] if request.state else None,
             pended=request.pended,
             notice_unsent=request.notice_unsent,
+            unpaid=request.unpaid,
         )
         answer, last = await self._database.run(self._list, wanted, after, most)
         if last is not None:

@@ -812,6 +812,7 @@ class ListClaimsRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     PENDED_FIELD_NUMBER: _builtins.int
     NOTICE_UNSENT_FIELD_NUMBER: _builtins.int
+    UNPAID_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """"policies/{policy}", or "policies/-" for all."""
     page_size: _builtins.int
@@ -826,6 +827,8 @@ class ListClaimsRequest(_message.Message):
     """
     notice_unsent: _builtins.bool
     """Only claims that are denied, or appealed or upheld since, and of which no notice of the refusal is recorded."""
+    unpaid: _builtins.bool
+    """Only claims of which money is owed and not confirmed by the bank: payable, sent, refused or returned. days_left counts."""
     def __init__(
         self,
         *,
@@ -835,10 +838,11 @@ class ListClaimsRequest(_message.Message):
         state: Global___ClaimState.ValueType = ...,
         pended: _builtins.bool = ...,
         notice_unsent: _builtins.bool = ...,
+        unpaid: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["notice_unsent", b"notice_unsent", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "pended", b"pended", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notice_unsent", b"notice_unsent", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "pended", b"pended", "state", b"state", "unpaid", b"unpaid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
