@@ -149,6 +149,7 @@ known_provider = Table(
     Column("end_day", String(10)),
     Column("at_us", BigInteger, nullable=False),
     Index("ix_known_provider_insurer", "insurer", "provider_id", "revision"),
+    Index("ix_known_provider_insurer_seq", "insurer", "seq"),
 )
 
 # What insurers have agreed with providers. The newest list of an insurer, provider and currency
