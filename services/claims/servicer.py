@@ -11,7 +11,7 @@ import grpc
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import claims_pb2_grpc
-from services.claims import intake
+from services.claims import failing, intake
 from services.claims.bill_intake import CONSENT, bill_name_faults
 from services.claims.core.decision import ENGINE_VERSION
 from services.claims.core.life_cycle import ClaimState
@@ -91,6 +91,12 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         self, request: pb.SubmitClaimRequest, context: Context
     ) -> pb.SubmitClaimResponse:
         """Take the bill in, start its claims, and wait for the decisions as long as asked."""
+        async with failing.noting(self._parts, request.bill):
+            return await self._submit(request, context)
+
+    async def _submit(
+        self, request: pb.SubmitClaimRequest, context: Context
+    ) -> pb.SubmitClaimResponse:
         bill_hash = intake.check(request, current_tenant(), self._parts.now_us())
         patience_s = _patience_s(request, context)
         loop = asyncio.get_running_loop()
@@ -112,7 +118,9 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
 
     def _take_in(self, request: pb.SubmitClaimRequest, bill_hash: str) -> intake.Taken:
         with self._parts.writing() as desk:
-            return intake.take_in(desk, current_tenant(), request, bill_hash)
+            taken = intake.take_in(desk, current_tenant(), request, bill_hash)
+            failing.taken(desk, current_tenant(), request.bill)
+            return taken
 
     async def _decided(self, taken: intake.Taken, update_id: str) -> None:
         waiting: Sequence[tuple[str, str]] = taken.fresh
@@ -392,6 +400,12 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         key = RequestKey("WithdrawClaims", request.request_id, body)
         with self._parts.writing() as desk:
             return once(desk, key, work, pb.WithdrawClaimsResponse)
+
+    async def ListFailingBills(
+        self, request: pb.ListFailingBillsRequest, context: Context
+    ) -> pb.ListFailingBillsResponse:
+        """A page of the bills at which claims failed and that nobody has answered since."""
+        return await failing.listed(self._parts, request)
 
     async def CheckBooks(
         self, request: pb.CheckBooksRequest, context: Context

@@ -131,6 +131,8 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "evidence_key_missing": "name",
         "evidence_log_silent": "name",
         "evidence_not_written": "fault",
+        "failing_bill_not_kept": "fault",
+        "failing_bill_of_nobody": "fault",
         "file_passed_over": "hospital fault",
         "master_key_missing": "master_key state count",
         "key_pinned_anew": "name",

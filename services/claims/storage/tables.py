@@ -345,6 +345,21 @@ refusal_notice = Table(
     Index("ix_refusal_notice_claim_id", "claim_id"),
 )
 
+# Bills of hospitals at which claims failed, until each is answered: one row for each insurer of the
+# bill's person, and one without an insurer where that could not be found out.
+failing_bill = Table(
+    "failing_bill",
+    metadata,
+    Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    Column("bill", String(160), nullable=False),
+    Column("insurer", String(64), nullable=False),
+    Column("fault", String(80), nullable=False),
+    Column("first_us", BigInteger, nullable=False),
+    Column("last_us", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False),
+    UniqueConstraint("bill", "insurer"),
+)
+
 # Lines and shares are written before their decision; the decision's row seals them: a trigger
 # refuses it unless every line and the whole claim add up, and refuses lines and shares after it.
 # They hold what books need: what happened to a line, and by which reason and clause, may tell of an

@@ -1247,6 +1247,102 @@ class WithdrawClaimsResponse(_message.Message):
 Global___WithdrawClaimsResponse: _TypeAlias = WithdrawClaimsResponse  # noqa: Y015
 
 @_typing.final
+class ListFailingBillsRequest(_message.Message):
+    """Asks for bills that fail."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many; 0 means 100, more than 500 is cut to 500."""
+    page_token: _builtins.str
+    """From the answer before; empty begins at the longest."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFailingBillsRequest: _TypeAlias = ListFailingBillsRequest  # noqa: Y015
+
+@_typing.final
+class ListFailingBillsResponse(_message.Message):
+    """A page of bills that fail."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILING_BILLS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty at the end."""
+    @_builtins.property
+    def failing_bills(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailingBill]:
+        """Those that fail longest first."""
+
+    def __init__(
+        self,
+        *,
+        failing_bills: _abc.Iterable[Global___FailingBill] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failing_bills", b"failing_bills", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFailingBillsResponse: _TypeAlias = ListFailingBillsResponse  # noqa: Y015
+
+@_typing.final
+class FailingBill(_message.Message):
+    """A bill at which this service failed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BILL_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    FIRST_TIME_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    TRY_COUNT_FIELD_NUMBER: _builtins.int
+    bill: _builtins.str
+    """"hospitals/{hospital}/bills/{bill}", as the hospital names it."""
+    fault: _builtins.str
+    """The kind of the last fault, as `fault` of the log's line names it, for example "KeyError"."""
+    try_count: _builtins.int
+    """How often it was tried."""
+    @_builtins.property
+    def first_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it fails."""
+
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was tried last."""
+
+    def __init__(
+        self,
+        *,
+        bill: _builtins.str = ...,
+        fault: _builtins.str = ...,
+        first_time: _timestamp_pb2.Timestamp | None = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+        try_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill", b"bill", "fault", b"fault", "first_time", b"first_time", "last_time", b"last_time", "try_count", b"try_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FailingBill: _TypeAlias = FailingBill  # noqa: Y015
+
+@_typing.final
 class CheckBooksRequest(_message.Message):
     """Asks for the state of the books."""
 

@@ -93,6 +93,11 @@ class ClaimsServiceStub:
                 request_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsRequest.SerializeToString,
                 response_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsResponse.FromString,
                 _registered_method=True)
+        self.ListFailingBills = channel.unary_unary(
+                '/lipei.claims.v1.ClaimsService/ListFailingBills',
+                request_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.ListFailingBillsRequest.SerializeToString,
+                response_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.ListFailingBillsResponse.FromString,
+                _registered_method=True)
         self.CheckBooks = channel.unary_unary(
                 '/lipei.claims.v1.ClaimsService/CheckBooks',
                 request_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.CheckBooksRequest.SerializeToString,
@@ -262,6 +267,20 @@ class ClaimsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListFailingBills(self, request, context):
+        """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, the hospital's worker
+        tries them again until they are mended here, and what hangs on them waits. A bill that is taken in or refused since is
+        not in it; one that its hospital has changed since, or does not send any more, for 30 days after it was tried last.
+        Somebody mends the service: the log's `unexpected_fault` of that time says where.
+
+        An insurer is told of the bills of those whom it insures. Bills of which nobody could find out whose they are, an
+        auditor without a tenant is told.
+        INVALID_ARGUMENT also for a page_token that this list did not give.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CheckBooks(self, request, context):
         """Checks the books of the caller's claims: trial balance, conservation of every stored decision, payouts against claims.
         An auditor without a tenant gets the whole installation's. Changes nothing.
@@ -338,6 +357,11 @@ def add_ClaimsServiceServicer_to_server(servicer, server):
                     servicer.WithdrawClaims,
                     request_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsRequest.FromString,
                     response_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsResponse.SerializeToString,
+            ),
+            'ListFailingBills': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFailingBills,
+                    request_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.ListFailingBillsRequest.FromString,
+                    response_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.ListFailingBillsResponse.SerializeToString,
             ),
             'CheckBooks': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckBooks,
@@ -607,6 +631,33 @@ class ClaimsService:
             '/lipei.claims.v1.ClaimsService/WithdrawClaims',
             lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsRequest.SerializeToString,
             lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFailingBills(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.claims.v1.ClaimsService/ListFailingBills',
+            lipei_dot_claims_dot_v1_dot_claims__pb2.ListFailingBillsRequest.SerializeToString,
+            lipei_dot_claims_dot_v1_dot_claims__pb2.ListFailingBillsResponse.FromString,
             options,
             channel_credentials,
             insecure,
