@@ -235,6 +235,13 @@ def test_insurers_know_each_their_own(service: Served, desk: Desk) -> None:
     registered(service, days(HOSPITAL, "2026-01-01"))
     desk.who = of_hospital("general")
     assert len(taken(service, from_the_hospital(bill("B1")))) == 2
+    desk.who = of_insurer()
+    registered(service, days(ELSEWHERE, "2026-03-01"))
+    desk.who = of_insurer("other")
+    registered(service, days(ELSEWHERE, "2026-02-01"))
+    assert register_of(service, ELSEWHERE) == [(ELSEWHERE, "2026-02-01", "")]
+    desk.who = of_insurer()
+    assert register_of(service) == [(ELSEWHERE, "2026-03-01", "")]
 
 
 def test_every_fault_of_a_register_is_named_and_nothing_is_stored(service: Served) -> None:
