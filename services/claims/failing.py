@@ -37,14 +37,15 @@ _LONGEST_FAULT = 80
 async def noting(parts: ClaimsParts, bill: bill_pb2.Bill) -> AsyncIterator[None]:
     """Note when the block fails at a hospital's bill, and forget it once the bill is refused.
 
-    One that is taken in `taken` forgets, in the same transaction.
+    One that is taken in is forgotten once its answer is made (`failed`, `answered`): it may be
+    stored and fail after that.
     """
     tenant = current_tenant()
     try:
         yield
     except Refused as refused:
-        if refused.code not in _COMES_AGAIN and _is_named(tenant, bill):
-            await parts.database.run(_answered, parts, tenant, bill.name)
+        if refused.code not in _COMES_AGAIN and await parts.database.run(_failed, parts, bill):
+            await parts.database.run(answered, parts, tenant, bill)
         raise
     except Exception as fault:
         if _is_named(tenant, bill):
@@ -52,9 +53,14 @@ async def noting(parts: ClaimsParts, bill: bill_pb2.Bill) -> AsyncIterator[None]
         raise
 
 
-def taken(desk: Desk, tenant: Tenant, bill: bill_pb2.Bill) -> None:
-    """The bill is taken in, and fails no more."""
-    if _is_named(tenant, bill):
+def failed(desk: Desk, tenant: Tenant, bill: bill_pb2.Bill) -> bool:
+    """Whether the bill stands among those that fail, and this caller's answer ends that."""
+    return _is_named(tenant, bill) and store.fails(desk.connection, bill.name)
+
+
+def answered(parts: ClaimsParts, tenant: Tenant, bill: bill_pb2.Bill) -> None:
+    """The bill is taken in or refused, and fails no more."""
+    with parts.writing() as desk:
         store.forget(desk.connection, bill.name, tenant.insurer)
 
 
@@ -89,12 +95,9 @@ def _record(parts: ClaimsParts, bill: str, insurers: list[str], fault: str) -> N
         store.record(desk.connection, bill, insurers, fault, desk.at_us)
 
 
-def _answered(parts: ClaimsParts, tenant: Tenant, bill: str) -> None:
+def _failed(parts: ClaimsParts, bill: bill_pb2.Bill) -> bool:
     with parts.reading() as desk:
-        if not store.fails(desk.connection, bill):
-            return
-    with parts.writing() as desk:
-        store.forget(desk.connection, bill, tenant.insurer)
+        return failed(desk, current_tenant(), bill)
 
 
 async def listed(

@@ -11,6 +11,7 @@ import grpc
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import claims_pb2_grpc
+from lipei.type.v1 import bill_pb2
 from services.claims import failing, intake
 from services.claims.bill_intake import CONSENT, bill_name_faults
 from services.claims.core.decision import ENGINE_VERSION
@@ -111,16 +112,16 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         left_s = until - loop.time()
         if left_s > 0:
             await asyncio.wait([deciding], timeout=left_s)
-        claims = await self._database.run(self._claims, taken.claims)
+        claims, failed = await self._database.run(self._claims, taken.claims, request.bill)
+        if failed:
+            await self._database.run(failing.answered, self._parts, current_tenant(), request.bill)
         if current_tenant().hospital is not None:
             claims = [seen_by_hospital(claim) for claim in claims]
         return pb.SubmitClaimResponse(claims=claims)
 
     def _take_in(self, request: pb.SubmitClaimRequest, bill_hash: str) -> intake.Taken:
         with self._parts.writing() as desk:
-            taken = intake.take_in(desk, current_tenant(), request, bill_hash)
-            failing.taken(desk, current_tenant(), request.bill)
-            return taken
+            return intake.take_in(desk, current_tenant(), request, bill_hash)
 
     async def _decided(self, taken: intake.Taken, update_id: str) -> None:
         waiting: Sequence[tuple[str, str]] = taken.fresh
@@ -137,9 +138,13 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             rows = _mine_of(desk, claims)
         return [(row.policy_id, row.id) for row in rows if ClaimState(row.state) in store.UNDECIDED]
 
-    def _claims(self, claims: Sequence[tuple[str, str]]) -> list[pb.Claim]:
+    def _claims(
+        self, claims: Sequence[tuple[str, str]], bill: bill_pb2.Bill
+    ) -> tuple[list[pb.Claim], bool]:
+        """The claims as they stand, and whether their bill stands among those that fail."""
         with self._parts.reading() as desk:
-            return messages_of(desk, _mine_of(desk, claims))
+            found = messages_of(desk, _mine_of(desk, claims))
+            return found, failing.failed(desk, current_tenant(), bill)
 
     async def SubmitBill(
         self, request: pb.SubmitBillRequest, context: Context

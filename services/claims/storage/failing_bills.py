@@ -50,8 +50,11 @@ def record(
 
 def fails(connection: Connection, bill: str) -> bool:
     """Whether the bill stands among those that fail."""
-    found = select(failing_bill.c.seq).where(failing_bill.c.bill == bill).limit(1)
-    return connection.execute(found).first() is not None
+    return connection.execute(_FAILS, {"name": bill}).first() is not None
+
+
+# In the hot path of every bill, so built once.
+_FAILS = select(failing_bill.c.seq).where(failing_bill.c.bill == bindparam("name")).limit(1)
 
 
 def forget(connection: Connection, bill: str, insurer: str | None) -> None:
@@ -62,7 +65,6 @@ def forget(connection: Connection, bill: str, insurer: str | None) -> None:
         connection.execute(_FORGET_OF_ONE, {"name": bill, "whose": insurer})
 
 
-# In the hot path of every bill, so built once.
 _FORGET = delete(failing_bill).where(failing_bill.c.bill == bindparam("name"))
 _FORGET_OF_ONE = _FORGET.where(failing_bill.c.insurer == bindparam("whose"))
 

@@ -10,7 +10,7 @@ import pytest
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.type.v1 import bill_pb2
-from services.claims import intake
+from services.claims import intake, servicer
 from services.common.refusals import Refused, RpcFault
 from tests.services.claims.given import bill, submission
 from tests.services.claims.stock import Stock
@@ -91,6 +91,24 @@ def test_a_bill_at_which_claims_fails_is_listed_until_it_is_taken_in(
     with both.of(of_hospital()) as service:
         service.claims.SubmitClaim(submission(sent, wait_s=0))
     assert failing(both) == [(other.name, "ZeroDivisionError", 1)]
+
+
+def test_a_bill_that_is_stored_and_then_fails_is_counted_on_until_it_is_answered(
+    both: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent = from_hospital(bill("B1"))
+
+    def fails(*_given: Any, **_more: Any) -> list[pb.Claim]:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as mistaken:
+        mistaken.setattr(servicer, "messages_of", fails)
+        for _ in range(3):
+            failed(both, sent)
+    assert failing(both) == [(sent.name, "ZeroDivisionError", 3)]
+    with both.of(of_hospital()) as service:
+        service.claims.SubmitClaim(submission(sent, wait_s=0))
+    assert failing(both) == []
 
 
 def test_each_insurer_sees_the_bills_of_those_whom_it_insures(both: Desk, broken: Broken) -> None:
