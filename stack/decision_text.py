@@ -143,6 +143,8 @@ def _standing(claim: pb.Claim, lang: Language, withheld: Withheld) -> Iterator[s
         line = f"{said('line')} {pend.line} " if pend.line else ""
         what = chinese.awaited(pend.awaits, lang)
         yield f"{line}{said('waits for')} {what} ({said('clause')} {pend.clause})"
+    if looked_for := looks_for(claim, lang):
+        yield f"{said('waits for')} {looked_for}"
     yield from _clocks(claim, lang)
     if claim.payout_waits:
         why, _, codes = claim.payout_waits.partition(":")
@@ -181,6 +183,13 @@ def _proposal(proposal: pb.Proposal, lang: Language, withheld: Withheld) -> Iter
         yield f"  {said('why')}: {proposal.note}"
 
 
+def looks_for(claim: pb.Claim, lang: Language) -> str:
+    """What a person looks for where the engine misses nothing: so only an appeal refers a claim."""
+    if claim.state != pb.CLAIM_STATE_PENDED_REVIEW or claim.decision.pends or claim.proposal.kind:
+        return ""
+    return chinese.said("a person, as the decision was overturned", lang)
+
+
 def _clocks(claim: pb.Claim, lang: Language) -> Iterator[str]:
     """What the claim's clocks leave, and the notice that ends the one of a refusal."""
 
@@ -191,6 +200,8 @@ def _clocks(claim: pb.Claim, lang: Language) -> Iterator[str]:
         yield f"{said('papers are awaited until')} {when(claim.papers_due_time)} (UTC)"
     if claim.HasField("days_left"):
         yield f"{claim.days_left} {said('days are left by law or contract')}"
+    if claim.days_stand_still:
+        yield said("the clock stands still until the papers come")
     if claim.HasField("minimum_days_left"):
         yield f"{claim.minimum_days_left} {said('days until the undisputed minimum is due')}"
     if claim.notice_due_day:

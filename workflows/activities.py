@@ -22,22 +22,12 @@ class SettlementSteps:
     def __init__(self, claims: grpc.aio.Channel) -> None:
         self._settlement = settlement_pb2_grpc.SettlementServiceStub(claims)
 
-    @activity.defn(name="RegisterClaim")
-    async def register_claim(self, request: pb.RegisterClaimRequest) -> pb.RegisterClaimResponse:
-        """Give the claim its place in the member's order."""
-        return await call(self._settlement.RegisterClaim, request, CALL_TIMEOUT_S)
-
     @activity.defn(name="AdjudicateClaim")
     async def adjudicate_claim(
         self, request: pb.AdjudicateClaimRequest
     ) -> pb.AdjudicateClaimResponse:
         """Decide the claim; waits its turn by being retried."""
         return await call(self._settlement.AdjudicateClaim, request, CALL_TIMEOUT_S)
-
-    @activity.defn(name="ReleasePayment")
-    async def release_payment(self, request: pb.ReleasePaymentRequest) -> pb.ReleasePaymentResponse:
-        """Move a decided claim on to payable or closed."""
-        return await call(self._settlement.ReleasePayment, request, CALL_TIMEOUT_S)
 
     @activity.defn(name="GiveUpWaiting")
     async def give_up_waiting(self, request: pb.GiveUpWaitingRequest) -> pb.GiveUpWaitingResponse:
@@ -73,9 +63,7 @@ class SettlementSteps:
     def all(self) -> list[Callable[..., Any]]:
         """What the worker registers."""
         return [
-            self.register_claim,
             self.adjudicate_claim,
-            self.release_payment,
             self.give_up_waiting,
             self.apply_correction,
             self.gather_payouts,

@@ -10,9 +10,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.activities import SettlementSteps
     from workflows.steps import step
 
-# A claim is registered when it is taken in, and released by the transaction that decides it.
-ONE_STEP = "one-step"
-
 
 @workflow.defn(name=names.SETTLE_CLAIM)
 class SettleClaim:
@@ -23,15 +20,13 @@ class SettleClaim:
 
     @workflow.run
     async def run(self, work: pb.SettleClaimWork) -> None:
-        """Decide the claim, and let the money be gathered."""
-        three_steps = not workflow.patched(ONE_STEP)  # claims that were begun before
-        if three_steps:
-            await step(SettlementSteps.register_claim, pb.RegisterClaimRequest(name=work.name))
+        """Decide the claim, and let the money be gathered.
+
+        One step: intake has registered it, and what decides it also releases it.
+        """
         self._decided = await step(
             SettlementSteps.adjudicate_claim, pb.AdjudicateClaimRequest(name=work.name)
         )
-        if three_steps:
-            await step(SettlementSteps.release_payment, pb.ReleasePaymentRequest(name=work.name))
         await workflow.wait_condition(workflow.all_handlers_finished)
 
     @workflow.update(name=names.DECISION_UPDATE)

@@ -17,7 +17,7 @@ from services.common.refusals import request_id_reused
 from services.common.request_id import request_id_faults
 from services.common.sealing import SubjectKeys
 from services.common.sealing.erasures import OtherErasure, done_by
-from services.common.sealing.order_reference import ORDER_REFERENCE
+from services.common.sealing.order_reference import SENTENCE, order_reference
 from services.common.sealing.tables import SUBJECT_KEY
 
 _MEMBER = "members/"
@@ -44,9 +44,8 @@ def faults_of(request: pb.EraseMemberRequest) -> list[Violation]:
     if request.ground not in _GROUNDS:
         faults.append(Violation("ground", "MISSING", "say why it may be done"))
     ordered = request.ground == pb.ERASURE_GROUND_ORDERED
-    if ordered and not ORDER_REFERENCE.fullmatch(request.order_reference):
-        text = "name the order by its file number, 1 to 64 of A-Z a-z 0-9 . _ / -"
-        faults.append(Violation("order_reference", "MALFORMED", text))
+    if ordered and order_reference(request.order_reference) is None:
+        faults.append(Violation("order_reference", "MALFORMED", SENTENCE))
     if not ordered and request.order_reference:
         text = "belongs to an order, and only there"
         faults.append(Violation("order_reference", "DOES_NOT_FIT", text))
@@ -76,7 +75,7 @@ def erase_member(
                 request.request_id,
                 request.member.removeprefix(_MEMBER),
                 ground=store.Ground(
-                    text=f"{_GROUNDS[request.ground]} {request.order_reference}".rstrip(),
+                    text=_ground(request),
                     ordered=request.ground == pb.ERASURE_GROUND_ORDERED,
                     by=done_by(),
                 ),
@@ -106,6 +105,11 @@ def erase_member(
         claim_count=done.claims,
         policies=[f"policies/{policy_id}" for policy_id in done.policies],
     )
+
+
+def _ground(request: pb.EraseMemberRequest) -> str:
+    """The ground as it is kept: the same however its order was typed."""
+    return f"{_GROUNDS[request.ground]} {order_reference(request.order_reference) or ''}".rstrip()
 
 
 def _claims_open(still: store.ClaimsOpen) -> Refused:

@@ -41,7 +41,7 @@ def told_claim(
     version = corrections.bill_of(connection, sealer, row, row.adjusted)
     bill = bill_pb2.Bill.FromString(version)
     inputs, decided = sealed.open_inputs(sealer, stored), sealed.open_output(sealer, stored)
-    plan = plans.plan(connection, decided.plan_version)
+    plan = plans.plan_for_reading(connection, decided.plan_version)
     texts = {line.number: _name(line) for line in bill.lines}
     try:
         told = explained(

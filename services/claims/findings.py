@@ -187,7 +187,7 @@ def two_must_agree_on(doing: Doing, amount: int) -> bool:
     desk = doing.desk
     stored = decisions.in_force(desk.connection, doing.row)
     inputs = sealed.open_inputs(desk.sealer, stored)
-    plan = desk.plans.plan(desk.connection, inputs.plan_version)
+    plan = desk.plans.plan_for_reading(desk.connection, inputs.plan_version)
     return two_must_agree(plan, inputs.policy, inputs.bill, amount)
 
 

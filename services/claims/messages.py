@@ -108,6 +108,8 @@ def seen_by_hospital(claim: claims_pb2.Claim) -> claims_pb2.Claim:
         "recovered",
         "days_left",
         "minimum_days_left",
+        "days_stand_still",
+        "reserved",
         "notice_due_day",
         "notice_days_left",
         "refusal_notice",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import msgspec
 from sqlalchemy import Connection
 
 from services.claims.core.plan import Plan
 from services.claims.plans.price_list import ProviderPrices, price_list_from
 from services.claims.storage import policies, providers
+from services.claims.storage.sealed import NotOfThisEngine
 
 # Over all lists; a hospital's has up to tens of thousands, and a price takes about half a KiB here.
 MOST_PRICES = 400_000
@@ -55,3 +57,13 @@ class PlanShelf:
                 raise KeyError(version)
             self._plans[version] = plan
         return self._plans[version]
+
+    def plan_for_reading(self, connection: Connection, version: str) -> Plan:
+        """The same for who is only to be told of a claim, and for whom waiting helps nothing.
+
+        Raises: KeyError; NotOfThisEngine when this version cannot read the plan.
+        """
+        try:
+            return self.plan(connection, version)
+        except msgspec.DecodeError:
+            raise NotOfThisEngine from None

@@ -97,7 +97,7 @@ def _opened(opens: Callable[[Sealer, ReplayRow], T], sealer: Sealer, stored: Rep
 
 def _plan(connection: Connection, plans: PlanShelf, version: str) -> Plan | None:
     try:
-        return plans.plan(connection, version)
+        return plans.plan_for_reading(connection, version)
     except KeyError:
         return None
 

@@ -11,7 +11,8 @@ import grpc
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import claims_pb2_grpc
-from services.claims import intake
+from lipei.type.v1 import bill_pb2
+from services.claims import failing, intake
 from services.claims.bill_intake import CONSENT, bill_name_faults
 from services.claims.core.decision import ENGINE_VERSION
 from services.claims.core.life_cycle import ClaimState
@@ -91,6 +92,12 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         self, request: pb.SubmitClaimRequest, context: Context
     ) -> pb.SubmitClaimResponse:
         """Take the bill in, start its claims, and wait for the decisions as long as asked."""
+        async with failing.noting(self._parts, request.bill):
+            return await self._submit(request, context)
+
+    async def _submit(
+        self, request: pb.SubmitClaimRequest, context: Context
+    ) -> pb.SubmitClaimResponse:
         bill_hash = intake.check(request, current_tenant(), self._parts.now_us())
         patience_s = _patience_s(request, context)
         loop = asyncio.get_running_loop()
@@ -105,7 +112,9 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         left_s = until - loop.time()
         if left_s > 0:
             await asyncio.wait([deciding], timeout=left_s)
-        claims = await self._database.run(self._claims, taken.claims)
+        claims, failed = await self._database.run(self._claims, taken.claims, request.bill)
+        if failed:
+            await self._database.run(failing.answered, self._parts, current_tenant(), request.bill)
         if current_tenant().hospital is not None:
             claims = [seen_by_hospital(claim) for claim in claims]
         return pb.SubmitClaimResponse(claims=claims)
@@ -129,9 +138,13 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             rows = _mine_of(desk, claims)
         return [(row.policy_id, row.id) for row in rows if ClaimState(row.state) in store.UNDECIDED]
 
-    def _claims(self, claims: Sequence[tuple[str, str]]) -> list[pb.Claim]:
+    def _claims(
+        self, claims: Sequence[tuple[str, str]], bill: bill_pb2.Bill
+    ) -> tuple[list[pb.Claim], bool]:
+        """The claims as they stand, and whether their bill stands among those that fail."""
         with self._parts.reading() as desk:
-            return messages_of(desk, _mine_of(desk, claims))
+            found = messages_of(desk, _mine_of(desk, claims))
+            return found, failing.failed(desk, current_tenant(), bill)
 
     async def SubmitBill(
         self, request: pb.SubmitBillRequest, context: Context
@@ -176,7 +189,7 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             _tell_proposal(desk, row, claim)
             if not claim.decision.lines:
                 return pb.GetClaimResponse(claim=claim)
-            plan = desk.plans.plan(desk.connection, claim.decision.plan_version)
+            plan = desk.plans.plan_for_reading(desk.connection, claim.decision.plan_version)
         return pb.GetClaimResponse(claim=claim, sections=section_messages(plan, claim))
 
     async def ListClaims(
@@ -199,12 +212,15 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         kind = f"claims {current_tenant().key} {request.parent} {request.state} {request.pended}"
         if request.notice_unsent:
             kind += " notice unsent"
+        if request.unpaid:
+            kind += " unpaid"
         after = number_in(request.page_token, kind)
         wanted = Wanted(
             policy_id=None if parent["policy"] == "-" else parent["policy"],
             state=STATE_OF[request.state] if request.state else None,
             pended=request.pended,
             notice_unsent=request.notice_unsent,
+            unpaid=request.unpaid,
         )
         answer, last = await self._database.run(self._list, wanted, after, most)
         if last is not None:
@@ -389,6 +405,12 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         key = RequestKey("WithdrawClaims", request.request_id, body)
         with self._parts.writing() as desk:
             return once(desk, key, work, pb.WithdrawClaimsResponse)
+
+    async def ListFailingBills(
+        self, request: pb.ListFailingBillsRequest, context: Context
+    ) -> pb.ListFailingBillsResponse:
+        """A page of the bills at which claims failed and that nobody has answered since."""
+        return await failing.listed(self._parts, request)
 
     async def CheckBooks(
         self, request: pb.CheckBooksRequest, context: Context

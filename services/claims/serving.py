@@ -11,16 +11,15 @@ from datetime import date
 from typing import Any, Protocol, TypeVar
 
 import grpc
-import msgspec
 from google.protobuf.message import Message
 from sqlalchemy import Connection
 
 from lipei.claims.v1 import claims_pb2 as pb
-from services.claims.core.clocks import ClockMove, days_left, minimum_days_left
+from services.claims.core.clocks import ClockMove, days_left, minimum_days_left, stands_still
 from services.claims.core.life_cycle import ClaimState
-from services.claims.core.plan import ClockTerms
+from services.claims.core.plan import ClockTerms, Plan
 from services.claims.desk import Desk
-from services.claims.messages import claim_message, claim_name, notice_message
+from services.claims.messages import claim_message, claim_name, money, notice_message
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import claims as store
 from services.claims.storage import decisions, notices, request_log, sealed
@@ -171,12 +170,14 @@ def messages_of(
             _tell_notice(claim, sent[row.id])
         if row.id in clocks:
             try:
-                terms = _clock_terms(desk, stored.get(row.decision_id or ""))
+                plan = _plan_of(desk, stored.get(row.decision_id or ""))
             except NotOfThisEngine as fault:
                 if not name_unreadable:
                     raise
                 claim.unreadable = claim.unreadable or fault.reason
             else:
+                terms = plan.clocks if plan else None
+                _tell_reserved(claim, row, plan)
                 _tell_clocks(claim, row, clocks[row.id], terms, desk.at_us)
                 _tell_due(claim, store.notice_due(row, denied.get(row.id), terms), row, desk.at_us)
     broken = [row.id for row, claim in zip(rows, claims, strict=True) if claim.unreadable]
@@ -197,6 +198,23 @@ def _tell_clocks(
         claim.days_left = left
     if (left := minimum_days_left(moves, today, terms)) is not None:
         claim.minimum_days_left = left
+    claim.days_stand_still = stands_still(moves)
+
+
+def _tell_reserved(claim: pb.Claim, row: ClaimRow, plan: Plan | None) -> None:
+    """The most that a claim that waits could pay, as limits of the whole plan hold it."""
+    if plan is None or ClaimState(row.state) not in store.PENDED:
+        return
+    if current_tenant().kind is Kind.MEMBER:
+        return
+    whole = {one.id for one in plan.ceilings if not one.of_section}
+    held = [
+        change.amount_minor_units
+        for change in claim.decision.usage_changes
+        if change.accumulator in whole
+    ]
+    if held:  # each holds what is reserved of all lines
+        claim.reserved.CopyFrom(money(min(held), row.currency))
 
 
 def _tell_due(claim: pb.Claim, due: date | None, row: ClaimRow, at_us: int) -> None:
@@ -216,14 +234,11 @@ def _tell_notice(claim: pb.Claim, notice: NoticeRow) -> None:
         claim.refusal_notice.ClearField("actor")
 
 
-def _clock_terms(desk: Desk, decision: DecidedRow | None) -> ClockTerms | None:
-    """What the plan of the decision in force gives; the law's days hold while there is none."""
+def _plan_of(desk: Desk, decision: DecidedRow | None) -> Plan | None:
+    """The plan of the decision in force; the law's days hold while there is none."""
     if decision is None:
         return None
-    try:
-        return desk.plans.plan(desk.connection, decision.plan_version).clocks
-    except msgspec.DecodeError:
-        raise NotOfThisEngine from None
+    return desk.plans.plan_for_reading(desk.connection, decision.plan_version)
 
 
 def _payouts_that_wait(desk: Desk, rows: Sequence[ClaimRow]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.messages import STATES, money, timestamp
 from services.claims.paying import Payments
 from services.claims.serving import ClaimsParts, Context, alone, find_all
-from services.claims.settling import ENGINE, is_waiting, release, settle, settle_all
+from services.claims.settling import ENGINE, is_waiting, settle, settle_all
 from services.claims.storage import claims as store
 from services.claims.storage import coordination, corrections, decisions, sealed
 from services.common.grpc_edge import Violation, invalid
@@ -27,22 +27,6 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
         self._parts = parts
         self._database = parts.database
         self._payments = payments
-
-    async def RegisterClaim(
-        self, request: pb.RegisterClaimRequest, context: Context
-    ) -> pb.RegisterClaimResponse:
-        """Received -> registered; any later state stays."""
-        state = await self._database.run(self._register, request.name)
-        return pb.RegisterClaimResponse(state=STATES[state])
-
-    def _register(self, name: str) -> ClaimState:
-        with self._parts.writing() as desk:
-            row = alone(desk, name)
-            state = ClaimState(row.state)
-            if state is not ClaimState.RECEIVED:
-                return state
-            moves = [Event.REGISTER]
-            return store.move_on(desk.connection, row.id, state, moves, ENGINE, desk.at_us)
 
     async def AdjudicateClaim(
         self, request: pb.AdjudicateClaimRequest, context: Context
@@ -88,21 +72,10 @@ class SettlementServicer(settlement_pb2_grpc.SettlementServiceServicer):
             )
             return state, None
 
-    async def ReleasePayment(
-        self, request: pb.ReleasePaymentRequest, context: Context
-    ) -> pb.ReleasePaymentResponse:
-        """A decided claim on to payable, with the debt in the ledger, or to closed_zero."""
-        state = await self._database.run(self._release, request.name)
-        return pb.ReleasePaymentResponse(state=STATES[state])
-
-    def _release(self, name: str) -> ClaimState:
-        with self._parts.writing() as desk:
-            return release(desk, alone(desk, name))
-
     async def SettleClaims(
         self, request: pb.SettleClaimsRequest, context: Context
     ) -> pb.SettleClaimsResponse:
-        """Register, decide and release a batch in one transaction."""
+        """Decide and release a batch in one transaction."""
         if not 1 <= len(request.names) <= MOST_IN_BATCH:
             text = f"settle 1 to {MOST_IN_BATCH} claims at once"
             raise invalid([Violation("names", "BAD_COUNT", text)])

@@ -1,4 +1,4 @@
-"""Undecided claims decided, approved ones released: one, or many in one transaction.
+"""Undecided claims decided and released: one, or many in one transaction.
 
 Many are read at once, decided one after the other in the order received, and written at once. A
 claim that cannot be settled is left where it stands, whatever it is that stands in its way, and its
@@ -18,9 +18,7 @@ from services.claims.core.intake import UnacceptableBill
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.deciding import Effects
 from services.claims.desk import Desk
-from services.claims.owing import owe, to_provider
 from services.claims.storage import claims as store
-from services.claims.storage import decisions, sealed
 from services.claims.storage.rows import ClaimRow
 from services.common.dated import NoTermsInForce
 from services.common.log import logger
@@ -30,7 +28,6 @@ from services.common.sealing import Erased
 ENGINE = "engine"
 # The moves that lead up to a decision, from wherever an undecided claim stands.
 _BEFORE = {
-    ClaimState.RECEIVED: (Event.REGISTER, Event.BEGIN_ADJUDICATION),
     ClaimState.REGISTERED: (Event.BEGIN_ADJUDICATION,),
     ClaimState.ADJUDICATING: (),
 }
@@ -45,7 +42,7 @@ class Settled:
 
 
 def settle(desk: Desk, row: ClaimRow) -> Settled:
-    """What was left to do is done: an undecided claim decided, an approved one released.
+    """An undecided claim is decided, and released if it is approved; a decided one stays.
 
     Raises: Refused (ABORTED) while it has to wait for another claim.
     """
@@ -127,7 +124,7 @@ class _Turn:
     def settle(self, row: ClaimRow) -> Settled:
         if ClaimState(row.state) in store.UNDECIDED:
             return self._decide(row)
-        return Settled(release(self._desk, row), row.benefit or 0)
+        return Settled(ClaimState(row.state), row.benefit or 0)
 
     def write(self) -> None:
         self._effects.write()
@@ -157,22 +154,3 @@ class _Turn:
         state, stored = self._effects.add(row, inputs, decided, before, ENGINE, own_use=own)
         at_hand.took_effect(row, state, inputs, decided, stored)
         return Settled(state, decided.benefit)
-
-
-def release(desk: Desk, row: ClaimRow) -> ClaimState:
-    """A decided claim on to payable, with the debt in the ledger, or closed; the state after.
-
-    Raises: Refused when it is not decided.
-    """
-    state = ClaimState(row.state)
-    if state in store.UNDECIDED:
-        text = "the claim is not decided yet"
-        raise Refused(grpc.StatusCode.FAILED_PRECONDITION, "NOT_DECIDED", text)
-    if state not in (ClaimState.AUTO_APPROVED, ClaimState.APPROVED):
-        return state
-    benefit = row.benefit or 0
-    stored = decisions.in_force(desk.connection, row)
-    leads_to = owe(desk.connection, row, stored.id, benefit, desk.at_us)
-    decided = sealed.open_output(desk.sealer, stored)
-    owed = {"owed": benefit, "owed_provider": to_provider(decided)}
-    return store.move_on(desk.connection, row.id, state, [leads_to], ENGINE, desk.at_us, **owed)

@@ -44,7 +44,7 @@ def supply(doing: Doing, request: pb.SupplyFactsRequest) -> None:
         raise invalid(faults)
     inputs, decided = decide(doing.desk, doing.row, bill=bill)
     # As at intake: a code of a system that the plan does not know would be a code to no exclusion.
-    plan = doing.desk.plans.plan(doing.desk.connection, inputs.plan_version)
+    plan = doing.desk.plans.plan_for_reading(doing.desk.connection, inputs.plan_version)
     if unknown := _in_facts(code_faults(plan, bill)):
         raise invalid(unknown)
     told = Told(

@@ -21,6 +21,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+import grpc
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
@@ -41,9 +42,11 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from services.common.log import logger
+from services.common.refusals import Refused
 from services.common.settings import UnknownSetting
 
 P = ParamSpec("P")
@@ -59,7 +62,17 @@ _MOST_BYTES_KEPT = 1 << 20
 _SCRUB_ATTEMPTS, _SCRUB_BUSY_MS, _SCRUB_PAUSE_S, _SCRUB_AGAIN_S = 20, 100, 0.02, 1.0
 _MIGRATION_LOCK = 0x6C697065  # "lipe": the advisory lock under which PostgreSQL migrates
 _WRITES = "lipei_writes"
-
+# Of PostgreSQL, by SQLSTATE: it cannot be reached, is at the end of its means, or goes or comes.
+_AWAY_STATES = ("08", "53", "57P")
+# Of SQLite: another process holds it too long, the file is out of reach, or the disk is full.
+_AWAY_CODES = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+)
+# Below a second workflows take their own growing pause instead: they do not poll it for ever.
+_RETRY_S = 0.5
 
 # SQLite numbers rows by itself only under the type INTEGER.
 SERIAL = BigInteger().with_variant(Integer, "sqlite")
@@ -84,6 +97,41 @@ class UnknownSchema(RuntimeError):
 
 class CannotMigrate(UnknownSchema):
     """The database has rows that the new schema cannot carry over; nothing is changed."""
+
+
+class DatabaseAway(Refused, SQLAlchemyError):  # type: ignore[misc]  # its `code` is the refusal's
+    """The database does not answer now: nothing is half done, and the same call may succeed later.
+
+    Both a refusal, so that a call is answered with it, and one of DATABASE_FAULTS.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            grpc.StatusCode.UNAVAILABLE,
+            "DATABASE_UNAVAILABLE",
+            "the database does not answer; wait and repeat, with the same request_id",
+            retry_after_s=_RETRY_S,
+        )
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def is_away(fault: BaseException) -> bool:
+    """Whether a fault is the database's, which is away, out of reach or too busy, and not ours."""
+    if isinstance(fault, NoConnectionFree | DatabaseAway):
+        return True
+    if not isinstance(fault, DBAPIError):
+        return False
+    if fault.connection_invalidated:
+        return True
+    raw: Any = fault.orig
+    if isinstance(raw, sqlite3.Error):
+        return (getattr(raw, "sqlite_errorcode", 0) & 0xFF) in _AWAY_CODES
+    if not isinstance(fault, OperationalError | InterfaceError):
+        return False
+    state = getattr(raw, "sqlstate", None)  # a connection that was never made has none
+    return state is None or str(state).startswith(_AWAY_STATES)
 
 
 class Database:
@@ -220,10 +268,21 @@ class Database:
         return not busy
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do blocking work in the bounded pool. More than `threads` calls wait in line."""
+        """Do blocking work in the bounded pool. More than `threads` calls wait in line.
+
+        Raises: whatever the work raises; DatabaseAway when it is the database that does not answer.
+        """
         loop = asyncio.get_running_loop()
         context = copy_context()  # a thread's log lines name the service as well
-        return await loop.run_in_executor(self._pool, lambda: context.run(work, *args, **kwargs))
+        try:
+            return await loop.run_in_executor(
+                self._pool, lambda: context.run(work, *args, **kwargs)
+            )
+        except SQLAlchemyError as fault:
+            if not is_away(fault):
+                raise
+            logger().warning("database_away", fault=type(fault).__name__)
+            raise DatabaseAway from None  # its text may hold the URL
 
     def close(self) -> None:
         """Wait for running work and drop all connections."""

@@ -47,12 +47,12 @@ def start(
         sys.exit("\n".join(faults_of(error)))
     except ours as refused:
         sys.exit(str(refused))
+    except database_faults as fault:  # some are refusals as well
+        setting = f"LIPEI_{name.upper()}_DATABASE_URL"
+        sys.exit(f"the database of {setting} is of no use now: {type(fault).__name__}")
     except Refused as refused:  # a master key that the database needs is not there
         about = "".join(f" {name} {value}" for name, value in sorted(refused.metadata.items()))
         sys.exit(f"{refused.text} [{refused.reason}{about}]")
-    except database_faults as fault:
-        setting = f"LIPEI_{name.upper()}_DATABASE_URL"
-        sys.exit(f"the database of {setting} is of no use now: {type(fault).__name__}")
 
 
 def now_us() -> int:

@@ -21,7 +21,16 @@ from lipei.his_bridge.v1.his_bridge_pb2 import GetBillRequest
 from lipei.his_bridge.v1.his_bridge_pb2_grpc import HisBridgeServiceStub
 from lipei.type.v1.bill_pb2 import Bill
 from services.common.state import write_private
-from stack.commands import notices, pended, replays, reviews, supplying, what_if
+from stack.commands import (
+    failing_bills,
+    notices,
+    pended,
+    replays,
+    reviews,
+    supplying,
+    unpaid,
+    what_if,
+)
 from stack.commands.calling import CALL_S, Failed, calling, fresh_request_id
 from stack.commands.claim_acts import Name
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
@@ -39,6 +48,8 @@ pended.add_to(app)
 reviews.add_to(app)
 supplying.add_to(app)
 notices.add_to(app)
+unpaid.add_to(app)
+failing_bills.add_to(app)
 
 _LARGEST_PAGE = 500
 _SHOWN = 100

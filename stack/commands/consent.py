@@ -42,6 +42,7 @@ from stack.commands.printing import (
     word,
 )
 from stack.commands.pulling import ask_for_pull
+from stack.commands.withheld import pages
 from stack.message_file import MessageFile, moment_of, read_messages
 
 app = typer.Typer(no_args_is_help=True, help="Consents: grant, withdraw, show, list, import.")
@@ -295,12 +296,8 @@ def list_(
     )
     with calling(state, "his_bridge", "hospital_records", hospital) as bridge:
         stub = ConsentServiceStub(bridge)
-        while True:
-            page = stub.ListConsents(request, timeout=CALL_S)
+        for page, _ in pages(stub.ListConsents, request):
             found += page.consents
-            request.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
     if as_json:
         print_json({"consents": [plain(one) for one in found]})
         return

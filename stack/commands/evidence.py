@@ -37,6 +37,7 @@ from stack.commands.printing import (
     told_time,
     when,
 )
+from stack.commands.withheld import pages
 
 app = typer.Typer(help="Who read what, and the proof of it.", no_args_is_help=True)
 
@@ -114,12 +115,8 @@ def member_reads(
     reads: list[pb.MemberRead] = []
     with calling(state, log, f"member:{token}") as channel:
         stub = EvidenceServiceStub(channel)
-        while True:
-            answer = stub.ListMemberReads(request, timeout=CALL_S)
+        for answer, _ in pages(stub.ListMemberReads, request):
             reads.extend(answer.reads)
-            request.page_token = answer.next_page_token
-            if not request.page_token:
-                break
     if as_json:
         print_json({"reads": [plain(read) for read in reads]})
         return
@@ -251,12 +248,8 @@ def audit(
 
 
 def _leaves(stub: EvidenceServiceStub, request: pb.ListLeavesRequest) -> Iterator[pb.Leaf]:
-    while True:
-        answer = stub.ListLeaves(request, timeout=CALL_S)
+    for answer, _ in pages(stub.ListLeaves, request):
         yield from answer.leaves
-        if not answer.next_page_token:
-            return
-        request.page_token = answer.next_page_token
 
 
 def _read(leaf: pb.Leaf) -> dict[str, Any]:

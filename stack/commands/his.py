@@ -36,7 +36,7 @@ from stack.commands.printing import (
     when,
     word,
 )
-from stack.commands.withheld import Withheld, ask
+from stack.commands.withheld import Withheld, pages
 
 app = typer.Typer(no_args_is_help=True, help="Hospitals: sources, pulls, quarantine, codes, proof.")
 app.command()(his_operations.add)
@@ -177,13 +177,9 @@ def held(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = Fal
             request = pb.ListHeldRecordsRequest(
                 parent=parent_of(hospital), page_size=_PAGE, released=released
             )
-            while True:
-                page, some = ask(stub.ListHeldRecords, request)
+            for page, some in pages(stub.ListHeldRecords, request):
                 records.extend(page.records)
                 paths |= some.paths
-                request.page_token = page.next_page_token
-                if not page.next_page_token:
-                    break
     withheld = Withheld(frozenset(paths)).below("records")
     if as_json:
         print_json({"records": [withheld.marked(plain(record)) for record in records]})
@@ -249,12 +245,8 @@ def features(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson =
     with calling(state, "his_bridge", "actuary", id_of(hospital)) as channel:
         stub = HisBridgeServiceStub(channel)
         request = pb.ListClinicalFeaturesRequest(parent=parent_of(hospital), page_size=_PAGE)
-        while True:
-            page = stub.ListClinicalFeatures(request, timeout=CALL_S)
+        for page, _ in pages(stub.ListClinicalFeatures, request):
             found.extend(page.features)
-            request.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
     if as_json:
         print_json({"features": [plain(one) for one in found]})
         return
@@ -296,10 +288,7 @@ def _quarantine(
     request = pb.ListQuarantineRequest(parent=parent_of(hospital), page_size=_PAGE)
     records: list[pb.QuarantinedRecord] = []
     paths: set[str] = set()
-    while True:
-        page, withheld = ask(stub.ListQuarantine, request)
+    for page, withheld in pages(stub.ListQuarantine, request):
         records.extend(page.records)
         paths |= withheld.paths
-        request.page_token = page.next_page_token
-        if not page.next_page_token:
-            return records, Withheld(frozenset(paths)).below("records")
+    return records, Withheld(frozenset(paths)).below("records")

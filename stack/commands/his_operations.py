@@ -45,6 +45,7 @@ from stack.commands.printing import (
     word,
 )
 from stack.commands.spreadsheet import Encoding, decoded
+from stack.commands.withheld import pages
 
 # A source may be slow, and a comparison reads all of it.
 SOURCE_CALL_S = 300.0
@@ -226,12 +227,8 @@ def unmapped(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson =
     with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
         stub = OperationsServiceStub(channel)
         request = pb.ListUnmappedCodesRequest(parent=parent_of(hospital), page_size=_PAGE)
-        while True:
-            page = stub.ListUnmappedCodes(request, timeout=SOURCE_CALL_S)
+        for page, _ in pages(stub.ListUnmappedCodes, request, SOURCE_CALL_S):
             codes.extend(page.codes)
-            request.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
     if as_json:
         print_json({"codes": codes})
         return

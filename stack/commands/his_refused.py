@@ -22,7 +22,7 @@ from stack.commands.printing import (
     when,
     word,
 )
-from stack.commands.withheld import Withheld, ask
+from stack.commands.withheld import Withheld, pages
 
 _PAGE = 500
 
@@ -73,13 +73,10 @@ def refused_bills(
     request = pb.ListBillsRequest(
         parent=parent, page_size=_PAGE, delivery_state=pb.DELIVERY_STATE_REFUSED
     )
-    while True:
-        page, some = ask(stub.ListBills, request)
+    for page, some in pages(stub.ListBills, request):
         found.extend(page.bills)
         paths |= some.paths
-        request.page_token = page.next_page_token
-        if not page.next_page_token:
-            return found, Withheld(frozenset(paths)).below("bills.bill")
+    return found, Withheld(frozenset(paths)).below("bills.bill")
 
 
 def _told(one: pb.ReleasedBill, withheld: Withheld) -> dict[str, object]:

@@ -25,7 +25,7 @@ from lipei.pricing.v1.pricing_pb2_grpc import PricingServiceStub
 from services.common.identity import is_member_token
 from services.common.identity import member_token as token_of
 from services.common.refusals import error_of
-from services.common.sealing.order_reference import ORDER_REFERENCE
+from services.common.sealing.order_reference import SENTENCE, order_reference
 from services.common.settings import (
     UnknownSetting,
     member_token_key_file,
@@ -52,6 +52,7 @@ from stack.commands.printing import (
     table,
     when,
 )
+from stack.commands.withheld import pages
 from stack.identity_documents import KINDS, document_faults
 from stack.installation import SERVICES
 
@@ -205,12 +206,8 @@ def erasures(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
         with calling(state, name, "auditor") as channel:
             stub = KeysServiceStub(channel)
             request = keys_pb2.ListErasuresRequest(page_size=_PAGE)
-            while True:
-                page = stub.ListErasures(request, timeout=CALL_S)
+            for page, _ in pages(stub.ListErasures, request):
                 found[name] += page.erasures
-                request.page_token = page.next_page_token
-                if not page.next_page_token:
-                    break
     if as_json:
         print_json({name: [plain(one) for one in some] for name, some in found.items()})
         return
@@ -225,8 +222,8 @@ def _faults(token: str, ground: Ground, order: str) -> Iterator[str]:
     """What the services would refuse, before anybody is asked to confirm it."""
     if not is_member_token(token):
         yield "--token: is no member token; `lipei members token` makes it of a number"
-    if ground is Ground.ORDERED and not ORDER_REFERENCE.fullmatch(order):
-        yield "--order: name the order by its file number, 1 to 64 of A-Z a-z 0-9 . _ / -"
+    if ground is Ground.ORDERED and order_reference(order) is None:
+        yield f"--order: {SENTENCE}"
     if ground is not Ground.ORDERED and order:
         yield "--order: belongs to --ground ordered, and only there"
 

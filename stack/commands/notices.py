@@ -14,7 +14,7 @@ from stack.commands.calling import Failed, calling
 from stack.commands.claim_acts import Name, Revision, act
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, RequestId, State
 from stack.commands.printing import print_json, print_list, rows, table, when
-from stack.commands.withheld import ask
+from stack.commands.withheld import pages
 
 _PAGE = 500
 CHANNELS = {
@@ -39,12 +39,8 @@ def notices(
     )
     found: list[claims_pb2.Claim] = []
     with calling(state, "claims", "adjuster") as channel:
-        while True:
-            page, _ = ask(ClaimsServiceStub(channel).ListClaims, request)
+        for page, _ in pages(ClaimsServiceStub(channel).ListClaims, request):
             found += page.claims
-            request.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
     if as_json:
         print_json(claims_pb2.ListClaimsResponse(claims=found))
         return

@@ -16,7 +16,8 @@ from stack.commands.calling import calling
 from stack.commands.claim_acts import awaited_of, say_next
 from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, State
 from stack.commands.printing import money, print_json, print_table, rows, say, table, when
-from stack.commands.withheld import ask
+from stack.commands.withheld import pages
+from stack.decision_text import looks_for
 
 _PAGE = 500
 # What bears an amount while a fact of it is awaited.
@@ -35,12 +36,8 @@ def pended(
     )
     found: list[claims_pb2.Claim] = []
     with calling(state, "claims", "adjuster") as channel:
-        while True:
-            page, _ = ask(ClaimsServiceStub(channel).ListClaims, request)
+        for page, _ in pages(ClaimsServiceStub(channel).ListClaims, request):
             found += page.claims
-            request.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
     if as_json:
         print_json(claims_pb2.ListClaimsResponse(claims=found))
         return
@@ -73,8 +70,13 @@ def _queue(claims: Iterable[claims_pb2.Claim], lang: Language) -> Table:
                 _to_confirm(claim, lang) or awaited_of(claim, lang) or _looked_for(claim, lang),
                 ", ".join(_clauses(claim)),
                 _proposed(claim, lang),
-                str(claim.days_left) if claim.HasField("days_left") else "",
-                str(claim.minimum_days_left) if claim.HasField("minimum_days_left") else "",
+                _days(claim, claim.days_left, runs=claim.HasField("days_left"), lang=lang),
+                _days(
+                    claim,
+                    claim.minimum_days_left,
+                    runs=claim.HasField("minimum_days_left"),
+                    lang=lang,
+                ),
             )
             for claim in claims
         ),
@@ -95,15 +97,10 @@ def _to_confirm(claim: claims_pb2.Claim, lang: Language) -> str:
 
 
 def _looked_for(claim: claims_pb2.Claim, lang: Language) -> str:
-    """What a person looks for where the engine misses nothing: so only an appeal refers a claim.
-
-    Of a claim that cannot be read, that: whatever it waits for, somebody investigates first.
-    """
+    """What a person looks for; of a claim that cannot be read, that: it is looked into first."""
     if claim.unreadable:
         return f"{chinese.said('unreadable', lang)}: {claim.unreadable}"
-    if claim.state != claims_pb2.CLAIM_STATE_PENDED_REVIEW:
-        return ""
-    return chinese.said("a person, as the decision was overturned", lang)
+    return looks_for(claim, lang)
 
 
 def _clauses(claim: claims_pb2.Claim) -> list[str]:
@@ -118,10 +115,18 @@ def _clauses(claim: claims_pb2.Claim) -> list[str]:
     return list(dict.fromkeys(waiting or others))
 
 
-def _proposed(claim: claims_pb2.Claim, lang: Language) -> str:
-    """The benefit as it is proposed; with all that waiting lines might add, an upper bound.
+def _days(claim: claims_pb2.Claim, left: int, *, runs: bool, lang: Language) -> str:
+    """What a clock leaves, and whether it stands still meanwhile."""
+    if not runs:
+        return ""
+    return f"{left} ({chinese.said('stopped', lang)})" if claim.days_stand_still else str(left)
 
-    Of a rest that is to be given up that rest.
+
+def _proposed(claim: claims_pb2.Claim, lang: Language) -> str:
+    """The benefit as it is proposed; while lines wait, the most that it could be.
+
+    That is what is reserved, or, under a plan without a limit for everything, all that the lines
+    might add. Of a rest that is to be given up that rest.
     """
     if claim.proposal.kind == "write_off":
         return money(claim.recoverable)
@@ -134,6 +139,8 @@ def _proposed(claim: claims_pb2.Claim, lang: Language) -> str:
     )
     if not waits:
         return money(decided.benefit)
+    if claim.HasField("reserved"):
+        return f"{chinese.said('up to', lang)} {money(claim.reserved)}"
     most = Money(
         currency_code=decided.benefit.currency_code,
         minor_units=decided.benefit.minor_units + waits,

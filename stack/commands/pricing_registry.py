@@ -22,6 +22,7 @@ from stack.commands.options import DEFAULT_STATE, AsJson, Lang, Language, Reques
 from stack.commands.pricing_folder import say_next
 from stack.commands.pricing_select import show_gates, written
 from stack.commands.printing import counted, plain, print_json, print_list, rows, say, table
+from stack.commands.withheld import pages
 
 Name = Annotated[str, typer.Argument(metavar="TARIFF", help='"{tariff}@sha256:{hash}"')]
 Reason = Annotated[str, typer.Option("--reason", help="Why; stays on record.")]
@@ -43,14 +44,9 @@ def tariffs(
     """List the insurer's tariffs: where each stands, from when to when, and who did what."""
     found: list[pb.RegisteredTariff] = []
     with calling(state, "pricing", "actuary") as channel:
-        stub, token = TariffServiceStub(channel), ""
-        while True:
-            request = pb.ListTariffsRequest(tariff_id=tariff_id, page_size=_PAGE, page_token=token)
-            page = stub.ListTariffs(request, timeout=CALL_S)
+        request = pb.ListTariffsRequest(tariff_id=tariff_id, page_size=_PAGE)
+        for page, _ in pages(TariffServiceStub(channel).ListTariffs, request):
             found += page.tariffs
-            token = page.next_page_token
-            if not token:
-                break
     if as_json:
         print_json({"tariffs": [plain(one) for one in found]})
         return
@@ -203,16 +199,9 @@ def shadows(tariff_id: TariffId, state: State = DEFAULT_STATE, as_json: AsJson =
     """What a challenger would have charged beside what was charged."""
     found: list[pb.ShadowQuote] = []
     with calling(state, "pricing", "actuary") as channel:
-        stub, token = TariffServiceStub(channel), ""
-        while True:
-            request = pb.ListShadowQuotesRequest(
-                tariff_id=tariff_id, page_size=_PAGE, page_token=token
-            )
-            page = stub.ListShadowQuotes(request, timeout=CALL_S)
+        request = pb.ListShadowQuotesRequest(tariff_id=tariff_id, page_size=_PAGE)
+        for page, _ in pages(TariffServiceStub(channel).ListShadowQuotes, request):
             found += page.quotes
-            token = page.next_page_token
-            if not token:
-                break
     if as_json:
         print_json({"quotes": [plain(one) for one in found]})
         return

@@ -27,6 +27,7 @@ from stack.commands.printing import (
     word,
 )
 from stack.commands.spreadsheet import Encoding
+from stack.commands.withheld import pages
 
 app = typer.Typer(
     no_args_is_help=True, help="Providers: who is known, prices, and accounts that two people set."
@@ -88,12 +89,8 @@ def known(
     nothing = "no register: every provider is known"
     with calling(state, "claims", "insurer_intake") as channel:
         stub = ProviderServiceStub(channel)
-        while True:
-            page = stub.ListProviders(request, timeout=CALL_S)
+        for page, _ in pages(stub.ListProviders, request):
             found += page.providers
-            request.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
         if provider and not found:
             anybody = stub.ListProviders(pb.ListProvidersRequest(page_size=1), timeout=CALL_S)
             if anybody.providers:
@@ -259,12 +256,8 @@ def accounts(
     request = pb.ListProviderAccountsRequest(provider_id=provider, page_size=_PAGE)
     found: list[pb.ProviderAccount] = []
     with calling(state, "claims", "payments") as channel:
-        while True:
-            page = ProviderServiceStub(channel).ListProviderAccounts(request, timeout=CALL_S)
+        for page, _ in pages(ProviderServiceStub(channel).ListProviderAccounts, request):
             found += page.accounts
-            request.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
     if as_json:
         print_json(pb.ListProviderAccountsResponse(accounts=found))
         return

@@ -26,7 +26,7 @@ from stack.commands.printing import (
     word,
 )
 from stack.commands.recorded_readings import RecordedReadings
-from stack.commands.withheld import NOTHING, WITHHELD, Withheld
+from stack.commands.withheld import NOTHING, WITHHELD, Withheld, pages
 
 app = typer.Typer(no_args_is_help=True, help="Readings: record, months, coach's tasks.")
 
@@ -152,12 +152,8 @@ def tasks(
     request = pb.ListCoachTasksRequest(parent=_member(member), page_size=_PAGE)
     with calling(state, "pricing", "partner") as channel:
         stub = PricingServiceStub(channel)
-        while True:
-            page = stub.ListCoachTasks(request, timeout=CALL_S)
+        for page, _ in pages(stub.ListCoachTasks, request):
             found.extend(page.tasks)
-            request.page_token = page.next_page_token
-            if not page.next_page_token:
-                break
     if as_json:
         print_json({"tasks": [plain(task) for task in found]})
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -59,6 +60,23 @@ def ask(
     """
     answer, call = method.with_call(request, timeout=within_s)
     return answer, Withheld(withheld_in(call.trailing_metadata()))
+
+
+def pages(
+    method: grpc.UnaryUnaryMultiCallable[Q, A], request: Q, within_s: float = CALL_S
+) -> Iterator[tuple[A, Withheld]]:
+    """Every page of a list from the request's on, each with what it withholds.
+
+    Raises: grpc.RpcError.
+    """
+    asked: Any = request  # lists have a token, and no type says so
+    while True:
+        answer, withheld = ask(method, request, within_s)
+        yield answer, withheld
+        told: Any = answer
+        asked.page_token = told.next_page_token
+        if not asked.page_token:
+            return
 
 
 def _mark(plain: Any, path: list[str]) -> None:

@@ -467,6 +467,9 @@ def test_a_refusal_waits_for_its_notice_until_one_is_recorded(
     done = stack.lipei("claims", "notice", name, "--sent", sent, "--by", "letter", *seen.split())
     assert done.code == 0, done.err
     assert "no notice of a refusal is due" in stack.lipei("claims", "notices", "p-11").out
+    assert "no payment is late" in stack.lipei("claims", "unpaid", "p-11").out
+    assert "no bill fails" in stack.lipei("claims", "failing").out
+    assert stack.json("claims", "failing")["failing_bills"] == []
     shown = stack.lipei("claims", "show", name).out
     assert f"the notice went out on {sent}: by post or courier, recorded by sandbox" in shown
 

@@ -18,7 +18,7 @@ from services.common.access.withheld import withheld_entry, withheld_in
 from stack.commands.options import Language
 from stack.commands.printing import plain
 from stack.commands.quote import show_quote
-from stack.commands.withheld import WITHHELD, Withheld, ask
+from stack.commands.withheld import WITHHELD, Withheld, ask, pages
 from stack.decision_text import claim_table, decision_tables
 from tests.callers import caller, guard_for
 from tests.services.common.access.answering import listening, run
@@ -148,3 +148,33 @@ def test_more_paths_than_have_room_are_counted() -> None:
     assert told < set(paths)
     assert said.endswith(f",+{len(paths) - len(told)}")
     assert withheld_in([("other", "a")]) == withheld_in(None) == frozenset()
+
+
+class Paged:
+    """An rpc of three pages, the second of which withholds something."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.withheld: tuple[str, ...] = ()
+
+    def with_call(
+        self, request: claims_pb2.ListClaimsRequest, *, timeout: float
+    ) -> tuple[claims_pb2.ListClaimsResponse, Any]:
+        assert timeout > 0
+        self.asked.append(request.page_token)
+        number = len(self.asked)
+        answer = claims_pb2.ListClaimsResponse(next_page_token=["two", "three", ""][number - 1])
+        answer.claims.add(name=f"c{number}")
+        self.withheld = ("claims.bill_number",) if number == 2 else ()
+        return answer, self
+
+    def trailing_metadata(self) -> Any:
+        return (withheld_entry(self.withheld),) if self.withheld else ()
+
+
+def test_every_page_of_a_list_is_asked_for_once_with_what_it_withholds() -> None:
+    listing: Any = Paged()
+    request = claims_pb2.ListClaimsRequest(parent="policies/-", page_token="one")
+    found = [(page.claims[0].name, set(kept.paths)) for page, kept in pages(listing, request)]
+    assert found == [("c1", set()), ("c2", {"claims.bill_number"}), ("c3", set())]
+    assert listing.asked == ["one", "two", "three"]

@@ -15,8 +15,8 @@ with workflow.unsafe.imports_passed_through():
 class HastySettleClaim:
     @workflow.run
     async def run(self, work: pb.SettleClaimWork) -> None:
-        await step(SettlementSteps.release_payment, pb.ReleasePaymentRequest(name=work.name))
-        await step(SettlementSteps.register_claim, pb.RegisterClaimRequest(name=work.name))
+        await step(SettlementSteps.gather_payouts, pb.GatherPayoutsRequest(paying_account="main"))
+        await step(SettlementSteps.adjudicate_claim, pb.AdjudicateClaimRequest(name=work.name))
 
     @workflow.update(name=names.DECISION_UPDATE)
     async def decision(self) -> pb.AdjudicateClaimResponse:

@@ -81,6 +81,20 @@ def minimum_days_left(
     return _given(terms.minimum_days if terms else None, clock.began, MINIMUM_DAYS) - clock.days
 
 
+def stands_still(moves: Iterable[ClockMove]) -> bool:
+    """Whether the clock that was started last is stopped.
+
+    >>> began = ClockMove(date(2026, 5, 8), ClaimState.REGISTERED, Clock.START)
+    >>> asked = ClockMove(date(2026, 5, 10), ClaimState.PENDED_INFO, Clock.STOP)
+    >>> stands_still([began]), stands_still([began, asked])
+    (False, True)
+    """
+    last = Clock.NONE
+    for _, _, does in moves:
+        last = does
+    return last is Clock.STOP
+
+
 def notice_due(denied: date, terms: ClockTerms | None = None) -> date:
     """The last day for the notice of a refusal, by the terms of the day of the denial.
 

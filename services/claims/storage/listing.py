@@ -16,15 +16,24 @@ from services.claims.storage.tenancy import owned, owner
 from services.common.access.tenant import Tenant
 from services.common.sealing import Sealer
 
+# Money is owed, and the bank has not said that the payee has it.
+_UNPAID = (
+    ClaimState.PAYABLE,
+    ClaimState.PAYMENT_SENT,
+    ClaimState.PAYMENT_FAILED,
+    ClaimState.RETURNED,
+)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """Of a policy, in a state, waiting, denied without notice: all that is said must hold."""
+    """Of a policy, in a state, waiting, without notice, unpaid: all that is said must hold."""
 
     policy_id: str | None
     state: ClaimState | None
     pended: bool
     notice_unsent: bool = False
+    unpaid: bool = False
 
 
 def list_claims(
@@ -46,6 +55,8 @@ def list_claims(
         found = found.where(_waits())
     if wanted.notice_unsent:
         found = found.where(notices.unsent())
+    if wanted.unpaid:
+        found = found.where(claim.c.state.in_([state.value for state in _UNPAID]))
     found = found.order_by(claim.c.seq).limit(most)
     return connection.execute(found, owner(connection, sealer, tenant)).all()
 

@@ -33,7 +33,7 @@ def not_started(
     connection: Connection, *, unstarted_since_us: int, stale_since_us: int, most: int
 ) -> list[tuple[str, str]]:
     """(policy, claim) of claims left by their workflow: never started, or long without a step."""
-    left = [state.value for state in (*UNDECIDED, ClaimState.AUTO_APPROVED, ClaimState.APPROVED)]
+    left = [state.value for state in UNDECIDED]
     found = select(claim.c.policy_id, claim.c.id).where(
         claim.c.state.in_(left),
         or_(

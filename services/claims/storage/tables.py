@@ -149,6 +149,7 @@ known_provider = Table(
     Column("end_day", String(10)),
     Column("at_us", BigInteger, nullable=False),
     Index("ix_known_provider_insurer", "insurer", "provider_id", "revision"),
+    Index("ix_known_provider_insurer_seq", "insurer", "seq"),
 )
 
 # What insurers have agreed with providers. The newest list of an insurer, provider and currency
@@ -342,6 +343,21 @@ refusal_notice = Table(
     Column("actor", String(512), nullable=False),
     Column("at_us", BigInteger, nullable=False),
     Index("ix_refusal_notice_claim_id", "claim_id"),
+)
+
+# Bills of hospitals at which claims failed, until each is answered: one row for each insurer of the
+# bill's person, and one without an insurer where that could not be found out.
+failing_bill = Table(
+    "failing_bill",
+    metadata,
+    Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    Column("bill", String(160), nullable=False),
+    Column("insurer", String(64), nullable=False),
+    Column("fault", String(80), nullable=False),
+    Column("first_us", BigInteger, nullable=False),
+    Column("last_us", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False),
+    UniqueConstraint("bill", "insurer"),
 )
 
 # Lines and shares are written before their decision; the decision's row seals them: a trigger

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import grpc
-from sqlalchemy.exc import OperationalError
 
 from lipei.evidence.v1 import evidence_pb2 as pb
 from lipei.evidence.v1 import evidence_pb2_grpc
@@ -29,7 +28,6 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 FULL_NAME = pb.DESCRIPTOR.services_by_name["EvidenceService"].full_name
 USUAL_PAGE, MOST_ON_PAGE = 100, 1_000
-_RETRY_S = 1.0
 _LONGEST = 512
 _TENANT = re.compile(r"(insurer|hospital|partner)/[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
 
@@ -202,11 +200,6 @@ class EvidenceServicer(evidence_pb2_grpc.EvidenceServiceServicer):
                 "LEAF_MISLABELLED",
                 f"{found}; call for the auditor",
                 metadata={"index": str(found.index)},
-            ) from None
-        except OperationalError:
-            text = "the database does not answer; retry"
-            raise Refused(
-                grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE", text, retry_after_s=_RETRY_S
             ) from None
 
 

@@ -87,7 +87,6 @@ class StepByStep:
     async def _settled(self, claim_name: str) -> None:
         steps = self.settlement
         nobody: Any = None
-        await steps.RegisterClaim(settlement_pb2.RegisterClaimRequest(name=claim_name), nobody)
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
@@ -100,7 +99,6 @@ class StepByStep:
                     raise
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
-        await steps.ReleasePayment(settlement_pb2.ReleasePaymentRequest(name=claim_name), nobody)
 
 
 class Stuck(StepByStep):

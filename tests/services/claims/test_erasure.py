@@ -403,6 +403,10 @@ def test_another_replica_finds_it_erased_at_once(both: Served) -> None:
         ({"ground": 9}, {"ground", "order_reference"}),
         ({"order_reference": ""}, {"order_reference"}),
         ({"order_reference": "王小明"}, {"order_reference"}),
+        ({"order_reference": "〔2026〕12号\n"}, {"order_reference"}),
+        ({"order_reference": "12\u202e34"}, {"order_reference"}),
+        ({"order_reference": "12  34"}, {"order_reference"}),
+        ({"order_reference": "1" * 65}, {"order_reference"}),
         ({"ground": 1}, {"order_reference"}),
     ],
 )
@@ -483,6 +487,17 @@ def test_nothing_planted_stands_in_the_database(tmp_path: Path) -> None:
         files = b"".join(path.read_bytes() for path in tmp_path.glob("claims.db*"))
         for word in ("PLANTED-BILL-77", "K51.907", CT, "7654.32"):
             assert word.encode() in files
+
+
+def test_an_order_is_known_by_its_number_however_it_was_typed(both: Served) -> None:
+    decided(both, "B1")
+    first, again = ordered(request_id="e1"), ordered(request_id="e1")
+    first.order_reference = "京法\u00e9〔2026〕12号 之二"
+    again.order_reference = "京法e\u0301〔2026〕12号 之二"
+    assert both.claims.EraseMember(first) == both.claims.EraseMember(again)
+    with both.database.reading() as connection:
+        ground = connection.execute(text("SELECT ground FROM erasure")).scalar_one()
+    assert ground == f"ordered {first.order_reference}"
 
 
 def test_an_erasure_leaves_no_way_from_the_token_to_what_stays(tmp_path: Path) -> None:

@@ -8,10 +8,13 @@ from typing import Any
 
 import grpc
 import pytest
+from sqlalchemy import event
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import provider_pb2 as providers
 from lipei.type.v1 import bill_pb2
+from services.claims.storage.known_providers import list_register
+from services.common.database import Database
 from services.common.refusals import RpcFault
 from tests.services.claims.given import (
     DRUG,
@@ -232,6 +235,13 @@ def test_insurers_know_each_their_own(service: Served, desk: Desk) -> None:
     registered(service, days(HOSPITAL, "2026-01-01"))
     desk.who = of_hospital("general")
     assert len(taken(service, from_the_hospital(bill("B1")))) == 2
+    desk.who = of_insurer()
+    registered(service, days(ELSEWHERE, "2026-03-01"))
+    desk.who = of_insurer("other")
+    registered(service, days(ELSEWHERE, "2026-02-01"))
+    assert register_of(service, ELSEWHERE) == [(ELSEWHERE, "2026-02-01", "")]
+    desk.who = of_insurer()
+    assert register_of(service) == [(ELSEWHERE, "2026-03-01", "")]
 
 
 def test_every_fault_of_a_register_is_named_and_nothing_is_stored(service: Served) -> None:
@@ -284,3 +294,22 @@ def test_the_same_request_registers_once_and_pages_hold_everybody_once(service: 
         page.page_token = answer.next_page_token
     assert found[0] == ("P1", "2026-02-01")
     assert sorted(who for who, _ in found) == ["P0", "P1", "P2", "P3", "P4"]
+
+
+def test_a_page_is_found_by_its_key_and_not_by_the_whole_register(sqlite_database: str) -> None:
+    """SQLite's plan: no scan of the table, no sort, and nothing built for the statement alone."""
+    database = Database(sqlite_database)
+    asked_for: list[tuple[str, Any]] = []
+
+    def keep(_c: Any, _cursor: Any, statement: str, values: Any, _x: Any, _many: bool) -> None:
+        asked_for.append((statement, values))
+
+    event.listen(database.engine, "before_cursor_execute", keep)
+    with database.reading() as connection:
+        list_register(connection, "anxin", "", before=1 << 62, most=500)
+        (statement, values) = next(one for one in asked_for if one[0].startswith("SELECT"))
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
+    steps = [str(row[3]) for row in plan]
+    assert steps[0].startswith("SEARCH known_provider USING INDEX ix_known_provider_insurer_seq")
+    assert not [one for one in steps if "SCAN" in one or "TEMP B-TREE" in one or "MATERI" in one]
+    database.close()

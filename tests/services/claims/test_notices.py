@@ -225,3 +225,27 @@ def test_what_is_proposed_of_a_claim_goes_on_waiting(service: Served) -> None:
     with service.database.reading() as connection:
         row = connection.execute(text("SELECT proposal, revision FROM claim")).one()
     assert (row.proposal, row.revision) == ("p", claim.revision + 1)
+
+
+def test_what_is_owed_and_not_paid_is_listed_with_the_days_that_are_left(
+    service: Served, desk: Desk
+) -> None:
+    denied(service)
+    decided(service, "B0", line(1, DRUG, "20.00"))
+    owed = decided(service, "B9", line(1, DRUG, "150000.00"))
+    owed = owed if owed.state == pb.CLAIM_STATE_PAYABLE else reviewed(service, owed)
+    request = pb.ListClaimsRequest(parent="policies/-", unpaid=True)
+    (listed,) = service.claims.ListClaims(request).claims
+    assert (listed.name, listed.state, listed.days_left) == (
+        *(owed.name, pb.CLAIM_STATE_PAYABLE),
+        10,
+    )
+    desk.ahead_us = 11 * DAY_US
+    (late,) = service.claims.ListClaims(request).claims
+    assert late.days_left == -1
+    states = (("payment_sent", 1), ("payment_failed", 1), ("returned", 1), ("paid", 0))
+    for state, count in states:
+        with service.database.writing() as connection:
+            stands = text("UPDATE claim SET state = :state WHERE id = :id")
+            connection.execute(stands, {"state": state, "id": owed.name.rpartition("/")[2]})
+        assert len(service.claims.ListClaims(request).claims) == count, state

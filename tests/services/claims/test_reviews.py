@@ -715,6 +715,22 @@ def another() -> Caller:
     return dataclasses.replace(of_insurer(), subject="person-8")
 
 
+def test_the_queue_says_which_clock_stands_still_and_how_much_is_reserved(service: Served) -> None:
+    paid = decided(service, "B1", line(1, DRUG, "20000.00"))  # 10,000 above the deductible
+    assert (paid.days_stand_still, paid.HasField("reserved")) == (False, False)
+    looked_at = decided(service, "B2", BIG)
+    assert (looked_at.days_stand_still, looked_at.HasField("days_left")) == (False, True)
+    sent = bill("B3", line(1, DRUG, "9000000.00"))  # above the two millions that are insured
+    sent.ClearField("social_insurance")
+    name = taken(service, sent)
+    service.settlement.AdjudicateClaim(settlement_pb2.AdjudicateClaimRequest(name=name))
+    for_papers = got(service, name)
+    assert for_papers.days_stand_still
+    reserved = [one.reserved.minor_units for one in (looked_at, for_papers)]
+    assert reserved[0] >= looked_at.decision.benefit.minor_units > 0
+    assert sum(reserved) == yuan("1990000").minor_units
+
+
 def test_the_queue_lists_what_waits(service: Served) -> None:
     waiting = decided(service, "B1", BIG)
     decided(service, "B2", line(1, DRUG, "20.00"))

@@ -368,6 +368,7 @@ def test_the_notice_of_a_refusal_is_due_three_days_after_it_where_the_hospital_i
 
 def test_a_hospital_is_not_told_of_the_insurers_clocks() -> None:
     claim = pb.Claim(name="c", days_left=1, minimum_days_left=2, notice_due_day="2027-03-05")
+    claim.days_stand_still, claim.reserved.minor_units = True, 3
     assert seen_by_hospital(claim) == pb.Claim(name="c")
 
 

@@ -49,13 +49,10 @@ def received(service: Served, number: int, *, person: int = 100) -> str:
 def test_steps_may_be_repeated_and_change_nothing(service: Served) -> None:
     name = received(service, 1)
     steps = service.settlement
-    registered = [steps.RegisterClaim(pb.RegisterClaimRequest(name=name)) for _ in range(2)]
-    assert [answer.state for answer in registered] == [claims_pb2.CLAIM_STATE_REGISTERED] * 2
     decided = [steps.AdjudicateClaim(pb.AdjudicateClaimRequest(name=name)) for _ in range(2)]
     assert decided[0] == decided[1]
-    released = [steps.ReleasePayment(pb.ReleasePaymentRequest(name=name)) for _ in range(2)]
     # 8,001 yuan are within the deductible.
-    assert [answer.state for answer in released] == [claims_pb2.CLAIM_STATE_CLOSED_ZERO] * 2
+    assert [answer.state for answer in decided] == [claims_pb2.CLAIM_STATE_CLOSED_ZERO] * 2
     assert moves_of(service, name) == WHOLE_WAY
 
 
@@ -86,72 +83,12 @@ def test_one_step_does_the_whole_way_and_every_move_is_recorded(service: Served)
     assert moves_of(service, name) == WHOLE_WAY
 
 
-@pytest.mark.parametrize("step_by_step", [True, False])
-def test_a_claim_from_before_is_registered_by_its_workflow_or_the_decision(
-    service: Served, step_by_step: bool
-) -> None:
-    """Earlier versions left claims received, and a workflow of theirs still takes three steps."""
-    name = received(service, 1)
-    with service.database.writing() as connection:
-        connection.execute(text("UPDATE claim SET state = 'received'"))
-    if step_by_step:
-        registered = service.settlement.RegisterClaim(pb.RegisterClaimRequest(name=name))
-        assert registered.state == claims_pb2.CLAIM_STATE_REGISTERED
-    service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=name))
-    released = service.settlement.ReleasePayment(pb.ReleasePaymentRequest(name=name))
-    assert released.state == claims_pb2.CLAIM_STATE_CLOSED_ZERO
-    claim = service.claims.GetClaim(claims_pb2.GetClaimRequest(name=name)).claim
-    assert [move.cause for move in claim.moves].count("register") == 2  # ours at intake, and theirs
-
-
-@pytest.mark.parametrize("state", ["auto_approved", "approved"])
-@pytest.mark.parametrize(
-    "step",
-    [
-        "AdjudicateClaim",
-        pytest.param("ReleasePayment", marks=pytest.mark.both_databases),
-        "SettleClaims",
-    ],
-)
-def test_an_approved_claim_is_released_by_whichever_step_comes(
-    service: Served, state: str, step: str
-) -> None:
-    """Killed between two steps of an earlier version, or approved by a person."""
-    name = received(service, 9_000)  # 17,000 yuan, the deductible is 10,000
-    settled = service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=name))
-    assert settled.state == claims_pb2.CLAIM_STATE_PAYABLE
-    with service.database.writing() as connection:
-        connection.execute(text(f"UPDATE claim SET state = '{state}'"))
-    for _ in range(2):
-        if step == "SettleClaims":
-            service.settlement.SettleClaims(pb.SettleClaimsRequest(names=[name]))
-        elif step == "ReleasePayment":
-            service.settlement.ReleasePayment(pb.ReleasePaymentRequest(name=name))
-        else:
-            again = service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=name))
-            assert again == settled
-        claim = service.claims.GetClaim(claims_pb2.GetClaimRequest(name=name)).claim
-        assert claim.state == claims_pb2.CLAIM_STATE_PAYABLE
-    books = service.claims.CheckBooks(claims_pb2.CheckBooksRequest())
-    owed = {balance.account: balance.posted.minor_units for balance in books.balances}
-    assert owed == {"claims:incurred": 700_000, "claims:payable": -700_000}  # booked once
-
-
-def test_no_payment_is_released_before_the_decision(service: Served) -> None:
-    name = received(service, 1)
-    with pytest.raises(grpc.RpcError) as caught:
-        service.settlement.ReleasePayment(pb.ReleasePaymentRequest(name=name))
-    assert error_of(caught.value).code is grpc.StatusCode.FAILED_PRECONDITION
-
-
 def test_a_later_claim_of_the_member_waits_its_turn_and_others_do_not(service: Served) -> None:
     first, second, other = (
         received(service, 1),
         received(service, 2),
         received(service, 3, person=101),
     )
-    for name in (first, second, other):
-        service.settlement.RegisterClaim(pb.RegisterClaimRequest(name=name))
     with pytest.raises(grpc.RpcError) as caught:
         service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=second))
     fault = error_of(caught.value)
@@ -210,8 +147,6 @@ def test_a_bill_pended_under_the_first_policy_holds_up_only_its_second_policy(
     first, held_up = service.claims.SubmitClaim(submission(large, wait_s=0)).claims
     small = bill("B2", line(1, DRUG, "8000.00"))
     later = service.claims.SubmitClaim(submission(small, wait_s=0)).claims
-    for name in (first.name, held_up.name, *(claim.name for claim in later)):
-        service.settlement.RegisterClaim(pb.RegisterClaimRequest(name=name))
     decided = service.settlement.AdjudicateClaim(pb.AdjudicateClaimRequest(name=first.name))
     assert decided.state == claims_pb2.CLAIM_STATE_PENDED_REVIEW
     with pytest.raises(grpc.RpcError) as caught:

@@ -158,9 +158,7 @@ BY_NAME: dict[str, Callable[[str], Message]] = {
     "ReplayClaim": lambda name: pb.ReplayClaimRequest(name=name),
     **{one: functools.partial(_about, getattr(review_pb2, f"{one}Request")) for one in OF_PERSONS},
     "GiveUpWaiting": lambda name: settlement_pb2.GiveUpWaitingRequest(name=name),
-    "RegisterClaim": lambda name: settlement_pb2.RegisterClaimRequest(name=name),
     "AdjudicateClaim": lambda name: settlement_pb2.AdjudicateClaimRequest(name=name),
-    "ReleasePayment": lambda name: settlement_pb2.ReleasePaymentRequest(name=name),
     "ApplyCorrection": lambda name: settlement_pb2.ApplyCorrectionRequest(name=name, number=1),
     "SettleClaims": lambda name: settlement_pb2.SettleClaimsRequest(names=[name]),
 }

@@ -140,5 +140,13 @@ def test_a_plan_of_another_version_hides_no_claim(stocked_url: str) -> None:
         (broken,) = listed(after)
         assert broken.unreadable == "NOT_OF_THIS_ENGINE"
         assert (broken.bill_number, broken.decision) == ("B1", claim.decision)
+        for call, ask in (
+            (after.claims.GetClaim, pb.GetClaimRequest),
+            (after.claims.ExplainClaim, pb.ExplainClaimRequest),
+            (after.claims.ReplayClaim, pb.ReplayClaimRequest),
+        ):
+            assert refused(call, ask(name=claim.name)).reason == "NOT_OF_THIS_ENGINE"
+        with after.database.writing() as connection:  # ended: no clock of it asks the plan
+            connection.execute(text("UPDATE claim SET state = 'withdrawn'"))
         fault = refused(after.claims.GetClaim, pb.GetClaimRequest(name=claim.name))
         assert fault.reason == "NOT_OF_THIS_ENGINE"

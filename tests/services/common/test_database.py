@@ -6,13 +6,18 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
-from sqlalchemy import Connection, exc, text
+from sqlalchemy import Connection, exc, make_url, text
 
-from services.common.database import Database, append_only_ddl
+from bench.postgres import administration
+from services.common import database as module
+from services.common.database import DATABASE_FAULTS, Database, DatabaseAway, append_only_ddl
 
 pytestmark = pytest.mark.both_databases
 
@@ -287,3 +292,82 @@ def test_closing_leaves_no_connection(postgres_url: str, postgres_database: str)
         with server.reading() as connection:
             left = connection.execute(query, {"name": name}).scalar_one()
     server.close()
+
+
+def used_by_call(database: Database) -> int:
+    """As a handler asks."""
+    return asyncio.run(database.run(used_now, database))
+
+
+def test_a_server_that_is_away_is_told_apart_and_found_again(
+    postgres_url: str, postgres_database: str
+) -> None:
+    name = make_url(postgres_database).database
+    database = Database(postgres_database, threads=2)
+    with database.writing() as connection:
+        connection.execute(text("CREATE TABLE usage (member VARCHAR(20) PRIMARY KEY, fen BIGINT)"))
+        connection.execute(text("INSERT INTO usage VALUES ('m1', 7)"))
+
+    def cut() -> None:
+        with administration(postgres_url) as server:
+            server.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+            ends = text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :d")
+            server.execute(ends, {"d": name})
+
+    def cut_while_reading() -> None:
+        with database.reading() as connection:
+            cut()
+            used(connection)
+
+    with pytest.raises(DatabaseAway) as told:  # a connection that was made is lost
+        asyncio.run(database.run(cut_while_reading))
+    assert told.value.code is grpc.StatusCode.UNAVAILABLE
+    assert told.value.retry_after_s
+    assert isinstance(told.value, DATABASE_FAULTS)
+    with pytest.raises(DatabaseAway):  # and none is to be had
+        used_by_call(database)
+    with administration(postgres_url) as server:
+        server.execute(text(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
+    assert used_by_call(database) == 7
+    database.close()
+
+
+def test_a_pool_without_a_free_connection_is_away(database: Database) -> None:
+    pool: Any = database.engine.pool
+    pool._timeout = 0.01
+    with ExitStack() as held:
+        for _ in range(pool.size()):
+            held.enter_context(database.engine.connect())
+        with pytest.raises(DatabaseAway):
+            used_by_call(database)
+    assert used_by_call(database) == 0
+
+
+def test_a_file_that_another_process_holds_too_long_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BUSY_TIMEOUT_MS", 10)
+    mine, other = (Database(f"sqlite:///{tmp_path / 'one.db'}", threads=1) for _ in range(2))
+
+    def write() -> None:
+        with mine.writing():
+            pass
+
+    with other.writing(), pytest.raises(DatabaseAway):
+        asyncio.run(mine.run(write))
+    asyncio.run(mine.run(write))
+    mine.close()
+    other.close()
+
+
+@pytest.mark.parametrize(
+    "statement", ["SELECT fen FROM nowhere", "SELECT", "INSERT INTO usage VALUES ('m1', 1)"]
+)
+def test_our_own_mistake_is_no_database_that_is_away(database: Database, statement: str) -> None:
+    def mistaken() -> None:
+        with database.writing() as connection:
+            connection.execute(text(statement))
+            connection.execute(text("INSERT INTO usage VALUES ('m1', 1)"))
+
+    with pytest.raises(exc.DBAPIError):
+        asyncio.run(database.run(mistaken))

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from services.common.database import Database
+from services.common.database import Database, DatabaseAway
 from services.his_bridge.core.faults import Reason
 from services.his_bridge.core.outcomes import BillStated, Outcome
 from services.his_bridge.core.terms import SourceTerms
@@ -347,7 +347,7 @@ def test_a_record_that_cannot_be_settled_is_set_aside_and_the_others_go_on(
 def test_no_record_is_set_aside_because_the_database_is_away(
     server: OddServer, database: Database
 ) -> None:
-    with pytest.raises(OperationalError):
+    with pytest.raises(DatabaseAway):
         pull(server, database, kind=Away)
     assert reasons(database) == []
     pull(server, database)

@@ -236,6 +236,8 @@ class Claim(_message.Message):
     REFUSAL_NOTICE_FIELD_NUMBER: _builtins.int
     NOTICE_DAYS_LEFT_FIELD_NUMBER: _builtins.int
     PAYOUT_WAITS_FIELD_NUMBER: _builtins.int
+    DAYS_STAND_STILL_FIELD_NUMBER: _builtins.int
+    RESERVED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
     member: _builtins.str
@@ -294,6 +296,10 @@ class Claim(_message.Message):
     "NO_PAYEE_ACCOUNT": a payee has no account that a bank could pay; import the policy's next revision, or have an account of
     the provider's confirmed. "REFUSED", or "REFUSED:AC04" with the bank's ISO 20022 reasons: do the same.
     """
+    days_stand_still: _builtins.bool
+    """Whether days_left and minimum_days_left stand still, as they do while papers are awaited that were asked for the first
+    time.
+    """
     @_builtins.property
     def decision(self) -> _decision_pb2.Decision:
         """The decision in force; absent until decided."""
@@ -348,6 +354,12 @@ class Claim(_message.Message):
     def refusal_notice(self) -> Global___RefusalNotice:
         """The notice of the refusal that was recorded last (ReviewService.RecordRefusalNotice) since the claim was denied. Never to the hospital."""
 
+    @_builtins.property
+    def reserved(self) -> _money_pb2.Money:
+        """The most that a pended claim could pay: what it has reserved of a ceiling that holds for all that the plan pays. Absent
+        where the plan has none, of every other claim, and to the hospital and the member.
+        """
+
     def __init__(
         self,
         *,
@@ -382,10 +394,12 @@ class Claim(_message.Message):
         refusal_notice: Global___RefusalNotice | None = ...,
         notice_days_left: _builtins.int | None = ...,
         payout_waits: _builtins.str = ...,
+        days_stand_still: _builtins.bool = ...,
+        reserved: _money_pb2.Money | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "_notice_days_left", b"_notice_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "minimum_days_left", b"minimum_days_left", "notice_days_left", b"notice_days_left", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "refusal_notice", b"refusal_notice", "state_time", b"state_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "_notice_days_left", b"_notice_days_left", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "minimum_days_left", b"minimum_days_left", "notice_days_left", b"notice_days_left", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "proposal", b"proposal", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "refusal_notice", b"refusal_notice", "reserved", b"reserved", "state_time", b"state_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "_notice_days_left", b"_notice_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "minimum_days_left", b"minimum_days_left", "moves", b"moves", "name", b"name", "notice_days_left", b"notice_days_left", "notice_due_day", b"notice_due_day", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "payout_waits", b"payout_waits", "proposal", b"proposal", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "refusal_notice", b"refusal_notice", "revision", b"revision", "state", b"state", "state_time", b"state_time", "unreadable", b"unreadable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_days_left", b"_days_left", "_minimum_days_left", b"_minimum_days_left", "_notice_days_left", b"_notice_days_left", "awaits_adjustment", b"awaits_adjustment", "awaits_confirmation", b"awaits_confirmation", "bill_number", b"bill_number", "consent", b"consent", "corrected", b"corrected", "create_time", b"create_time", "days_left", b"days_left", "days_stand_still", b"days_stand_still", "decide_time", b"decide_time", "decision", b"decision", "end_to_end_id", b"end_to_end_id", "erased", b"erased", "member", b"member", "minimum_days_left", b"minimum_days_left", "moves", b"moves", "name", b"name", "notice_days_left", b"notice_days_left", "notice_due_day", b"notice_due_day", "paid", b"paid", "papers_due_time", b"papers_due_time", "pay_time", b"pay_time", "payout_waits", b"payout_waits", "proposal", b"proposal", "provider_id", b"provider_id", "recoverable", b"recoverable", "recovered", b"recovered", "refusal", b"refusal", "refusal_notice", b"refusal_notice", "reserved", b"reserved", "revision", b"revision", "state", b"state", "state_time", b"state_time", "unreadable", b"unreadable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__days_left: _TypeAlias = _typing.Literal["days_left"]  # noqa: Y015
     _WhichOneofArgType__days_left: _TypeAlias = _typing.Literal["_days_left", b"_days_left"]  # noqa: Y015
@@ -798,6 +812,7 @@ class ListClaimsRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     PENDED_FIELD_NUMBER: _builtins.int
     NOTICE_UNSENT_FIELD_NUMBER: _builtins.int
+    UNPAID_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """"policies/{policy}", or "policies/-" for all."""
     page_size: _builtins.int
@@ -812,6 +827,8 @@ class ListClaimsRequest(_message.Message):
     """
     notice_unsent: _builtins.bool
     """Only claims that are denied, or appealed or upheld since, and of which no notice of the refusal is recorded."""
+    unpaid: _builtins.bool
+    """Only claims of which money is owed and not confirmed by the bank: payable, sent, refused or returned. days_left counts."""
     def __init__(
         self,
         *,
@@ -821,10 +838,11 @@ class ListClaimsRequest(_message.Message):
         state: Global___ClaimState.ValueType = ...,
         pended: _builtins.bool = ...,
         notice_unsent: _builtins.bool = ...,
+        unpaid: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["notice_unsent", b"notice_unsent", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "pended", b"pended", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["notice_unsent", b"notice_unsent", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "pended", b"pended", "state", b"state", "unpaid", b"unpaid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1229,6 +1247,102 @@ class WithdrawClaimsResponse(_message.Message):
 Global___WithdrawClaimsResponse: _TypeAlias = WithdrawClaimsResponse  # noqa: Y015
 
 @_typing.final
+class ListFailingBillsRequest(_message.Message):
+    """Asks for bills that fail."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most so many; 0 means 100, more than 500 is cut to 500."""
+    page_token: _builtins.str
+    """From the answer before; empty begins at the longest."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFailingBillsRequest: _TypeAlias = ListFailingBillsRequest  # noqa: Y015
+
+@_typing.final
+class ListFailingBillsResponse(_message.Message):
+    """A page of bills that fail."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAILING_BILLS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Asks for the next page; empty at the end."""
+    @_builtins.property
+    def failing_bills(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailingBill]:
+        """Those that fail longest first."""
+
+    def __init__(
+        self,
+        *,
+        failing_bills: _abc.Iterable[Global___FailingBill] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failing_bills", b"failing_bills", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFailingBillsResponse: _TypeAlias = ListFailingBillsResponse  # noqa: Y015
+
+@_typing.final
+class FailingBill(_message.Message):
+    """A bill at which this service failed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BILL_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    FIRST_TIME_FIELD_NUMBER: _builtins.int
+    LAST_TIME_FIELD_NUMBER: _builtins.int
+    TRY_COUNT_FIELD_NUMBER: _builtins.int
+    bill: _builtins.str
+    """"hospitals/{hospital}/bills/{bill}", as the hospital names it."""
+    fault: _builtins.str
+    """The kind of the last fault, as `fault` of the log's line names it, for example "KeyError"."""
+    try_count: _builtins.int
+    """How often it was tried."""
+    @_builtins.property
+    def first_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it fails."""
+
+    @_builtins.property
+    def last_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was tried last."""
+
+    def __init__(
+        self,
+        *,
+        bill: _builtins.str = ...,
+        fault: _builtins.str = ...,
+        first_time: _timestamp_pb2.Timestamp | None = ...,
+        last_time: _timestamp_pb2.Timestamp | None = ...,
+        try_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_time", b"first_time", "last_time", b"last_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bill", b"bill", "fault", b"fault", "first_time", b"first_time", "last_time", b"last_time", "try_count", b"try_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FailingBill: _TypeAlias = FailingBill  # noqa: Y015
+
+@_typing.final
 class CheckBooksRequest(_message.Message):
     """Asks for the state of the books."""
 
@@ -1375,7 +1489,8 @@ class EraseMemberRequest(_message.Message):
     ground: Global___ErasureGround.ValueType
     """Why it may be done."""
     order_reference: _builtins.str
-    """The order's file number, with ERASURE_GROUND_ORDERED: 1 to 64 of A-Z a-z 0-9 . _ / -, and nothing about the person.
+    """The order's file number, with ERASURE_GROUND_ORDERED, as "〔2026〕12号": 1 to 64 letters, digits, signs and single spaces, of
+    which one is a digit or numeral, and nothing about the person. It is kept in NFC.
     It is kept.
     """
     dry_run: _builtins.bool

@@ -34,7 +34,8 @@ class ClaimsServiceStub:
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
-    UNAVAILABLE: the service or Temporal is starting or stopping; retry with back-off, the same request_id is safe.
+    UNAVAILABLE: the service or Temporal is starting or stopping, or the database does not answer (DATABASE_UNAVAILABLE, with
+    RetryInfo); retry with back-off, the same request_id is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
     What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
@@ -92,6 +93,11 @@ class ClaimsServiceStub:
                 request_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsRequest.SerializeToString,
                 response_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsResponse.FromString,
                 _registered_method=True)
+        self.ListFailingBills = channel.unary_unary(
+                '/lipei.claims.v1.ClaimsService/ListFailingBills',
+                request_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.ListFailingBillsRequest.SerializeToString,
+                response_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.ListFailingBillsResponse.FromString,
+                _registered_method=True)
         self.CheckBooks = channel.unary_unary(
                 '/lipei.claims.v1.ClaimsService/CheckBooks',
                 request_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.CheckBooksRequest.SerializeToString,
@@ -113,7 +119,8 @@ class ClaimsServiceServicer:
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
-    UNAVAILABLE: the service or Temporal is starting or stopping; retry with back-off, the same request_id is safe.
+    UNAVAILABLE: the service or Temporal is starting or stopping, or the database does not answer (DATABASE_UNAVAILABLE, with
+    RetryInfo); retry with back-off, the same request_id is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
     What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
@@ -260,6 +267,20 @@ class ClaimsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListFailingBills(self, request, context):
+        """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, the hospital's worker
+        tries them again until they are mended here, and what hangs on them waits. A bill that is taken in or refused since is
+        not in it; one that its hospital has changed since, or does not send any more, for 30 days after it was tried last.
+        Somebody mends the service: the log's `unexpected_fault` of that time says where.
+
+        An insurer is told of the bills of those whom it insures. Bills of which nobody could find out whose they are, an
+        auditor without a tenant is told.
+        INVALID_ARGUMENT also for a page_token that this list did not give.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CheckBooks(self, request, context):
         """Checks the books of the caller's claims: trial balance, conservation of every stored decision, payouts against claims.
         An auditor without a tenant gets the whole installation's. Changes nothing.
@@ -337,6 +358,11 @@ def add_ClaimsServiceServicer_to_server(servicer, server):
                     request_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsRequest.FromString,
                     response_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsResponse.SerializeToString,
             ),
+            'ListFailingBills': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFailingBills,
+                    request_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.ListFailingBillsRequest.FromString,
+                    response_serializer=lipei_dot_claims_dot_v1_dot_claims__pb2.ListFailingBillsResponse.SerializeToString,
+            ),
             'CheckBooks': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckBooks,
                     request_deserializer=lipei_dot_claims_dot_v1_dot_claims__pb2.CheckBooksRequest.FromString,
@@ -364,7 +390,8 @@ class ClaimsService:
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
-    UNAVAILABLE: the service or Temporal is starting or stopping; retry with back-off, the same request_id is safe.
+    UNAVAILABLE: the service or Temporal is starting or stopping, or the database does not answer (DATABASE_UNAVAILABLE, with
+    RetryInfo); retry with back-off, the same request_id is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
     What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
@@ -604,6 +631,33 @@ class ClaimsService:
             '/lipei.claims.v1.ClaimsService/WithdrawClaims',
             lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsRequest.SerializeToString,
             lipei_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFailingBills(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lipei.claims.v1.ClaimsService/ListFailingBills',
+            lipei_dot_claims_dot_v1_dot_claims__pb2.ListFailingBillsRequest.SerializeToString,
+            lipei_dot_claims_dot_v1_dot_claims__pb2.ListFailingBillsResponse.FromString,
             options,
             channel_credentials,
             insecure,

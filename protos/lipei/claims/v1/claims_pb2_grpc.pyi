@@ -35,7 +35,8 @@ class ClaimsServiceStub:
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
-    UNAVAILABLE: the service or Temporal is starting or stopping; retry with back-off, the same request_id is safe.
+    UNAVAILABLE: the service or Temporal is starting or stopping, or the database does not answer (DATABASE_UNAVAILABLE, with
+    RetryInfo); retry with back-off, the same request_id is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
     What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
@@ -150,6 +151,16 @@ class ClaimsServiceStub:
     contract and the books need them. From then on no bill is taken in under these consents. Repeating the call changes
     nothing.
     """
+    ListFailingBills: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ListFailingBillsRequest, _claims_pb2.ListFailingBillsResponse]
+    """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, the hospital's worker
+    tries them again until they are mended here, and what hangs on them waits. A bill that is taken in or refused since is
+    not in it; one that its hospital has changed since, or does not send any more, for 30 days after it was tried last.
+    Somebody mends the service: the log's `unexpected_fault` of that time says where.
+
+    An insurer is told of the bills of those whom it insures. Bills of which nobody could find out whose they are, an
+    auditor without a tenant is told.
+    INVALID_ARGUMENT also for a page_token that this list did not give.
+    """
     CheckBooks: _grpc.UnaryUnaryMultiCallable[_claims_pb2.CheckBooksRequest, _claims_pb2.CheckBooksResponse]
     """Checks the books of the caller's claims: trial balance, conservation of every stored decision, payouts against claims.
     An auditor without a tenant gets the whole installation's. Changes nothing.
@@ -182,7 +193,8 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
-    UNAVAILABLE: the service or Temporal is starting or stopping; retry with back-off, the same request_id is safe.
+    UNAVAILABLE: the service or Temporal is starting or stopping, or the database does not answer (DATABASE_UNAVAILABLE, with
+    RetryInfo); retry with back-off, the same request_id is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
     What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
@@ -294,6 +306,16 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     contract and the books need them. From then on no bill is taken in under these consents. Repeating the call changes
     nothing.
     """
+    ListFailingBills: _aio.UnaryUnaryMultiCallable[_claims_pb2.ListFailingBillsRequest, _claims_pb2.ListFailingBillsResponse]  # type: ignore[assignment]
+    """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, the hospital's worker
+    tries them again until they are mended here, and what hangs on them waits. A bill that is taken in or refused since is
+    not in it; one that its hospital has changed since, or does not send any more, for 30 days after it was tried last.
+    Somebody mends the service: the log's `unexpected_fault` of that time says where.
+
+    An insurer is told of the bills of those whom it insures. Bills of which nobody could find out whose they are, an
+    auditor without a tenant is told.
+    INVALID_ARGUMENT also for a page_token that this list did not give.
+    """
     CheckBooks: _aio.UnaryUnaryMultiCallable[_claims_pb2.CheckBooksRequest, _claims_pb2.CheckBooksResponse]  # type: ignore[assignment]
     """Checks the books of the caller's claims: trial balance, conservation of every stored decision, payouts against claims.
     An auditor without a tenant gets the whole installation's. Changes nothing.
@@ -325,7 +347,8 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
     UNAUTHENTICATED: the certificate or the token is not accepted, ErrorInfo's reason says why; renew it.
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
-    UNAVAILABLE: the service or Temporal is starting or stopping; retry with back-off, the same request_id is safe.
+    UNAVAILABLE: the service or Temporal is starting or stopping, or the database does not answer (DATABASE_UNAVAILABLE, with
+    RetryInfo); retry with back-off, the same request_id is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
     What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
@@ -488,6 +511,22 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         is free again, to the fen. Decided ones stay, and what was paid and is looked at again after an appeal, because the
         contract and the books need them. From then on no bill is taken in under these consents. Repeating the call changes
         nothing.
+        """
+
+    @_abc_1.abstractmethod
+    def ListFailingBills(
+        self,
+        request: _claims_pb2.ListFailingBillsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.ListFailingBillsResponse, _abc.Awaitable[_claims_pb2.ListFailingBillsResponse]]:
+        """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, the hospital's worker
+        tries them again until they are mended here, and what hangs on them waits. A bill that is taken in or refused since is
+        not in it; one that its hospital has changed since, or does not send any more, for 30 days after it was tried last.
+        Somebody mends the service: the log's `unexpected_fault` of that time says where.
+
+        An insurer is told of the bills of those whom it insures. Bills of which nobody could find out whose they are, an
+        auditor without a tenant is told.
+        INVALID_ARGUMENT also for a page_token that this list did not give.
         """
 
     @_abc_1.abstractmethod

@@ -28,7 +28,7 @@ from lipei.type.v1 import access_pb2 as lipei_dot_type_dot_v1_dot_access__pb2
 from lipei.type.v1 import money_pb2 as lipei_dot_type_dot_v1_dot_money__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n lipei/claims/v1/settlement.proto\x12\x0flipei.claims.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1clipei/claims/v1/claims.proto\x1a\x1alipei/type/v1/access.proto\x1a\x19lipei/type/v1/money.proto\"%\n\x0fSettleClaimWork\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\";\n\x0f\x41\x64justClaimWork\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x14\n\x06number\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x02\"B\n\x16\x41pplyCorrectionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x14\n\x06number\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x02\"\x8c\x01\n\x17\x41pplyCorrectionResponse\x12\x30\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12+\n\x07\x62\x65nefit\x18\x02 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12\x12\n\x04held\x18\x03 \x01(\x08\x42\x04\xf0\xd1\x18\x02\"Y\n\x0f\x41waitPapersWork\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x32\n\x08\x64ue_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\"*\n\x14GiveUpWaitingRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"}\n\x15GiveUpWaitingResponse\x12\x30\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12\x32\n\x08\x64ue_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\".\n\x0eRunPayoutsWork\x12\x1c\n\x0epaying_account\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"*\n\x14RegisterClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"I\n\x15RegisterClaimResponse\x12\x30\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\",\n\x16\x41\x64judicateClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"\x95\x01\n\x17\x41\x64judicateClaimResponse\x12\x30\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12+\n\x07\x62\x65nefit\x18\x02 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12\x1b\n\x0boutput_hash\x18\x03 \x01(\tB\x06\x18\x01\xf0\xd1\x18\x02\"+\n\x15ReleasePaymentRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"J\n\x16ReleasePaymentResponse\x12\x30\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\"*\n\x13SettleClaimsRequest\x12\x13\n\x05names\x18\x01 \x03(\tB\x04\xf0\xd1\x18\x02\"K\n\x14SettleClaimsResponse\x12\x33\n\x06\x63laims\x18\x01 \x03(\x0b\x32\x1d.lipei.claims.v1.SettledClaimB\x04\xf0\xd1\x18\x02\"\x81\x01\n\x0cSettledClaim\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12+\n\x07\x62\x65nefit\x18\x03 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\"O\n\x14GatherPayoutsRequest\x12\x1c\n\x0epaying_account\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x19\n\x0bmax_payouts\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\"\x82\x01\n\x15GatherPayoutsResponse\x12\x1a\n\x0cpayment_file\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x15\n\x07payouts\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x1a\n\x0cunsent_files\x18\x03 \x03(\tB\x04\xf0\xd1\x18\x02\x12\x1a\n\x0copen_payouts\x18\x04 \x01(\x05\x42\x04\xf0\xd1\x18\x01\"4\n\x16SendPaymentFileRequest\x12\x1a\n\x0cpayment_file\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"\x19\n\x17SendPaymentFileResponse\"6\n\x16ReadBankAnswersRequest\x12\x1c\n\x0epaying_account\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"W\n\x17ReadBankAnswersResponse\x12\x12\n\x04paid\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x14\n\x06\x66\x61iled\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x12\n\x04open\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x32\xdc\x07\n\x11SettlementService\x12g\n\rRegisterClaim\x12%.lipei.claims.v1.RegisterClaimRequest\x1a&.lipei.claims.v1.RegisterClaimResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12m\n\x0f\x41\x64judicateClaim\x12\'.lipei.claims.v1.AdjudicateClaimRequest\x1a(.lipei.claims.v1.AdjudicateClaimResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12j\n\x0eReleasePayment\x12&.lipei.claims.v1.ReleasePaymentRequest\x1a\'.lipei.claims.v1.ReleasePaymentResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12\x64\n\x0cSettleClaims\x12$.lipei.claims.v1.SettleClaimsRequest\x1a%.lipei.claims.v1.SettleClaimsResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12m\n\x0f\x41pplyCorrection\x12\'.lipei.claims.v1.ApplyCorrectionRequest\x1a(.lipei.claims.v1.ApplyCorrectionResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12g\n\rGiveUpWaiting\x12%.lipei.claims.v1.GiveUpWaitingRequest\x1a&.lipei.claims.v1.GiveUpWaitingResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12g\n\rGatherPayouts\x12%.lipei.claims.v1.GatherPayoutsRequest\x1a&.lipei.claims.v1.GatherPayoutsResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12m\n\x0fSendPaymentFile\x12\'.lipei.claims.v1.SendPaymentFileRequest\x1a(.lipei.claims.v1.SendPaymentFileResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12m\n\x0fReadBankAnswers\x12\'.lipei.claims.v1.ReadBankAnswersRequest\x1a(.lipei.claims.v1.ReadBankAnswersResponse\"\x07\xea\xd1\x18\x03\n\x01\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n lipei/claims/v1/settlement.proto\x12\x0flipei.claims.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1clipei/claims/v1/claims.proto\x1a\x1alipei/type/v1/access.proto\x1a\x19lipei/type/v1/money.proto\"%\n\x0fSettleClaimWork\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\";\n\x0f\x41\x64justClaimWork\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x14\n\x06number\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x02\"B\n\x16\x41pplyCorrectionRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x14\n\x06number\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x02\"\x8c\x01\n\x17\x41pplyCorrectionResponse\x12\x30\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12+\n\x07\x62\x65nefit\x18\x02 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12\x12\n\x04held\x18\x03 \x01(\x08\x42\x04\xf0\xd1\x18\x02\"Y\n\x0f\x41waitPapersWork\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x32\n\x08\x64ue_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\"*\n\x14GiveUpWaitingRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"}\n\x15GiveUpWaitingResponse\x12\x30\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12\x32\n\x08\x64ue_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x04\xf0\xd1\x18\x02\".\n\x0eRunPayoutsWork\x12\x1c\n\x0epaying_account\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\",\n\x16\x41\x64judicateClaimRequest\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"\x95\x01\n\x17\x41\x64judicateClaimResponse\x12\x30\n\x05state\x18\x01 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12+\n\x07\x62\x65nefit\x18\x02 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\x12\x1b\n\x0boutput_hash\x18\x03 \x01(\tB\x06\x18\x01\xf0\xd1\x18\x02\"*\n\x13SettleClaimsRequest\x12\x13\n\x05names\x18\x01 \x03(\tB\x04\xf0\xd1\x18\x02\"K\n\x14SettleClaimsResponse\x12\x33\n\x06\x63laims\x18\x01 \x03(\x0b\x32\x1d.lipei.claims.v1.SettledClaimB\x04\xf0\xd1\x18\x02\"\x81\x01\n\x0cSettledClaim\x12\x12\n\x04name\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x30\n\x05state\x18\x02 \x01(\x0e\x32\x1b.lipei.claims.v1.ClaimStateB\x04\xf0\xd1\x18\x02\x12+\n\x07\x62\x65nefit\x18\x03 \x01(\x0b\x32\x14.lipei.type.v1.MoneyB\x04\xf0\xd1\x18\x02\"O\n\x14GatherPayoutsRequest\x12\x1c\n\x0epaying_account\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x19\n\x0bmax_payouts\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\"\x82\x01\n\x15GatherPayoutsResponse\x12\x1a\n\x0cpayment_file\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\x12\x15\n\x07payouts\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x1a\n\x0cunsent_files\x18\x03 \x03(\tB\x04\xf0\xd1\x18\x02\x12\x1a\n\x0copen_payouts\x18\x04 \x01(\x05\x42\x04\xf0\xd1\x18\x01\"4\n\x16SendPaymentFileRequest\x12\x1a\n\x0cpayment_file\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"\x19\n\x17SendPaymentFileResponse\"6\n\x16ReadBankAnswersRequest\x12\x1c\n\x0epaying_account\x18\x01 \x01(\tB\x04\xf0\xd1\x18\x02\"W\n\x17ReadBankAnswersResponse\x12\x12\n\x04paid\x18\x01 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x14\n\x06\x66\x61iled\x18\x02 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x12\x12\n\x04open\x18\x03 \x01(\x05\x42\x04\xf0\xd1\x18\x01\x32\x87\x06\n\x11SettlementService\x12m\n\x0f\x41\x64judicateClaim\x12\'.lipei.claims.v1.AdjudicateClaimRequest\x1a(.lipei.claims.v1.AdjudicateClaimResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12\x64\n\x0cSettleClaims\x12$.lipei.claims.v1.SettleClaimsRequest\x1a%.lipei.claims.v1.SettleClaimsResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12m\n\x0f\x41pplyCorrection\x12\'.lipei.claims.v1.ApplyCorrectionRequest\x1a(.lipei.claims.v1.ApplyCorrectionResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12g\n\rGiveUpWaiting\x12%.lipei.claims.v1.GiveUpWaitingRequest\x1a&.lipei.claims.v1.GiveUpWaitingResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12g\n\rGatherPayouts\x12%.lipei.claims.v1.GatherPayoutsRequest\x1a&.lipei.claims.v1.GatherPayoutsResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12m\n\x0fSendPaymentFile\x12\'.lipei.claims.v1.SendPaymentFileRequest\x1a(.lipei.claims.v1.SendPaymentFileResponse\"\x07\xea\xd1\x18\x03\n\x01\r\x12m\n\x0fReadBankAnswers\x12\'.lipei.claims.v1.ReadBankAnswersRequest\x1a(.lipei.claims.v1.ReadBankAnswersResponse\"\x07\xea\xd1\x18\x03\n\x01\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,10 +63,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GIVEUPWAITINGRESPONSE'].fields_by_name['due_time']._serialized_options = b'\360\321\030\002'
   _globals['_RUNPAYOUTSWORK'].fields_by_name['paying_account']._loaded_options = None
   _globals['_RUNPAYOUTSWORK'].fields_by_name['paying_account']._serialized_options = b'\360\321\030\002'
-  _globals['_REGISTERCLAIMREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_REGISTERCLAIMREQUEST'].fields_by_name['name']._serialized_options = b'\360\321\030\002'
-  _globals['_REGISTERCLAIMRESPONSE'].fields_by_name['state']._loaded_options = None
-  _globals['_REGISTERCLAIMRESPONSE'].fields_by_name['state']._serialized_options = b'\360\321\030\002'
   _globals['_ADJUDICATECLAIMREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_ADJUDICATECLAIMREQUEST'].fields_by_name['name']._serialized_options = b'\360\321\030\002'
   _globals['_ADJUDICATECLAIMRESPONSE'].fields_by_name['state']._loaded_options = None
@@ -75,10 +71,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ADJUDICATECLAIMRESPONSE'].fields_by_name['benefit']._serialized_options = b'\360\321\030\002'
   _globals['_ADJUDICATECLAIMRESPONSE'].fields_by_name['output_hash']._loaded_options = None
   _globals['_ADJUDICATECLAIMRESPONSE'].fields_by_name['output_hash']._serialized_options = b'\030\001\360\321\030\002'
-  _globals['_RELEASEPAYMENTREQUEST'].fields_by_name['name']._loaded_options = None
-  _globals['_RELEASEPAYMENTREQUEST'].fields_by_name['name']._serialized_options = b'\360\321\030\002'
-  _globals['_RELEASEPAYMENTRESPONSE'].fields_by_name['state']._loaded_options = None
-  _globals['_RELEASEPAYMENTRESPONSE'].fields_by_name['state']._serialized_options = b'\360\321\030\002'
   _globals['_SETTLECLAIMSREQUEST'].fields_by_name['names']._loaded_options = None
   _globals['_SETTLECLAIMSREQUEST'].fields_by_name['names']._serialized_options = b'\360\321\030\002'
   _globals['_SETTLECLAIMSRESPONSE'].fields_by_name['claims']._loaded_options = None
@@ -111,12 +103,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_READBANKANSWERSRESPONSE'].fields_by_name['failed']._serialized_options = b'\360\321\030\001'
   _globals['_READBANKANSWERSRESPONSE'].fields_by_name['open']._loaded_options = None
   _globals['_READBANKANSWERSRESPONSE'].fields_by_name['open']._serialized_options = b'\360\321\030\001'
-  _globals['_SETTLEMENTSERVICE'].methods_by_name['RegisterClaim']._loaded_options = None
-  _globals['_SETTLEMENTSERVICE'].methods_by_name['RegisterClaim']._serialized_options = b'\352\321\030\003\n\001\r'
   _globals['_SETTLEMENTSERVICE'].methods_by_name['AdjudicateClaim']._loaded_options = None
   _globals['_SETTLEMENTSERVICE'].methods_by_name['AdjudicateClaim']._serialized_options = b'\352\321\030\003\n\001\r'
-  _globals['_SETTLEMENTSERVICE'].methods_by_name['ReleasePayment']._loaded_options = None
-  _globals['_SETTLEMENTSERVICE'].methods_by_name['ReleasePayment']._serialized_options = b'\352\321\030\003\n\001\r'
   _globals['_SETTLEMENTSERVICE'].methods_by_name['SettleClaims']._loaded_options = None
   _globals['_SETTLEMENTSERVICE'].methods_by_name['SettleClaims']._serialized_options = b'\352\321\030\003\n\001\r'
   _globals['_SETTLEMENTSERVICE'].methods_by_name['ApplyCorrection']._loaded_options = None
@@ -145,36 +133,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GIVEUPWAITINGRESPONSE']._serialized_end=742
   _globals['_RUNPAYOUTSWORK']._serialized_start=744
   _globals['_RUNPAYOUTSWORK']._serialized_end=790
-  _globals['_REGISTERCLAIMREQUEST']._serialized_start=792
-  _globals['_REGISTERCLAIMREQUEST']._serialized_end=834
-  _globals['_REGISTERCLAIMRESPONSE']._serialized_start=836
-  _globals['_REGISTERCLAIMRESPONSE']._serialized_end=909
-  _globals['_ADJUDICATECLAIMREQUEST']._serialized_start=911
-  _globals['_ADJUDICATECLAIMREQUEST']._serialized_end=955
-  _globals['_ADJUDICATECLAIMRESPONSE']._serialized_start=958
-  _globals['_ADJUDICATECLAIMRESPONSE']._serialized_end=1107
-  _globals['_RELEASEPAYMENTREQUEST']._serialized_start=1109
-  _globals['_RELEASEPAYMENTREQUEST']._serialized_end=1152
-  _globals['_RELEASEPAYMENTRESPONSE']._serialized_start=1154
-  _globals['_RELEASEPAYMENTRESPONSE']._serialized_end=1228
-  _globals['_SETTLECLAIMSREQUEST']._serialized_start=1230
-  _globals['_SETTLECLAIMSREQUEST']._serialized_end=1272
-  _globals['_SETTLECLAIMSRESPONSE']._serialized_start=1274
-  _globals['_SETTLECLAIMSRESPONSE']._serialized_end=1349
-  _globals['_SETTLEDCLAIM']._serialized_start=1352
-  _globals['_SETTLEDCLAIM']._serialized_end=1481
-  _globals['_GATHERPAYOUTSREQUEST']._serialized_start=1483
-  _globals['_GATHERPAYOUTSREQUEST']._serialized_end=1562
-  _globals['_GATHERPAYOUTSRESPONSE']._serialized_start=1565
-  _globals['_GATHERPAYOUTSRESPONSE']._serialized_end=1695
-  _globals['_SENDPAYMENTFILEREQUEST']._serialized_start=1697
-  _globals['_SENDPAYMENTFILEREQUEST']._serialized_end=1749
-  _globals['_SENDPAYMENTFILERESPONSE']._serialized_start=1751
-  _globals['_SENDPAYMENTFILERESPONSE']._serialized_end=1776
-  _globals['_READBANKANSWERSREQUEST']._serialized_start=1778
-  _globals['_READBANKANSWERSREQUEST']._serialized_end=1832
-  _globals['_READBANKANSWERSRESPONSE']._serialized_start=1834
-  _globals['_READBANKANSWERSRESPONSE']._serialized_end=1921
-  _globals['_SETTLEMENTSERVICE']._serialized_start=1924
-  _globals['_SETTLEMENTSERVICE']._serialized_end=2912
+  _globals['_ADJUDICATECLAIMREQUEST']._serialized_start=792
+  _globals['_ADJUDICATECLAIMREQUEST']._serialized_end=836
+  _globals['_ADJUDICATECLAIMRESPONSE']._serialized_start=839
+  _globals['_ADJUDICATECLAIMRESPONSE']._serialized_end=988
+  _globals['_SETTLECLAIMSREQUEST']._serialized_start=990
+  _globals['_SETTLECLAIMSREQUEST']._serialized_end=1032
+  _globals['_SETTLECLAIMSRESPONSE']._serialized_start=1034
+  _globals['_SETTLECLAIMSRESPONSE']._serialized_end=1109
+  _globals['_SETTLEDCLAIM']._serialized_start=1112
+  _globals['_SETTLEDCLAIM']._serialized_end=1241
+  _globals['_GATHERPAYOUTSREQUEST']._serialized_start=1243
+  _globals['_GATHERPAYOUTSREQUEST']._serialized_end=1322
+  _globals['_GATHERPAYOUTSRESPONSE']._serialized_start=1325
+  _globals['_GATHERPAYOUTSRESPONSE']._serialized_end=1455
+  _globals['_SENDPAYMENTFILEREQUEST']._serialized_start=1457
+  _globals['_SENDPAYMENTFILEREQUEST']._serialized_end=1509
+  _globals['_SENDPAYMENTFILERESPONSE']._serialized_start=1511
+  _globals['_SENDPAYMENTFILERESPONSE']._serialized_end=1536
+  _globals['_READBANKANSWERSREQUEST']._serialized_start=1538
+  _globals['_READBANKANSWERSREQUEST']._serialized_end=1592
+  _globals['_READBANKANSWERSRESPONSE']._serialized_start=1594
+  _globals['_READBANKANSWERSRESPONSE']._serialized_end=1681
+  _globals['_SETTLEMENTSERVICE']._serialized_start=1684
+  _globals['_SETTLEMENTSERVICE']._serialized_end=2459
 # @@protoc_insertion_point(module_scope)

@@ -233,50 +233,6 @@ class RunPayoutsWork(_message.Message):
 Global___RunPayoutsWork: _TypeAlias = RunPayoutsWork  # noqa: Y015
 
 @_typing.final
-class RegisterClaimRequest(_message.Message):
-    """Names a claim."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    """"policies/{policy}/claims/{claim}"."""
-    def __init__(
-        self,
-        *,
-        name: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RegisterClaimRequest: _TypeAlias = RegisterClaimRequest  # noqa: Y015
-
-@_typing.final
-class RegisterClaimResponse(_message.Message):
-    """The claim's place."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    STATE_FIELD_NUMBER: _builtins.int
-    state: _claims_pb2.ClaimState.ValueType
-    """State after the step."""
-    def __init__(
-        self,
-        *,
-        state: _claims_pb2.ClaimState.ValueType = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___RegisterClaimResponse: _TypeAlias = RegisterClaimResponse  # noqa: Y015
-
-@_typing.final
 class AdjudicateClaimRequest(_message.Message):
     """Names a claim."""
 
@@ -337,50 +293,6 @@ class AdjudicateClaimResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AdjudicateClaimResponse: _TypeAlias = AdjudicateClaimResponse  # noqa: Y015
-
-@_typing.final
-class ReleasePaymentRequest(_message.Message):
-    """Names a claim."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    """"policies/{policy}/claims/{claim}"."""
-    def __init__(
-        self,
-        *,
-        name: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ReleasePaymentRequest: _TypeAlias = ReleasePaymentRequest  # noqa: Y015
-
-@_typing.final
-class ReleasePaymentResponse(_message.Message):
-    """Where the claim stands."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    STATE_FIELD_NUMBER: _builtins.int
-    state: _claims_pb2.ClaimState.ValueType
-    """State after the step."""
-    def __init__(
-        self,
-        *,
-        state: _claims_pb2.ClaimState.ValueType = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ReleasePaymentResponse: _TypeAlias = ReleasePaymentResponse  # noqa: Y015
 
 @_typing.final
 class SettleClaimsRequest(_message.Message):

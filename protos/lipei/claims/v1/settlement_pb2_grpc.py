@@ -39,20 +39,10 @@ class SettlementServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.RegisterClaim = channel.unary_unary(
-                '/lipei.claims.v1.SettlementService/RegisterClaim',
-                request_serializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.RegisterClaimRequest.SerializeToString,
-                response_deserializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.RegisterClaimResponse.FromString,
-                _registered_method=True)
         self.AdjudicateClaim = channel.unary_unary(
                 '/lipei.claims.v1.SettlementService/AdjudicateClaim',
                 request_serializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.AdjudicateClaimRequest.SerializeToString,
                 response_deserializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.AdjudicateClaimResponse.FromString,
-                _registered_method=True)
-        self.ReleasePayment = channel.unary_unary(
-                '/lipei.claims.v1.SettlementService/ReleasePayment',
-                request_serializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.ReleasePaymentRequest.SerializeToString,
-                response_deserializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.ReleasePaymentResponse.FromString,
                 _registered_method=True)
         self.SettleClaims = channel.unary_unary(
                 '/lipei.claims.v1.SettlementService/SettleClaims',
@@ -94,33 +84,13 @@ class SettlementServiceServicer:
     certificate renewed or the role given, and repeat.
     """
 
-    def RegisterClaim(self, request, context):
-        """Received -> registered; any later state stays. Claims are registered when they are taken in; this is for workflows
-        that an earlier version began.
-
-        NOT_FOUND: no such claim; stop.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def AdjudicateClaim(self, request, context):
-        """Does what is left of settling the claim, in one transaction: decides it and releases an approved one, to payable
-        with the debt in the ledger, or to closed_zero. A decided claim answers with its decision, which never changes.
+        """Settles the claim in one transaction: decides it and, when it is approved, releases it, to payable with the debt in
+        the ledger, or to closed_zero. A decided claim answers with its decision, which never changes.
 
         NOT_FOUND: no such claim; stop.
         ABORTED EARLIER_CLAIM_OPEN with RetryInfo: an earlier claim of the member is not decided yet; wait and repeat.
         ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; wait and repeat.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def ReleasePayment(self, request, context):
-        """Moves an approved claim on: to payable with the debt in the ledger, or to closed_zero. Any other decided claim
-        stays. AdjudicateClaim releases what it approves; this is for workflows that an earlier version began.
-
-        NOT_FOUND: no such claim; stop. FAILED_PRECONDITION NOT_DECIDED: stop.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -194,20 +164,10 @@ class SettlementServiceServicer:
 
 def add_SettlementServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'RegisterClaim': grpc.unary_unary_rpc_method_handler(
-                    servicer.RegisterClaim,
-                    request_deserializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.RegisterClaimRequest.FromString,
-                    response_serializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.RegisterClaimResponse.SerializeToString,
-            ),
             'AdjudicateClaim': grpc.unary_unary_rpc_method_handler(
                     servicer.AdjudicateClaim,
                     request_deserializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.AdjudicateClaimRequest.FromString,
                     response_serializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.AdjudicateClaimResponse.SerializeToString,
-            ),
-            'ReleasePayment': grpc.unary_unary_rpc_method_handler(
-                    servicer.ReleasePayment,
-                    request_deserializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.ReleasePaymentRequest.FromString,
-                    response_serializer=lipei_dot_claims_dot_v1_dot_settlement__pb2.ReleasePaymentResponse.SerializeToString,
             ),
             'SettleClaims': grpc.unary_unary_rpc_method_handler(
                     servicer.SettleClaims,
@@ -256,33 +216,6 @@ class SettlementService:
     """
 
     @staticmethod
-    def RegisterClaim(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/lipei.claims.v1.SettlementService/RegisterClaim',
-            lipei_dot_claims_dot_v1_dot_settlement__pb2.RegisterClaimRequest.SerializeToString,
-            lipei_dot_claims_dot_v1_dot_settlement__pb2.RegisterClaimResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
     def AdjudicateClaim(request,
             target,
             options=(),
@@ -299,33 +232,6 @@ class SettlementService:
             '/lipei.claims.v1.SettlementService/AdjudicateClaim',
             lipei_dot_claims_dot_v1_dot_settlement__pb2.AdjudicateClaimRequest.SerializeToString,
             lipei_dot_claims_dot_v1_dot_settlement__pb2.AdjudicateClaimResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def ReleasePayment(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/lipei.claims.v1.SettlementService/ReleasePayment',
-            lipei_dot_claims_dot_v1_dot_settlement__pb2.ReleasePaymentRequest.SerializeToString,
-            lipei_dot_claims_dot_v1_dot_settlement__pb2.ReleasePaymentResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,25 +38,13 @@ class SettlementServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SettlementServiceAsyncStub: ...
-    RegisterClaim: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.RegisterClaimRequest, _settlement_pb2.RegisterClaimResponse]
-    """Received -> registered; any later state stays. Claims are registered when they are taken in; this is for workflows
-    that an earlier version began.
-
-    NOT_FOUND: no such claim; stop.
-    """
     AdjudicateClaim: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.AdjudicateClaimRequest, _settlement_pb2.AdjudicateClaimResponse]
-    """Does what is left of settling the claim, in one transaction: decides it and releases an approved one, to payable
-    with the debt in the ledger, or to closed_zero. A decided claim answers with its decision, which never changes.
+    """Settles the claim in one transaction: decides it and, when it is approved, releases it, to payable with the debt in
+    the ledger, or to closed_zero. A decided claim answers with its decision, which never changes.
 
     NOT_FOUND: no such claim; stop.
     ABORTED EARLIER_CLAIM_OPEN with RetryInfo: an earlier claim of the member is not decided yet; wait and repeat.
     ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; wait and repeat.
-    """
-    ReleasePayment: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.ReleasePaymentRequest, _settlement_pb2.ReleasePaymentResponse]
-    """Moves an approved claim on: to payable with the debt in the ledger, or to closed_zero. Any other decided claim
-    stays. AdjudicateClaim releases what it approves; this is for workflows that an earlier version began.
-
-    NOT_FOUND: no such claim; stop. FAILED_PRECONDITION NOT_DECIDED: stop.
     """
     SettleClaims: _grpc.UnaryUnaryMultiCallable[_settlement_pb2.SettleClaimsRequest, _settlement_pb2.SettleClaimsResponse]
     """Decides and releases up to 200 claims in their order in one transaction: read at once, written at once.
@@ -110,25 +98,13 @@ class SettlementServiceAsyncStub(SettlementServiceStub):
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    RegisterClaim: _aio.UnaryUnaryMultiCallable[_settlement_pb2.RegisterClaimRequest, _settlement_pb2.RegisterClaimResponse]  # type: ignore[assignment]
-    """Received -> registered; any later state stays. Claims are registered when they are taken in; this is for workflows
-    that an earlier version began.
-
-    NOT_FOUND: no such claim; stop.
-    """
     AdjudicateClaim: _aio.UnaryUnaryMultiCallable[_settlement_pb2.AdjudicateClaimRequest, _settlement_pb2.AdjudicateClaimResponse]  # type: ignore[assignment]
-    """Does what is left of settling the claim, in one transaction: decides it and releases an approved one, to payable
-    with the debt in the ledger, or to closed_zero. A decided claim answers with its decision, which never changes.
+    """Settles the claim in one transaction: decides it and, when it is approved, releases it, to payable with the debt in
+    the ledger, or to closed_zero. A decided claim answers with its decision, which never changes.
 
     NOT_FOUND: no such claim; stop.
     ABORTED EARLIER_CLAIM_OPEN with RetryInfo: an earlier claim of the member is not decided yet; wait and repeat.
     ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; wait and repeat.
-    """
-    ReleasePayment: _aio.UnaryUnaryMultiCallable[_settlement_pb2.ReleasePaymentRequest, _settlement_pb2.ReleasePaymentResponse]  # type: ignore[assignment]
-    """Moves an approved claim on: to payable with the debt in the ledger, or to closed_zero. Any other decided claim
-    stays. AdjudicateClaim releases what it approves; this is for workflows that an earlier version began.
-
-    NOT_FOUND: no such claim; stop. FAILED_PRECONDITION NOT_DECIDED: stop.
     """
     SettleClaims: _aio.UnaryUnaryMultiCallable[_settlement_pb2.SettleClaimsRequest, _settlement_pb2.SettleClaimsResponse]  # type: ignore[assignment]
     """Decides and releases up to 200 claims in their order in one transaction: read at once, written at once.
@@ -181,41 +157,17 @@ class SettlementServiceServicer(metaclass=_abc_1.ABCMeta):
     """
 
     @_abc_1.abstractmethod
-    def RegisterClaim(
-        self,
-        request: _settlement_pb2.RegisterClaimRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_settlement_pb2.RegisterClaimResponse, _abc.Awaitable[_settlement_pb2.RegisterClaimResponse]]:
-        """Received -> registered; any later state stays. Claims are registered when they are taken in; this is for workflows
-        that an earlier version began.
-
-        NOT_FOUND: no such claim; stop.
-        """
-
-    @_abc_1.abstractmethod
     def AdjudicateClaim(
         self,
         request: _settlement_pb2.AdjudicateClaimRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_settlement_pb2.AdjudicateClaimResponse, _abc.Awaitable[_settlement_pb2.AdjudicateClaimResponse]]:
-        """Does what is left of settling the claim, in one transaction: decides it and releases an approved one, to payable
-        with the debt in the ledger, or to closed_zero. A decided claim answers with its decision, which never changes.
+        """Settles the claim in one transaction: decides it and, when it is approved, releases it, to payable with the debt in
+        the ledger, or to closed_zero. A decided claim answers with its decision, which never changes.
 
         NOT_FOUND: no such claim; stop.
         ABORTED EARLIER_CLAIM_OPEN with RetryInfo: an earlier claim of the member is not decided yet; wait and repeat.
         ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; wait and repeat.
-        """
-
-    @_abc_1.abstractmethod
-    def ReleasePayment(
-        self,
-        request: _settlement_pb2.ReleasePaymentRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_settlement_pb2.ReleasePaymentResponse, _abc.Awaitable[_settlement_pb2.ReleasePaymentResponse]]:
-        """Moves an approved claim on: to payable with the debt in the ledger, or to closed_zero. Any other decided claim
-        stays. AdjudicateClaim releases what it approves; this is for workflows that an earlier version began.
-
-        NOT_FOUND: no such claim; stop. FAILED_PRECONDITION NOT_DECIDED: stop.
         """
 
     @_abc_1.abstractmethod
