@@ -179,7 +179,9 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         self, step: _Step, request: Request, faults: Sequence[Violation] = ()
     ) -> claims_pb2.Claim:
         found = [*request_id_faults(request.request_id), *faults]
-        if len(getattr(request, "note", "")) > MOST_NOTE:
+        note: str = getattr(request, "note", "")
+        found += second_word.faults_of_note(step.method, note)
+        if len(note) > MOST_NOTE:
             found.append(Violation("note", "TOO_LONG", f"at most {MOST_NOTE} characters"))
         if request.revision < 0:
             found.append(Violation("revision", "NEGATIVE", "must not be negative"))

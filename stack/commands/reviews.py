@@ -9,7 +9,7 @@ import typer
 
 from lipei.claims.v1 import claims_pb2, reason_pb2
 from lipei.claims.v1 import review_pb2 as pb
-from stack.commands.claim_acts import Name, Note, Revision, act, claim_at, minor
+from stack.commands.claim_acts import Name, Note, Revision, Why, act, claim_at, minor
 from stack.commands.failing import Failed
 from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State
 from stack.commands.printing import money
@@ -103,7 +103,7 @@ def clear(
 
 def adjust(
     name: Name,
-    note: Note = "",
+    note: Why,
     revision: Revision = -1,
     request_id: RequestId = "",
     state: State = DEFAULT_STATE,
@@ -116,7 +116,7 @@ def adjust(
 
 def reverse(
     name: Name,
-    note: Note = "",
+    note: Why,
     revision: Revision = -1,
     request_id: RequestId = "",
     state: State = DEFAULT_STATE,
@@ -150,6 +150,8 @@ def recover(  # noqa: PLR0913, PLR0917 -- an option each
     if write_off:
         if amount:
             raise Failed("--write-off gives up all that is open; leave --amount out", exit_code=2)
+        if not note.strip():
+            raise Failed("--write-off needs a --note that says why", exit_code=2)
         given_up = pb.WriteOffRecoveryRequest(name=name, note=note)
         act("WriteOffRecovery", given_up, "senior_adjuster", revision, request_id, state, as_json)
         return
@@ -194,10 +196,10 @@ def appeal(
 
 def decide_appeal(
     name: Name,
+    note: Why,
     uphold: Annotated[
         bool | None, typer.Option("--uphold/--overturn", help="Whether the decision stands.")
     ] = None,
-    note: Note = "",
     revision: Revision = -1,
     request_id: RequestId = "",
     state: State = DEFAULT_STATE,

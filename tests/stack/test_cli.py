@@ -102,7 +102,12 @@ def test_a_service_that_is_gone_is_named_without_a_stack_trace(tmp_path: Path) -
         ["claims", "supply", "p", "--admitted", "2026-06-01T22:30", "--state", "none"],
         ["claims", "supply", "p", "--given", "2026-06-01T22:30+08:00", "--state", "none"],
         ["claims", "supply", "p", "--given", "1=2026-06-01T22:30", "--state", "none"],
-        ["claims", "decide-appeal", "policies/p/claims/c", "--state", "none"],
+        ["claims", "decide-appeal", "p", "--note", "x", "--state", "none"],
+        ["claims", "decide-appeal", "p", "--uphold", "--state", "none"],
+        ["claims", "adjust", "p", "--state", "none"],
+        ["claims", "reverse", "p", "--state", "none"],
+        ["claims", "recover", "p", "--write-off", "--state", "none"],
+        ["providers", "confirm", "providerAccounts/a", "--state", "none"],
         ["quote", "t", "--start-date", "2026-01-01", "--feature", "age", "--state", "none"],
     ],
 )

@@ -17,6 +17,7 @@ from sqlalchemy import select, text
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import reason_pb2, review_pb2, review_pb2_grpc, settlement_pb2
 from lipei.type.v1 import bill_pb2
+from services.claims import second_word
 from services.claims.papers import fact_faults, unstated, with_facts
 from services.claims.storage.sealed import person_subject
 from services.claims.storage.tables import usage_balance
@@ -86,6 +87,8 @@ def got(service: Served, name: str) -> pb.Claim:
 def asked(kind: type[Any], claim: pb.Claim, **fields: Any) -> Any:
     """A request of somebody who has looked at the claim."""
     told = {"request_id": uuid.uuid4().hex, "revision": claim.revision, **fields}
+    if kind.__name__.removesuffix("Request") in second_word.SAID_WHY:
+        told.setdefault("note", NOTE)
     return kind(name=claim.name, **told)
 
 
@@ -389,6 +392,20 @@ def paid(service: Served, claim: pb.Claim) -> pb.Claim:
             text("UPDATE claim SET state = 'paid', paid = benefit WHERE id = :id"), told
         )
     return got(service, claim.name)
+
+
+@pytest.mark.parametrize("rpc", sorted(second_word.SAID_WHY))
+def test_what_moves_money_or_ends_the_matter_says_why(service: Served, rpc: str) -> None:
+    claim = decided(service, "B1", line(1, DRUG, "30000.00"))
+    for note in ("", " \n"):
+        request = asked(getattr(review_pb2, f"{rpc}Request"), claim, note=note)
+        if rpc == "DecideAppeal":
+            request.outcome = review_pb2.APPEAL_OUTCOME_UPHOLD
+        fault = refused(getattr(service.review, rpc), request)
+        assert fault.code.name == "INVALID_ARGUMENT"
+        assert [(one.field, one.reason) for one in fault.violations] == [("note", "MISSING")]
+    request.note = NOTE
+    assert refused(getattr(service.review, rpc), request).reason == "WRONG_STATE"
 
 
 def test_a_reversed_claim_frees_what_it_used_and_is_recovered(service: Served) -> None:

@@ -360,7 +360,7 @@ class AdjustClaimRequest(_message.Message):
     revision: _builtins.int
     """Revision of the claim that was looked at."""
     note: _builtins.str
-    """Why, at most 2,000 characters; sealed, and never in a log."""
+    """Why, at most 2,000 characters; sealed, and never in a log. Must not be empty."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineReview]:
         """Lines that do not stay as the engine has them; empty accepts all."""
@@ -423,7 +423,7 @@ class ReverseClaimRequest(_message.Message):
     revision: _builtins.int
     """Revision of the claim that was looked at."""
     note: _builtins.str
-    """Why, at most 2,000 characters; sealed, and never in a log."""
+    """Why, at most 2,000 characters; sealed, and never in a log. Must not be empty."""
     def __init__(
         self,
         *,
@@ -545,7 +545,7 @@ class WriteOffRecoveryRequest(_message.Message):
     revision: _builtins.int
     """Revision of the claim that was looked at."""
     note: _builtins.str
-    """Why, at most 2,000 characters; sealed, and never in a log."""
+    """Why, at most 2,000 characters; sealed, and never in a log. Must not be empty."""
     def __init__(
         self,
         *,
@@ -726,7 +726,7 @@ class DecideAppealRequest(_message.Message):
     outcome: Global___AppealOutcome.ValueType
     """Which way."""
     note: _builtins.str
-    """Why, at most 2,000 characters; sealed, and never in a log."""
+    """Why, at most 2,000 characters; sealed, and never in a log. Must not be empty."""
     def __init__(
         self,
         *,

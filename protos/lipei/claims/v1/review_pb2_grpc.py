@@ -33,6 +33,7 @@ class ReviewServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    INVALID_ARGUMENT MISSING of `note`: AdjustClaim, ReverseClaim, WriteOffRecovery and DecideAppeal need a reason; say why.
     NOT_FOUND: no such claim of the caller's.
     ABORTED CLAIM_CHANGED: somebody, or the engine, has moved the claim since; ErrorInfo says where it stands; look again.
     ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.
@@ -113,6 +114,7 @@ class ReviewServiceServicer:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    INVALID_ARGUMENT MISSING of `note`: AdjustClaim, ReverseClaim, WriteOffRecovery and DecideAppeal need a reason; say why.
     NOT_FOUND: no such claim of the caller's.
     ABORTED CLAIM_CHANGED: somebody, or the engine, has moved the claim since; ErrorInfo says where it stands; look again.
     ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.
@@ -327,6 +329,7 @@ class ReviewService:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    INVALID_ARGUMENT MISSING of `note`: AdjustClaim, ReverseClaim, WriteOffRecovery and DecideAppeal need a reason; say why.
     NOT_FOUND: no such claim of the caller's.
     ABORTED CLAIM_CHANGED: somebody, or the engine, has moved the claim since; ErrorInfo says where it stands; look again.
     ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.

@@ -34,6 +34,7 @@ class ReviewServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    INVALID_ARGUMENT MISSING of `note`: AdjustClaim, ReverseClaim, WriteOffRecovery and DecideAppeal need a reason; say why.
     NOT_FOUND: no such claim of the caller's.
     ABORTED CLAIM_CHANGED: somebody, or the engine, has moved the claim since; ErrorInfo says where it stands; look again.
     ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.
@@ -143,6 +144,7 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    INVALID_ARGUMENT MISSING of `note`: AdjustClaim, ReverseClaim, WriteOffRecovery and DecideAppeal need a reason; say why.
     NOT_FOUND: no such claim of the caller's.
     ABORTED CLAIM_CHANGED: somebody, or the engine, has moved the claim since; ErrorInfo says where it stands; look again.
     ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.
@@ -248,6 +250,7 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    INVALID_ARGUMENT MISSING of `note`: AdjustClaim, ReverseClaim, WriteOffRecovery and DecideAppeal need a reason; say why.
     NOT_FOUND: no such claim of the caller's.
     ABORTED CLAIM_CHANGED: somebody, or the engine, has moved the claim since; ErrorInfo says where it stands; look again.
     ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.
