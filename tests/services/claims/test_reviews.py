@@ -397,10 +397,10 @@ def paid(service: Served, claim: pb.Claim) -> pb.Claim:
 @pytest.mark.parametrize("rpc", sorted(second_word.SAID_WHY))
 def test_what_moves_money_or_ends_the_matter_says_why(service: Served, rpc: str) -> None:
     claim = decided(service, "B1", line(1, DRUG, "30000.00"))
-    for note in ("", " \n"):
-        request = asked(getattr(review_pb2, f"{rpc}Request"), claim, note=note)
-        if rpc == "DecideAppeal":
-            request.outcome = review_pb2.APPEAL_OUTCOME_UPHOLD
+    request = asked(getattr(review_pb2, f"{rpc}Request"), claim)
+    if rpc == "DecideAppeal":
+        request.outcome = review_pb2.APPEAL_OUTCOME_UPHOLD
+    for request.note in ("", " \n"):
         fault = refused(getattr(service.review, rpc), request)
         assert fault.code.name == "INVALID_ARGUMENT"
         assert [(one.field, one.reason) for one in fault.violations] == [("note", "MISSING")]
