@@ -142,7 +142,8 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         """Book money that came back."""
         work = partial(recovering.record, account=self._paying_account)
         step = _Step("RecordRecovery", (ClaimState.RECOVERY_OPEN,), work)
-        return pb.RecordRecoveryResponse(claim=await self._do(step, request))
+        faults = recovering.faults_of(request)
+        return pb.RecordRecoveryResponse(claim=await self._do(step, request, faults))
 
     async def WriteOffRecovery(
         self, request: pb.WriteOffRecoveryRequest, context: Context

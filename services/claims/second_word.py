@@ -20,6 +20,7 @@ PROPOSED_BY = {
     ActKind.REVIEW: "ReviewClaim",
     ActKind.ADJUST: "AdjustClaim",
     ActKind.REVERSE: "ReverseClaim",
+    ActKind.RECOVER: "RecordRecovery",
     ActKind.WRITE_OFF: "WriteOffRecovery",
 }
 # What moves money, or ends the matter, by a person's word: whoever reads the claim later is told

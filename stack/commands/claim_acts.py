@@ -38,7 +38,7 @@ _WAITS_FOR = {
     claims_pb2.CLAIM_STATE_PENDED_INFO: ("supply {name}",),
     claims_pb2.CLAIM_STATE_PENDED_FRAUD: ("clear {name}",),
     claims_pb2.CLAIM_STATE_RECOVERY_OPEN: (
-        "recover {name}",
+        "recover {name} --reference REF --value-date DAY",
         "recover {name} --write-off --note WHY",
     ),
     claims_pb2.CLAIM_STATE_APPEALED: (

@@ -121,9 +121,9 @@ def _clauses(claim: claims_pb2.Claim) -> list[str]:
 def _proposed(claim: claims_pb2.Claim, lang: Language) -> str:
     """The benefit as it is proposed; with all that waiting lines might add, an upper bound.
 
-    Of a rest that is to be given up that rest.
+    Of a rest that is to be given up that rest, and of money that came back what is open.
     """
-    if claim.proposal.kind == "write_off":
+    if claim.proposal.kind in ("recover", "write_off"):
         return money(claim.recoverable)
     decided = claim.decision
     waits = sum(

@@ -85,7 +85,9 @@ def confirm(
 ) -> None:
     """Confirm what somebody else has proposed, which takes effect then; or reject it."""
     request = pb.ConfirmReviewRequest(name=name, reject=reject, note=note)
-    act("ConfirmReview", request, "senior_adjuster", revision, request_id, state, as_json)
+    kind = claim_at(name, state, "senior_adjuster").proposal.kind
+    role = "payments" if kind == "recover" else "senior_adjuster"
+    act("ConfirmReview", request, role, revision, request_id, state, as_json)
 
 
 def clear(
@@ -136,6 +138,12 @@ def recover(  # noqa: PLR0913, PLR0917 -- an option each
         str,
         typer.Option("--amount", help="What came back, in major units; all of it when absent."),
     ] = "",
+    reference: Annotated[
+        str, typer.Option("--reference", help="The bank's reference of the incoming transfer.")
+    ] = "",
+    value_date: Annotated[
+        str, typer.Option("--value-date", help="Its value date on the statement, YYYY-MM-DD.")
+    ] = "",
     write_off: Annotated[
         bool, typer.Option("--write-off", help="It never came: give it up instead.")
     ] = False,
@@ -155,8 +163,17 @@ def recover(  # noqa: PLR0913, PLR0917 -- an option each
         given_up = pb.WriteOffRecoveryRequest(name=name, note=note)
         act("WriteOffRecovery", given_up, "senior_adjuster", revision, request_id, state, as_json)
         return
+    if not (reference and value_date):
+        text = "say which transfer of the bank's statement it is: --reference and --value-date"
+        raise Failed(text, exit_code=2)
     claim = claim_at(name, state, "payments")
-    back = pb.RecordRecoveryRequest(name=name, amount=claim.recoverable, paying_account=account)
+    back = pb.RecordRecoveryRequest(
+        name=name,
+        amount=claim.recoverable,
+        paying_account=account,
+        bank_reference=reference,
+        value_date=value_date,
+    )
     if amount:
         currency = claim.paid.currency_code
         back.amount.currency_code = currency

@@ -107,6 +107,7 @@ def test_a_service_that_is_gone_is_named_without_a_stack_trace(tmp_path: Path) -
         ["claims", "adjust", "p", "--state", "none"],
         ["claims", "reverse", "p", "--state", "none"],
         ["claims", "recover", "p", "--write-off", "--state", "none"],
+        ["claims", "recover", "p", "--yes", "--state", "none"],
         ["providers", "confirm", "providerAccounts/a", "--state", "none"],
         ["quote", "t", "--start-date", "2026-01-01", "--feature", "age", "--state", "none"],
     ],

@@ -422,16 +422,23 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
     assert stack.lipei("claims", "replay", name).code == 0
     until(lambda: stands(stack, name) == "paid")
     back = stack.lipei("claims", "reverse", name, "--note", "x", *acting(stack, name).split())
-    assert f"next: lipei claims recover {name} --revision " in back.out.splitlines()[-1]
+    assert (
+        f"next: lipei claims recover {name} --reference REF --value-date DAY --revision "
+        in back.out.splitlines()[-1]
+    )
     assert "110000.00 CNY are to be recovered" in stack.lipei("claims", "show", name).out
-    got_back = ["claims", "recover", name, *acting(stack, name).split()]
+    entry = ("--reference", "RF18/1", "--value-date", "2026-01-05")
+    got_back = ["claims", "recover", name, *entry, *acting(stack, name).split()]
     unasked = stack.lipei(*got_back)
     assert (unasked.code, "110000.00 CNY to be recovered" in unasked.err) == (2, True)
     nowhere = stack.lipei(*got_back, "--account", "abc", "--yes")
     assert (nowhere.code, "the accounts: main [UNKNOWN_ACCOUNT]" in nowhere.err) == (1, True)
     part = stack.lipei(*got_back, "--amount", "10000.00", "--yes")
     assert "100000.00 CNY to be recovered" in part.out, part.err
-    assert stack.lipei("claims", "recover", name, "--yes").code == 0
+    again = stack.lipei("claims", "recover", name, *entry, "--yes")
+    assert (again.code, "this transfer is in the books already" in again.err) == (1, True)
+    rest = ("--reference", "RF18/2", "--value-date", "2026-01-05")
+    assert stack.lipei("claims", "recover", name, *rest, "--yes").code == 0
     assert stands(stack, name) == "recovered"
     shown = stack.lipei("claims", "list", "p-7").out
     assert "net paid" in shown

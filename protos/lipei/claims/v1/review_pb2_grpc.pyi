@@ -56,7 +56,8 @@ class ReviewServiceStub:
     Above the plan's threshold (Decision.four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
     somebody else confirms.
     FAILED_PRECONDITION PROPOSAL_STANDS: something proposed waits for a second person, which comes first: have it confirmed,
-    rejected or withdrawn (ConfirmReview); so also AdjustClaim, ReverseClaim and WriteOffRecovery.
+    rejected or withdrawn (ConfirmReview); so also AdjustClaim, ReverseClaim,
+    RecordRecovery and WriteOffRecovery.
     FAILED_PRECONDITION FACTS_MISSING: a fact is missing that a term reads: deny the lines, or import what the policy
     lacks. UNDECIDABLE: the engine cannot decide it; have the bill or policy mended. BELOW_PAID: after an appeal nobody
     gets less than before; decide the appeal otherwise. PAYEE_CHANGED: it would owe another payee what this one was paid;
@@ -64,7 +65,7 @@ class ReviewServiceStub:
     """
     ConfirmReview: _grpc.UnaryUnaryMultiCallable[_review_pb2.ConfirmReviewRequest, _review_pb2.ConfirmReviewResponse]
     """A second person confirms what stands proposed, which takes effect, or rejects it and says why, after which anybody may
-    act anew: a review, a new decision (AdjustClaim), a reversal or a write-off. Whoever proposed it may reject it too,
+    act anew: a review, a new decision (AdjustClaim), a reversal, money that came back or a write-off. Whoever proposed it may reject it too,
     which withdraws it. Claim.refusal tells what was said.
 
     PERMISSION_DENIED ROLE_NOT_ALLOWED also where none of the caller's roles may propose such a thing: an adjuster neither
@@ -105,8 +106,13 @@ class ReviewServiceStub:
     FAILED_PRECONDITION NOTHING_PAID: nothing of it was paid; stop.
     """
     RecordRecovery: _grpc.UnaryUnaryMultiCallable[_review_pb2.RecordRecoveryRequest, _review_pb2.RecordRecoveryResponse]
-    """Money is back: books it. All that is to be recovered closes the claim; after a part of it the rest stays open.
+    """Money is back, as the bank's statement says: books it. All that is to be recovered closes the claim; after a part of it
+    the rest stays open. Where all that came back of the claim, with this, is above the plan's threshold (four_eyes) it is a
+    proposal, as ReverseClaim's, which another of payments holds to the statement and confirms.
 
+    FAILED_PRECONDITION RECOVERY_REFERENCE_USED: this transfer is in the books already, of this claim or another; look at
+    the statement again. ConfirmReview answers so too, where it was booked meanwhile.
+    INVALID_ARGUMENT MALFORMED of bank_reference, IMPOSSIBLE_DATE or OUT_OF_RANGE of value_date.
     INVALID_ARGUMENT UNKNOWN_ACCOUNT: the insurer has no such account; its text names those that there are.
     OTHER_AMOUNT: nothing, more than is to be recovered, or another currency; look at Claim.recoverable.
     """
@@ -163,7 +169,8 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     Above the plan's threshold (Decision.four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
     somebody else confirms.
     FAILED_PRECONDITION PROPOSAL_STANDS: something proposed waits for a second person, which comes first: have it confirmed,
-    rejected or withdrawn (ConfirmReview); so also AdjustClaim, ReverseClaim and WriteOffRecovery.
+    rejected or withdrawn (ConfirmReview); so also AdjustClaim, ReverseClaim,
+    RecordRecovery and WriteOffRecovery.
     FAILED_PRECONDITION FACTS_MISSING: a fact is missing that a term reads: deny the lines, or import what the policy
     lacks. UNDECIDABLE: the engine cannot decide it; have the bill or policy mended. BELOW_PAID: after an appeal nobody
     gets less than before; decide the appeal otherwise. PAYEE_CHANGED: it would owe another payee what this one was paid;
@@ -171,7 +178,7 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     """
     ConfirmReview: _aio.UnaryUnaryMultiCallable[_review_pb2.ConfirmReviewRequest, _review_pb2.ConfirmReviewResponse]  # type: ignore[assignment]
     """A second person confirms what stands proposed, which takes effect, or rejects it and says why, after which anybody may
-    act anew: a review, a new decision (AdjustClaim), a reversal or a write-off. Whoever proposed it may reject it too,
+    act anew: a review, a new decision (AdjustClaim), a reversal, money that came back or a write-off. Whoever proposed it may reject it too,
     which withdraws it. Claim.refusal tells what was said.
 
     PERMISSION_DENIED ROLE_NOT_ALLOWED also where none of the caller's roles may propose such a thing: an adjuster neither
@@ -212,8 +219,13 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     FAILED_PRECONDITION NOTHING_PAID: nothing of it was paid; stop.
     """
     RecordRecovery: _aio.UnaryUnaryMultiCallable[_review_pb2.RecordRecoveryRequest, _review_pb2.RecordRecoveryResponse]  # type: ignore[assignment]
-    """Money is back: books it. All that is to be recovered closes the claim; after a part of it the rest stays open.
+    """Money is back, as the bank's statement says: books it. All that is to be recovered closes the claim; after a part of it
+    the rest stays open. Where all that came back of the claim, with this, is above the plan's threshold (four_eyes) it is a
+    proposal, as ReverseClaim's, which another of payments holds to the statement and confirms.
 
+    FAILED_PRECONDITION RECOVERY_REFERENCE_USED: this transfer is in the books already, of this claim or another; look at
+    the statement again. ConfirmReview answers so too, where it was booked meanwhile.
+    INVALID_ARGUMENT MALFORMED of bank_reference, IMPOSSIBLE_DATE or OUT_OF_RANGE of value_date.
     INVALID_ARGUMENT UNKNOWN_ACCOUNT: the insurer has no such account; its text names those that there are.
     OTHER_AMOUNT: nothing, more than is to be recovered, or another currency; look at Claim.recoverable.
     """
@@ -273,7 +285,8 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         Above the plan's threshold (Decision.four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
         somebody else confirms.
         FAILED_PRECONDITION PROPOSAL_STANDS: something proposed waits for a second person, which comes first: have it confirmed,
-        rejected or withdrawn (ConfirmReview); so also AdjustClaim, ReverseClaim and WriteOffRecovery.
+        rejected or withdrawn (ConfirmReview); so also AdjustClaim, ReverseClaim,
+        RecordRecovery and WriteOffRecovery.
         FAILED_PRECONDITION FACTS_MISSING: a fact is missing that a term reads: deny the lines, or import what the policy
         lacks. UNDECIDABLE: the engine cannot decide it; have the bill or policy mended. BELOW_PAID: after an appeal nobody
         gets less than before; decide the appeal otherwise. PAYEE_CHANGED: it would owe another payee what this one was paid;
@@ -287,7 +300,7 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_review_pb2.ConfirmReviewResponse, _abc.Awaitable[_review_pb2.ConfirmReviewResponse]]:
         """A second person confirms what stands proposed, which takes effect, or rejects it and says why, after which anybody may
-        act anew: a review, a new decision (AdjustClaim), a reversal or a write-off. Whoever proposed it may reject it too,
+        act anew: a review, a new decision (AdjustClaim), a reversal, money that came back or a write-off. Whoever proposed it may reject it too,
         which withdraws it. Claim.refusal tells what was said.
 
         PERMISSION_DENIED ROLE_NOT_ALLOWED also where none of the caller's roles may propose such a thing: an adjuster neither
@@ -358,8 +371,13 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _review_pb2.RecordRecoveryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_review_pb2.RecordRecoveryResponse, _abc.Awaitable[_review_pb2.RecordRecoveryResponse]]:
-        """Money is back: books it. All that is to be recovered closes the claim; after a part of it the rest stays open.
+        """Money is back, as the bank's statement says: books it. All that is to be recovered closes the claim; after a part of it
+        the rest stays open. Where all that came back of the claim, with this, is above the plan's threshold (four_eyes) it is a
+        proposal, as ReverseClaim's, which another of payments holds to the statement and confirms.
 
+        FAILED_PRECONDITION RECOVERY_REFERENCE_USED: this transfer is in the books already, of this claim or another; look at
+        the statement again. ConfirmReview answers so too, where it was booked meanwhile.
+        INVALID_ARGUMENT MALFORMED of bank_reference, IMPOSSIBLE_DATE or OUT_OF_RANGE of value_date.
         INVALID_ARGUMENT UNKNOWN_ACCOUNT: the insurer has no such account; its text names those that there are.
         OTHER_AMOUNT: nothing, more than is to be recovered, or another currency; look at Claim.recoverable.
         """
