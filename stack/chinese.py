@@ -128,6 +128,8 @@ WORDS: Mapping[str, str] = {
         "银行拒付，更正账户后重付"
     ),
     "it comes to": "所涉金额",
+    "that money came back": "款项已退回",
+    "by the transfer": "入账流水",
     "nothing came of what was proposed": "提议未生效",
     "rejected": "被否决",
     "withdrawn": "已撤回",
@@ -240,6 +242,7 @@ PROPOSED: Mapping[str, str] = {
     "review": "a review",
     "adjust": "a new decision",
     "reverse": "that the claim is taken back",
+    "recover": "that money came back",
     "write_off": "that the rest is given up",
 }
 

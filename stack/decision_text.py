@@ -165,6 +165,10 @@ def _proposal(proposal: pb.Proposal, lang: Language, withheld: Withheld) -> Iter
     yield f"  {said('proposed by')} {proposal.actor}, {when(proposal.time)} (UTC)"
     if proposal.HasField("amount"):
         yield f"  {said('it comes to')} {money(proposal.amount)}"
+    if proposal.HasField("incoming"):
+        entry = proposal.incoming
+        which = f"{entry.bank_reference}, {entry.value_date}, {entry.paying_account}"
+        yield f"  {said('by the transfer')} {which}"
     if "proposal.lines" in withheld:
         yield f"  lines {WITHHELD}"
         return

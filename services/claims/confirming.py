@@ -8,7 +8,7 @@ from lipei.claims.v1 import review_pb2 as pb
 from services.claims import findings, recovering, second_word
 from services.claims.core.life_cycle import ClaimState
 from services.claims.findings import Doing
-from services.claims.storage.acts import ActKind, Told, proposal_of, propose
+from services.claims.storage.acts import ActKind, Told, proposal_of, propose, told_in
 from services.common.refusals import Refused
 
 # Where a claim stands of which anything can be proposed.
@@ -41,6 +41,9 @@ def confirm(doing: Doing, request: pb.ConfirmReviewRequest) -> None:
     elif kind is ActKind.REVERSE:
         doing.write(ActKind.CONFIRM, Told(note=request.note))
         recovering.reversed_(doing)
+    elif kind is ActKind.RECOVER:
+        doing.write(ActKind.CONFIRM, Told(note=request.note))
+        recovering.came_back(doing, told_in(desk.sealer, proposed))
     elif kind is ActKind.WRITE_OFF:
         doing.write(ActKind.CONFIRM, Told(note=request.note))
         recovering.given_up(doing)

@@ -12,7 +12,7 @@ from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import Plan
 from services.claims.core.reasons import RANK, WORDS
 from services.claims.storage import corrections
-from services.claims.storage.acts import ActKind, Told
+from services.claims.storage.acts import ActKind, Incoming, Told
 from services.claims.storage.books import Books
 from services.claims.storage.notices import Channel
 from services.claims.storage.rows import ActRow, DecidedRow, MoveRow, NoticeRow
@@ -138,6 +138,15 @@ def proposal_message(act: ActRow, told: Told, currency: str) -> claims_pb2.Propo
         lines=map(_proposed_line, found),
         note=told.note,
         amount=None if told.amount is None else money(told.amount, currency),
+        incoming=None if told.incoming is None else _incoming(told.incoming),
+    )
+
+
+def _incoming(found: Incoming) -> claims_pb2.IncomingTransfer:
+    return claims_pb2.IncomingTransfer(
+        paying_account=found.account,
+        bank_reference=found.reference,
+        value_date=found.value_date,
     )
 
 

@@ -96,10 +96,10 @@ def claim_back(connection: Connection, row: ClaimRow, amount: int, at_us: int) -
 
 def recovered(
     connection: Connection, row: ClaimRow, paying_account: str, amount: int, at_us: int
-) -> None:
-    """So much of what was to come back has come; each time of it is booked by itself."""
+) -> str:
+    """So much of what was to come back has come, each time booked by itself; the booking's id."""
     bank = ledger.bank_account(paying_account)
-    _book(connection, row, "recover", bank, RECOVERABLE, amount, at_us)
+    return _book(connection, row, "recover", bank, RECOVERABLE, amount, at_us)
 
 
 def given_up(connection: Connection, row: ClaimRow, at_us: int) -> None:
@@ -115,7 +115,7 @@ def _book(
     credit: str,
     amount: int,
     at_us: int,
-) -> None:
+) -> str:
     # One decision may be given up, or come back, more than once: a correction's part, and the rest
     # with the bill. Whatever is booked moves the claim's revision on, so a key is never used twice.
     made = ledger.posted(
@@ -128,3 +128,4 @@ def _book(
         currency=row.currency,
     )
     post_transfers(connection, [made], at_us=at_us)
+    return made.id

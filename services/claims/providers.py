@@ -211,6 +211,9 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
             faults.append(Violation("note", "TOO_LONG", f"at most {MOST_NOTE} characters"))
         if request.note and not request.reject:
             faults.append(Violation("note", "UNEXPECTED", "only a rejection says why"))
+        if not request.reject and not request.account_number.strip():
+            text = "state the account's number as the provider told it to you"
+            faults.append(Violation("account_number", "MISSING", text))
         if faults:
             raise invalid(faults)
         return await self._database.run(self._confirm, request)
@@ -235,7 +238,7 @@ class ProviderServicer(provider_pb2_grpc.ProviderServiceServicer):
             if not own:
                 second_word.check_role(second_word.OF_ACCOUNTS)
                 second_word.check_why(reject=request.reject, note=request.note)
-            if not request.reject and request.account_number:
+            if not request.reject:
                 _compare(store.opened(desk.sealer, found, insurer), request.account_number)
             store.say_of_account(
                 connection,

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date
+
 import grpc
 
 from lipei.claims.v1 import review_pb2 as pb
 from services.claims import owing
 from services.claims.core.life_cycle import ClaimState, Event
 from services.claims.findings import Doing, two_must_agree_on
+from services.claims.policy_intake import POSSIBLE_DAYS, possible_day
 from services.claims.storage import claims as store
-from services.claims.storage import decisions
-from services.claims.storage.acts import ActKind, Told, actors_of, propose
+from services.claims.storage import decisions, recoveries
+from services.claims.storage.acts import ActKind, Incoming, Told, actors_of, propose
+from services.claims.storage.ledger import recovered_of
 from services.claims.storage.payouts import accounts_paid_from
+from services.common.access.tenant import current_tenant
 from services.common.refusals import Refused, Violation, invalid
 
 # Where a claim may stand that was paid; after an appeal that changed nothing, as paid no more.
 REVERSED = (ClaimState.PAID, ClaimState.CLOSED_ZERO, ClaimState.UPHELD)
+# Of a bank's statement, as ISO 20022 bounds it (Max35Text).
+_REFERENCE = re.compile(r"[A-Z0-9][A-Z0-9/.-]{0,34}", re.ASCII)
 
 
 def reverse(doing: Doing, request: pb.ReverseClaimRequest) -> None:
@@ -48,12 +56,30 @@ def reversed_(doing: Doing) -> None:
     )
 
 
+def faults_of(request: pb.RecordRecoveryRequest) -> list[Violation]:
+    """Everything wrong with the bank's entry in a request, as far as no claim is needed to see."""
+    faults = []
+    if not _REFERENCE.fullmatch(_reference(request)):
+        text = 'must be the bank\'s reference: at most 35 letters, digits and "/.-"'
+        faults.append(Violation("bank_reference", "MALFORMED", text))
+    if possible_day(request.value_date) is None:
+        faults.append(Violation("value_date", "IMPOSSIBLE_DATE", POSSIBLE_DAYS))
+    return faults
+
+
+def _reference(request: pb.RecordRecoveryRequest) -> str:
+    """As it is compared: statements print one reference with spaces, and in either case."""
+    return "".join(request.bank_reference.split()).upper()
+
+
 def record(doing: Doing, request: pb.RecordRecoveryRequest, *, account: str) -> None:
     """So much came back: all of it makes the claim recovered, a part leaves the rest open.
 
-    It comes to `account`, or to another one that the insurer has paid from before.
+    It comes to `account`, or to another one that the insurer has paid from before. Where all that
+    has come back, with this, is above the plan's threshold it is only proposed: parts add up.
 
-    Raises: Refused for another account, for nothing, and for more than is to be recovered.
+    Raises: Refused for another account, for nothing, for more than is to be recovered, for a day
+    to come, and for a transfer that is in the books.
     """
     desk, row, faults = doing.desk, doing.row, []
     amount = request.amount.minor_units
@@ -64,15 +90,48 @@ def record(doing: Doing, request: pb.RecordRecoveryRequest, *, account: str) -> 
     if request.paying_account not in known:
         text = f"is no account of the insurer's; the accounts: {', '.join(known)}"
         faults.append(Violation("paying_account", "UNKNOWN_ACCOUNT", text))
+    if date.fromisoformat(request.value_date) > (today := store.today(row, desk.at_us)):
+        text = f"must not be after {today}, today"
+        faults.append(Violation("value_date", "OUT_OF_RANGE", text))
     if faults:
         raise invalid(faults)
-    owing.recovered(desk.connection, row, request.paying_account, amount, desk.at_us)
-    doing.write(ActKind.RECOVER, Told())
-    left = row.recoverable - amount
+    reference = _reference(request)
+    if recoveries.is_used(desk.connection, current_tenant().required_insurer(), reference):
+        raise _used()
+    incoming = Incoming(
+        account=request.paying_account, reference=reference, value_date=request.value_date
+    )
+    told = Told(amount=amount, incoming=incoming)
+    act_id = doing.write(ActKind.RECOVER, told)
+    before = recovered_of(desk.connection, [row.id]).get(row.id, 0)
+    if two_must_agree_on(doing, before + amount):
+        propose(desk.connection, row, act_id)
+        return
+    came_back(doing, told)
+
+
+def came_back(doing: Doing, told: Told) -> None:
+    """What a transfer brought is booked; whoever had to has agreed.
+
+    Raises: Refused when the transfer is in the books meanwhile.
+    """
+    desk, row = doing.desk, doing.row
+    if told.incoming is None or told.amount is None:
+        raise ValueError("what came back was told without its transfer")
+    booked = owing.recovered(desk.connection, row, told.incoming.account, told.amount, desk.at_us)
+    insurer = current_tenant().required_insurer()
+    if not recoveries.keep(desk.connection, insurer, row.id, told.incoming, booked):
+        raise _used()
+    left = row.recoverable - told.amount
     if left:
         store.stay(desk.connection, row.id, recoverable=left)
     else:
         doing.move(Event.RECOVER, recoverable=0)
+
+
+def _used() -> Refused:
+    text = "this transfer is in the books already, of this claim or another; look at the statement"
+    return Refused(grpc.StatusCode.FAILED_PRECONDITION, "RECOVERY_REFERENCE_USED", text)
 
 
 def write_off(doing: Doing, request: pb.WriteOffRecoveryRequest) -> None:

@@ -142,7 +142,8 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         """Book money that came back."""
         work = partial(recovering.record, account=self._paying_account)
         step = _Step("RecordRecovery", (ClaimState.RECOVERY_OPEN,), work)
-        return pb.RecordRecoveryResponse(claim=await self._do(step, request))
+        faults = recovering.faults_of(request)
+        return pb.RecordRecoveryResponse(claim=await self._do(step, request, faults))
 
     async def WriteOffRecovery(
         self, request: pb.WriteOffRecoveryRequest, context: Context
@@ -179,7 +180,9 @@ class ReviewServicer(review_pb2_grpc.ReviewServiceServicer):
         self, step: _Step, request: Request, faults: Sequence[Violation] = ()
     ) -> claims_pb2.Claim:
         found = [*request_id_faults(request.request_id), *faults]
-        if len(getattr(request, "note", "")) > MOST_NOTE:
+        note: str = getattr(request, "note", "")
+        found += second_word.faults_of_note(step.method, note)
+        if len(note) > MOST_NOTE:
             found.append(Violation("note", "TOO_LONG", f"at most {MOST_NOTE} characters"))
         if request.revision < 0:
             found.append(Violation("revision", "NEGATIVE", "must not be negative"))

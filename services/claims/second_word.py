@@ -20,8 +20,12 @@ PROPOSED_BY = {
     ActKind.REVIEW: "ReviewClaim",
     ActKind.ADJUST: "AdjustClaim",
     ActKind.REVERSE: "ReverseClaim",
+    ActKind.RECOVER: "RecordRecovery",
     ActKind.WRITE_OFF: "WriteOffRecovery",
 }
+# What moves money, or ends the matter, by a person's word: whoever reads the claim later is told
+# why.
+SAID_WHY = frozenset({"AdjustClaim", "ReverseClaim", "WriteOffRecovery", "DecideAppeal"})
 # Intake enters accounts and pays nothing, so its word sets none.
 OF_ACCOUNTS = frozenset({access_pb2.ROLE_PAYMENTS, access_pb2.ROLE_SENIOR_ADJUSTER})
 
@@ -38,6 +42,13 @@ def check_role(roles: frozenset[int]) -> None:
         names = ", ".join(map(role_name, sorted(roles)))
         text = f"your role has no word on this; whose has: {names}; act as one of these, or stop"
         raise Refused(grpc.StatusCode.PERMISSION_DENIED, "ROLE_NOT_ALLOWED", text)
+
+
+def faults_of_note(rpc: str, note: str) -> list[Violation]:
+    """What is wrong with an act's reason: that it needs one and has none."""
+    if rpc not in SAID_WHY or note.strip():
+        return []
+    return [Violation("note", "MISSING", "say why, for whoever reads the claim later")]
 
 
 def check_why(*, reject: bool, note: str) -> None:

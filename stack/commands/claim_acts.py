@@ -27,6 +27,7 @@ from stack.decision_text import decision_tables
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help='"policies/{p}/claims/{c}"')]
 Note = Annotated[str, typer.Option("--note", help="Why; kept sealed.")]
+Why = Annotated[str, typer.Option("--note", help="Why, which it needs; kept sealed.")]
 Revision = Annotated[
     int,
     typer.Option("--revision", help="The one that you looked at; without it you are shown one."),
@@ -36,21 +37,24 @@ _WAITS_FOR = {
     claims_pb2.CLAIM_STATE_PENDED_REVIEW: ("review {name} --accept",),
     claims_pb2.CLAIM_STATE_PENDED_INFO: ("supply {name}",),
     claims_pb2.CLAIM_STATE_PENDED_FRAUD: ("clear {name}",),
-    claims_pb2.CLAIM_STATE_RECOVERY_OPEN: ("recover {name}", "recover {name} --write-off"),
+    claims_pb2.CLAIM_STATE_RECOVERY_OPEN: (
+        "recover {name} --reference REF --value-date DAY",
+        "recover {name} --write-off --note WHY",
+    ),
     claims_pb2.CLAIM_STATE_APPEALED: (
-        "decide-appeal {name} --uphold",
-        "decide-appeal {name} --overturn",
+        "decide-appeal {name} --note WHY --uphold",
+        "decide-appeal {name} --note WHY --overturn",
     ),
 }
-_OF_DECIDED = ("adjust {name}", "appeal {name}")
+_OF_DECIDED = ("adjust {name} --note WHY", "appeal {name}")
 _NOTICE = "notice {name} --sent DAY --by WAY"
 _CAN = {
     **_WAITS_FOR,
-    claims_pb2.CLAIM_STATE_PAID: (*_OF_DECIDED, "reverse {name}"),
+    claims_pb2.CLAIM_STATE_PAID: (*_OF_DECIDED, "reverse {name} --note WHY"),
     claims_pb2.CLAIM_STATE_DENIED: (*_OF_DECIDED, _NOTICE),
     # The last where it was paid before its appeal.
-    claims_pb2.CLAIM_STATE_CLOSED_ZERO: (*_OF_DECIDED, "reverse {name}"),
-    claims_pb2.CLAIM_STATE_UPHELD: ("reverse {name}",),
+    claims_pb2.CLAIM_STATE_CLOSED_ZERO: (*_OF_DECIDED, "reverse {name} --note WHY"),
+    claims_pb2.CLAIM_STATE_UPHELD: ("reverse {name} --note WHY",),
 }
 _SHOW = "show {name}"
 _CONFIRM = ("confirm {name}", "confirm {name} --reject")
@@ -171,7 +175,7 @@ def say_next(claim: claims_pb2.Claim) -> None:
     if claim.awaits_confirmation:
         known, who = "confirm {name}", "   (somebody else)"
     elif claim.awaits_adjustment:
-        known = "adjust {name}"
+        known = "adjust {name} --note WHY"
     elif claim.HasField("notice_days_left") and not waits_for:
         known = _NOTICE
     acts = waits_for or claim.awaits_confirmation or claim.awaits_adjustment

@@ -229,6 +229,9 @@ def confirm(
     as_json: AsJson = False,
 ) -> None:
     """Confirm an account that somebody else has proposed; claims that waited for it are paid."""
+    if not reject and not account:
+        text = "state the number as you have it from the provider: --account, or --reject"
+        raise Failed(text, exit_code=2)
     request = pb.ConfirmProviderAccountRequest(
         name=name,
         request_id=fresh_request_id(request_id),
@@ -241,9 +244,7 @@ def confirm(
     if as_json:
         print_json(answer)
         return
-    compared = "" if reject or account else "; its number was compared with nothing (--account)"
-    stands = f"{_state(answer.account)}, from {answer.account.valid_from}"
-    say(f"{answer.account.name}: {stands}{compared}")
+    say(f"{answer.account.name}: {_state(answer.account)}, from {answer.account.valid_from}")
 
 
 @app.command()

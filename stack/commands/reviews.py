@@ -9,7 +9,7 @@ import typer
 
 from lipei.claims.v1 import claims_pb2, reason_pb2
 from lipei.claims.v1 import review_pb2 as pb
-from stack.commands.claim_acts import Name, Note, Revision, act, claim_at, minor
+from stack.commands.claim_acts import Name, Note, Revision, Why, act, claim_at, minor
 from stack.commands.failing import Failed
 from stack.commands.options import DEFAULT_STATE, AsJson, RequestId, State
 from stack.commands.printing import money
@@ -85,7 +85,9 @@ def confirm(
 ) -> None:
     """Confirm what somebody else has proposed, which takes effect then; or reject it."""
     request = pb.ConfirmReviewRequest(name=name, reject=reject, note=note)
-    act("ConfirmReview", request, "senior_adjuster", revision, request_id, state, as_json)
+    kind = claim_at(name, state, "senior_adjuster").proposal.kind
+    role = "payments" if kind == "recover" else "senior_adjuster"
+    act("ConfirmReview", request, role, revision, request_id, state, as_json)
 
 
 def clear(
@@ -103,7 +105,7 @@ def clear(
 
 def adjust(
     name: Name,
-    note: Note = "",
+    note: Why,
     revision: Revision = -1,
     request_id: RequestId = "",
     state: State = DEFAULT_STATE,
@@ -116,7 +118,7 @@ def adjust(
 
 def reverse(
     name: Name,
-    note: Note = "",
+    note: Why,
     revision: Revision = -1,
     request_id: RequestId = "",
     state: State = DEFAULT_STATE,
@@ -136,6 +138,12 @@ def recover(  # noqa: PLR0913, PLR0917 -- an option each
         str,
         typer.Option("--amount", help="What came back, in major units; all of it when absent."),
     ] = "",
+    reference: Annotated[
+        str, typer.Option("--reference", help="The bank's reference of the incoming transfer.")
+    ] = "",
+    value_date: Annotated[
+        str, typer.Option("--value-date", help="Its value date on the statement, YYYY-MM-DD.")
+    ] = "",
     write_off: Annotated[
         bool, typer.Option("--write-off", help="It never came: give it up instead.")
     ] = False,
@@ -150,11 +158,22 @@ def recover(  # noqa: PLR0913, PLR0917 -- an option each
     if write_off:
         if amount:
             raise Failed("--write-off gives up all that is open; leave --amount out", exit_code=2)
+        if not note.strip():
+            raise Failed("--write-off needs a --note that says why", exit_code=2)
         given_up = pb.WriteOffRecoveryRequest(name=name, note=note)
         act("WriteOffRecovery", given_up, "senior_adjuster", revision, request_id, state, as_json)
         return
+    if not (reference and value_date):
+        text = "say which transfer of the bank's statement it is: --reference and --value-date"
+        raise Failed(text, exit_code=2)
     claim = claim_at(name, state, "payments")
-    back = pb.RecordRecoveryRequest(name=name, amount=claim.recoverable, paying_account=account)
+    back = pb.RecordRecoveryRequest(
+        name=name,
+        amount=claim.recoverable,
+        paying_account=account,
+        bank_reference=reference,
+        value_date=value_date,
+    )
     if amount:
         currency = claim.paid.currency_code
         back.amount.currency_code = currency
@@ -194,10 +213,10 @@ def appeal(
 
 def decide_appeal(
     name: Name,
+    note: Why,
     uphold: Annotated[
         bool | None, typer.Option("--uphold/--overturn", help="Whether the decision stands.")
     ] = None,
-    note: Note = "",
     revision: Revision = -1,
     request_id: RequestId = "",
     state: State = DEFAULT_STATE,

@@ -102,9 +102,7 @@ def chosen(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def summary(
-    chosen: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
+def summary(chosen: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     out = tmp_path_factory.mktemp("bench")
     said = out / "said"
     words = ["--quick", "--out", str(out), "--only", *chosen]

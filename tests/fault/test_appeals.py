@@ -128,7 +128,7 @@ def won(people: People, name: str) -> None:
     reaches(people, name, claims_pb2.CLAIM_STATE_PAID)
     acts(people, name, "insurer_intake", "AppealClaim")
     overturn = review_pb2.APPEAL_OUTCOME_OVERTURN
-    acts(people, name, "senior_adjuster", "DecideAppeal", outcome=overturn)
+    acts(people, name, "senior_adjuster", "DecideAppeal", outcome=overturn, note="x")
     acts(people, name, "adjuster", "ReviewClaim")
     reaches(people, name, claims_pb2.CLAIM_STATE_PAID)
 

@@ -65,6 +65,10 @@ def test_the_second_person_is_told_what_it_comes_to() -> None:
     assert not any("it comes to" in line for line in shown(claim))
     claim.proposal.amount.CopyFrom(Money(currency_code="CNY", minor_units=5_525_000))
     assert "  it comes to 55250.00 CNY" in shown(claim)
+    claim.proposal.incoming.CopyFrom(
+        pb.IncomingTransfer(paying_account="main", bank_reference="RF18", value_date="2026-01-05")
+    )
+    assert "  by the transfer RF18, 2026-01-05, main" in shown(claim)
 
 
 @pytest.mark.parametrize(("withdrawn", "how"), [(False, "rejected"), (True, "withdrawn")])
@@ -124,6 +128,7 @@ def test_a_denied_claim_shows_by_when_the_notice_is_due() -> None:
         ("review", "a review", "55250.00 CNY"),
         ("adjust", "a new decision", "55250.00 CNY"),
         ("reverse", "that the claim is taken back", "55250.00 CNY"),
+        ("recover", "that money came back", "55000.00 CNY"),
         ("write_off", "that the rest is given up", "55000.00 CNY"),
     ],
 )

@@ -38,11 +38,20 @@ class ActKind(StrEnum):
     OVERTURN = "overturn"
 
 
+class Incoming(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of a bank's statement: our account, the bank's reference, the value date."""
+
+    account: str
+    reference: str
+    value_date: str
+
+
 class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a person wrote: in words, line by line, as facts (of a bill on the wire), as papers.
 
     Of a proposal also what it came to in minor units, and of a review what each line paid to whom:
-    that is what a second person agrees on. What was proposed by earlier versions has neither.
+    that is what a second person agrees on. What was proposed by earlier versions has neither. Of
+    money that came back, which transfer it is.
     """
 
     note: str = ""
@@ -51,6 +60,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     papers: tuple[str, ...] = ()
     amount: int | None = None
     lines: tuple[tuple[int, int, str], ...] = ()
+    incoming: Incoming | None = None
 
 
 _encode = msgspec.json.Encoder(order="deterministic").encode

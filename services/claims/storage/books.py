@@ -12,6 +12,7 @@ from services.claims.core.life_cycle import ClaimState
 from services.claims.storage.claims import count_states
 from services.claims.storage.ledger import TrialBalance, trial_balance
 from services.claims.storage.payouts import payouts_off_ledger, transfers_of
+from services.claims.storage.recoveries import recoveries_off_ledger
 from services.claims.storage.tables import claim, decision, decision_line, decision_share
 from services.claims.storage.tenancy import claims_of
 from services.common.access.tenant import Tenant
@@ -55,6 +56,7 @@ def read_books(connection: Connection, sealer: Sealer, tenant: Tenant) -> Books:
         + _decisions_that_do_not_add_up(connection, mine),
         payout_mismatches=int(connection.execute(mismatches).scalar_one())
         + payouts_off_ledger(connection, mine)
+        + recoveries_off_ledger(connection, mine)
         + _currencies_off_ledger(connection, trial, here),
         states=count_states(connection, sealer, tenant),
         paid_count=sum(int(row[1]) for row in paid),

@@ -360,6 +360,21 @@ failing_bill = Table(
     UniqueConstraint("bill", "insurer"),
 )
 
+# Which of the bank's incoming transfers brought back what of a claim: each counts once.
+recovery = Table(
+    "recovery",
+    metadata,
+    Column("seq", SERIAL, primary_key=True, autoincrement=True),
+    Column("insurer", String(64), nullable=False),
+    Column("reference", String(35), nullable=False),
+    Column("value_date", String(10), nullable=False),
+    Column("claim_id", String(32), nullable=False),
+    Column("transfer_id", String(64), nullable=False),
+    UniqueConstraint("insurer", "reference"),
+    UniqueConstraint("transfer_id"),
+    Index("ix_recovery_claim_id", "claim_id"),
+)
+
 # Lines and shares are written before their decision; the decision's row seals them: a trigger
 # refuses it unless every line and the whole claim add up, and refuses lines and shares after it.
 # They hold what books need: what happened to a line, and by which reason and clause, may tell of an
@@ -445,6 +460,7 @@ APPEND_ONLY = (
     "claim_move",
     "claim_act",
     "refusal_notice",
+    "recovery",
     "bill_correction",
     "decision_line",
     "decision_share",

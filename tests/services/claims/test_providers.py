@@ -314,10 +314,14 @@ def proposed(service: Served, **changes: str) -> providers.ProviderAccount:
 
 
 def word(
-    name: str, *, reject: bool = False, note: str = ""
+    name: str, *, reject: bool = False, note: str = "", number: str = "6222777700000001"
 ) -> providers.ConfirmProviderAccountRequest:
     return providers.ConfirmProviderAccountRequest(
-        name=name, request_id=uuid.uuid4().hex, reject=reject, note=note
+        name=name,
+        request_id=uuid.uuid4().hex,
+        reject=reject,
+        note=note,
+        account_number="" if reject else number,
     )
 
 
@@ -353,13 +357,16 @@ def test_whoever_confirms_states_the_number_and_another_is_refused(
     desk.who = person("anna")
     found = proposed(service, number="6222777700000009")
     desk.who = person("bo")
+    for nothing in ("", " "):
+        request = word(found.name, number=nothing)
+        fault = refused(service.providers.ConfirmProviderAccount, request)
+        told = [(one.field, one.reason) for one in fault.violations]
+        assert told == [("account_number", "MISSING")]
     request = word(found.name)
-    request.account_number = "6222777700000001"
     fault = refused(service.providers.ConfirmProviderAccount, request)
     assert (fault.code.name, fault.reason) == ("FAILED_PRECONDITION", "ACCOUNT_DIFFERS")
     assert "6222" not in repr(fault)
-    request = word(found.name)
-    request.account_number = "6222 7777 0000 0009"
+    request = word(found.name, number="6222 7777 0000 0009")
     done = service.providers.ConfirmProviderAccount(request)
     assert done.account.state == providers.PROVIDER_ACCOUNT_STATE_CONFIRMED
     with service.database.reading() as connection:
@@ -430,7 +437,8 @@ def confirmed(service: Served, desk: Desk, **changes: str) -> None:
     desk.who = person("anna")
     found = proposed(service, **changes)
     desk.who = person("bo")
-    service.providers.ConfirmProviderAccount(word(found.name))
+    number = changes.get("number", HIS)
+    service.providers.ConfirmProviderAccount(word(found.name, number=number))
     desk.who = before
 
 

@@ -17,7 +17,9 @@ from sqlalchemy import select, text
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import reason_pb2, review_pb2, review_pb2_grpc, settlement_pb2
 from lipei.type.v1 import bill_pb2
+from services.claims import second_word
 from services.claims.papers import fact_faults, unstated, with_facts
+from services.claims.storage.recoveries import recoveries_off_ledger
 from services.claims.storage.sealed import person_subject
 from services.claims.storage.tables import usage_balance
 from services.common.access.caller import Caller
@@ -86,6 +88,10 @@ def got(service: Served, name: str) -> pb.Claim:
 def asked(kind: type[Any], claim: pb.Claim, **fields: Any) -> Any:
     """A request of somebody who has looked at the claim."""
     told = {"request_id": uuid.uuid4().hex, "revision": claim.revision, **fields}
+    if kind.__name__.removesuffix("Request") in second_word.SAID_WHY:
+        told.setdefault("note", NOTE)
+    if kind is review_pb2.RecordRecoveryRequest:
+        told = {"bank_reference": uuid.uuid4().hex, "value_date": "2025-06-01", **told}
     return kind(name=claim.name, **told)
 
 
@@ -389,6 +395,21 @@ def paid(service: Served, claim: pb.Claim) -> pb.Claim:
             text("UPDATE claim SET state = 'paid', paid = benefit WHERE id = :id"), told
         )
     return got(service, claim.name)
+
+
+@pytest.mark.parametrize("rpc", sorted(second_word.SAID_WHY))
+def test_what_moves_money_or_ends_the_matter_says_why(service: Served, rpc: str) -> None:
+    claim = decided(service, "B1", line(1, DRUG, "30000.00"))
+    request = asked(getattr(review_pb2, f"{rpc}Request"), claim)
+    if rpc == "DecideAppeal":
+        request.outcome = review_pb2.APPEAL_OUTCOME_UPHOLD
+    for note in ("", " \n"):
+        request.note = note
+        fault = refused(getattr(service.review, rpc), request)
+        assert fault.code.name == "INVALID_ARGUMENT"
+        assert [(one.field, one.reason) for one in fault.violations] == [("note", "MISSING")]
+    request.note = NOTE
+    assert refused(getattr(service.review, rpc), request).reason == "WRONG_STATE"
 
 
 def test_a_reversed_claim_frees_what_it_used_and_is_recovered(service: Served) -> None:
@@ -1012,7 +1033,9 @@ def test_at_the_threshold_one_person_reverses_and_writes_off(strict: Served) -> 
 
 
 @pytest.mark.both_databases
-def test_money_that_comes_back_voids_a_write_off_that_waits(strict: Served, desk: Desk) -> None:
+def test_money_that_comes_back_waits_for_the_word_on_a_write_off(
+    strict: Served, desk: Desk
+) -> None:
     claim = reviewed(strict, decided(strict, "B1", BIG))
     desk.who = another()
     claim = paid(
@@ -1025,13 +1048,79 @@ def test_money_that_comes_back_voids_a_write_off_that_waits(strict: Served, desk
     asks = asked(review_pb2.WriteOffRecoveryRequest, after)
     proposed = strict.review.WriteOffRecovery(asks).claim
     back = {"amount": yuan("1000"), "paying_account": "main"}
-    part = strict.review.RecordRecovery(
-        asked(review_pb2.RecordRecoveryRequest, proposed, **back)
-    ).claim
+    comes = asked(review_pb2.RecordRecoveryRequest, proposed, **back)
+    assert refused(strict.review.RecordRecovery, comes).reason == "PROPOSAL_STANDS"
+    no = asked(review_pb2.ConfirmReviewRequest, proposed, reject=True)
+    comes.revision = strict.review.ConfirmReview(no).claim.revision
+    part = strict.review.RecordRecovery(comes).claim
     assert (part.recoverable, part.awaits_confirmation) == (yuan("189000"), False)
+
+
+@pytest.mark.both_databases
+def test_a_transfer_counts_once_and_parts_add_up_to_what_two_must_confirm(
+    strict: Served, desk: Desk
+) -> None:
+    claim = reviewed(strict, decided(strict, "B1", BIG))
     desk.who = another()
-    late = asked(review_pb2.ConfirmReviewRequest, part)
-    assert refused(strict.review.ConfirmReview, late).reason == "NOTHING_TO_CONFIRM"
+    claim = paid(
+        strict, strict.review.ConfirmReview(asked(review_pb2.ConfirmReviewRequest, claim)).claim
+    )
+    proposed = strict.review.ReverseClaim(asked(review_pb2.ReverseClaimRequest, claim)).claim
+    desk.who = of_insurer()
+    yes = asked(review_pb2.ConfirmReviewRequest, proposed)
+    after = strict.review.ConfirmReview(yes).claim
+
+    def comes(stands: pb.Claim, amount: str, reference: str) -> Any:
+        told = {"amount": yuan(amount), "paying_account": "main", "bank_reference": reference}
+        return asked(review_pb2.RecordRecoveryRequest, stands, **told)
+
+    after = strict.review.RecordRecovery(comes(after, "100000", "rf 18/1")).claim
+    assert after.recoverable == yuan("90000")
+    again = refused(strict.review.RecordRecovery, comes(after, "1", "RF18/1"))
+    assert (again.code.name, again.reason) == ("FAILED_PRECONDITION", "RECOVERY_REFERENCE_USED")
+    after = strict.review.RecordRecovery(comes(after, "50000", "RF18/2")).claim
+    assert (after.recoverable, after.awaits_confirmation) == (yuan("40000"), False)  # at it, alone
+    before = books(strict)
+    proposed = strict.review.RecordRecovery(comes(after, "0.01", "RF18/3")).claim
+    assert (proposed.recoverable, proposed.awaits_confirmation) == (yuan("40000"), True)
+    incoming = seen(strict, proposed).proposal.incoming
+    assert (incoming.bank_reference, incoming.value_date) == ("RF18/3", "2025-06-01")
+    assert (seen(strict, proposed).proposal.amount, books(strict)) == (yuan("0.01"), before)
+    yes = asked(review_pb2.ConfirmReviewRequest, proposed)
+    assert refused(strict.review.ConfirmReview, yes).reason == "SAME_PERSON"
+    desk.who = another()
+    with strict.database.writing() as connection:  # another claim's word was faster
+        connection.execute(
+            text(
+                "INSERT INTO recovery (insurer, reference, value_date, claim_id, transfer_id)"
+                " SELECT insurer, 'RF18/3', value_date, 'other', 'other' FROM recovery LIMIT 1"
+            )
+        )
+    assert refused(strict.review.ConfirmReview, yes).reason == "RECOVERY_REFERENCE_USED"
+    assert books(strict) == before
+    with strict.database.reading() as connection:
+        assert recoveries_off_ledger(connection, None) == 1  # the planted one, and no other
+    no = asked(review_pb2.ConfirmReviewRequest, proposed, reject=True, note=NOTE)
+    after = strict.review.ConfirmReview(no).claim
+    rest = strict.review.RecordRecovery(comes(after, "40000", "RF18/4")).claim
+    desk.who = of_insurer()
+    closed = strict.review.ConfirmReview(asked(review_pb2.ConfirmReviewRequest, rest)).claim
+    assert (closed.state, closed.recovered) == (pb.CLAIM_STATE_RECOVERED, yuan("190000"))
+
+
+def test_a_recovery_names_an_entry_of_the_banks_statement(service: Served) -> None:
+    claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
+    stands = service.review.ReverseClaim(asked(review_pb2.ReverseClaimRequest, claim)).claim
+    back = {"amount": yuan("5000"), "paying_account": "main"}
+    for told, wanted in (
+        ({"bank_reference": " "}, ("bank_reference", "MALFORMED")),
+        ({"bank_reference": "A" * 36}, ("bank_reference", "MALFORMED")),
+        ({"value_date": ""}, ("value_date", "IMPOSSIBLE_DATE")),
+        ({"value_date": "2099-01-01"}, ("value_date", "OUT_OF_RANGE")),
+    ):
+        request = asked(review_pb2.RecordRecoveryRequest, stands, **back, **told)
+        fault = refused(service.review.RecordRecovery, request)
+        assert [(one.field, one.reason) for one in fault.violations] == [wanted]
 
 
 @pytest.mark.parametrize("by_another", [False, True])

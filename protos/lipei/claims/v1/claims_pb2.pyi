@@ -468,8 +468,9 @@ class Proposal(_message.Message):
     LINES_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
+    INCOMING_FIELD_NUMBER: _builtins.int
     kind: _builtins.str
-    """"review", "adjust" (a new decision), "reverse" or "write_off"."""
+    """"review", "adjust" (a new decision), "reverse", "recover" (money came back) or "write_off"."""
     actor: _builtins.str
     """Who proposed it: their `sub`. This and what follows GetClaim alone says."""
     note: _builtins.str
@@ -485,8 +486,13 @@ class Proposal(_message.Message):
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """What it came to when it was proposed: the benefit of a review or a new decision, what a reversal takes back, what a
-        write-off gives up. Absent of what was proposed before this was kept. The answers of ReviewService say it too.
+        write-off gives up, what came back. Absent of what was proposed before this was kept. The answers of ReviewService say it
+        too.
         """
+
+    @_builtins.property
+    def incoming(self) -> Global___IncomingTransfer:
+        """Of money that came back: which transfer it is, to be held to the bank's statement."""
 
     def __init__(
         self,
@@ -497,14 +503,45 @@ class Proposal(_message.Message):
         lines: _abc.Iterable[Global___ProposedLine] | None = ...,
         note: _builtins.str = ...,
         amount: _money_pb2.Money | None = ...,
+        incoming: Global___IncomingTransfer | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "incoming", b"incoming", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "amount", b"amount", "kind", b"kind", "lines", b"lines", "note", b"note", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "amount", b"amount", "incoming", b"incoming", "kind", b"kind", "lines", b"lines", "note", b"note", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Proposal: _TypeAlias = Proposal  # noqa: Y015
+
+@_typing.final
+class IncomingTransfer(_message.Message):
+    """One entry of a bank's statement: money that came in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYING_ACCOUNT_FIELD_NUMBER: _builtins.int
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    VALUE_DATE_FIELD_NUMBER: _builtins.int
+    paying_account: _builtins.str
+    """Name of the insurer's account that it came to."""
+    bank_reference: _builtins.str
+    """The bank's reference."""
+    value_date: _builtins.str
+    """Value date, YYYY-MM-DD."""
+    def __init__(
+        self,
+        *,
+        paying_account: _builtins.str = ...,
+        bank_reference: _builtins.str = ...,
+        value_date: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bank_reference", b"bank_reference", "paying_account", b"paying_account", "value_date", b"value_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IncomingTransfer: _TypeAlias = IncomingTransfer  # noqa: Y015
 
 @_typing.final
 class ProposalRefusal(_message.Message):

@@ -390,7 +390,7 @@ class ConfirmProviderAccountRequest(_message.Message):
     """
     account_number: _builtins.str
     """The account's number as whoever confirms has it from the provider, since nobody is shown what was proposed: another one
-    is refused. Empty compares nothing.
+    is refused. Must not be empty, except where the account is rejected.
     """
     def __init__(
         self,

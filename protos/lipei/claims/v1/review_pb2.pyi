@@ -360,7 +360,7 @@ class AdjustClaimRequest(_message.Message):
     revision: _builtins.int
     """Revision of the claim that was looked at."""
     note: _builtins.str
-    """Why, at most 2,000 characters; sealed, and never in a log."""
+    """Why, at most 2,000 characters; sealed, and never in a log. Must not be empty."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineReview]:
         """Lines that do not stay as the engine has them; empty accepts all."""
@@ -423,7 +423,7 @@ class ReverseClaimRequest(_message.Message):
     revision: _builtins.int
     """Revision of the claim that was looked at."""
     note: _builtins.str
-    """Why, at most 2,000 characters; sealed, and never in a log."""
+    """Why, at most 2,000 characters; sealed, and never in a log. Must not be empty."""
     def __init__(
         self,
         *,
@@ -475,6 +475,8 @@ class RecordRecoveryRequest(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     AMOUNT_FIELD_NUMBER: _builtins.int
     PAYING_ACCOUNT_FIELD_NUMBER: _builtins.int
+    BANK_REFERENCE_FIELD_NUMBER: _builtins.int
+    VALUE_DATE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"policies/{policy}/claims/{claim}"."""
     request_id: _builtins.str
@@ -483,6 +485,12 @@ class RecordRecoveryRequest(_message.Message):
     """Revision of the claim that was looked at."""
     paying_account: _builtins.str
     """Name of the account that it came to, for example "main"; one that the insurer pays from, or has paid from."""
+    bank_reference: _builtins.str
+    """The bank's reference of the incoming transfer, as its statement has it: at most 35 letters, digits and "/.-". Spaces and
+    case do not count. It closes one recovery, or a part of one, and never another.
+    """
+    value_date: _builtins.str
+    """The statement's value date, YYYY-MM-DD; not to come."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """What came back: at most Claim.recoverable."""
@@ -495,10 +503,12 @@ class RecordRecoveryRequest(_message.Message):
         revision: _builtins.int = ...,
         amount: _money_pb2.Money | None = ...,
         paying_account: _builtins.str = ...,
+        bank_reference: _builtins.str = ...,
+        value_date: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "name", b"name", "paying_account", b"paying_account", "request_id", b"request_id", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "bank_reference", b"bank_reference", "name", b"name", "paying_account", b"paying_account", "request_id", b"request_id", "revision", b"revision", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -545,7 +555,7 @@ class WriteOffRecoveryRequest(_message.Message):
     revision: _builtins.int
     """Revision of the claim that was looked at."""
     note: _builtins.str
-    """Why, at most 2,000 characters; sealed, and never in a log."""
+    """Why, at most 2,000 characters; sealed, and never in a log. Must not be empty."""
     def __init__(
         self,
         *,
@@ -726,7 +736,7 @@ class DecideAppealRequest(_message.Message):
     outcome: Global___AppealOutcome.ValueType
     """Which way."""
     note: _builtins.str
-    """Why, at most 2,000 characters; sealed, and never in a log."""
+    """Why, at most 2,000 characters; sealed, and never in a log. Must not be empty."""
     def __init__(
         self,
         *,

@@ -34,6 +34,7 @@ class ReviewServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    INVALID_ARGUMENT MISSING of `note`: AdjustClaim, ReverseClaim, WriteOffRecovery and DecideAppeal need a reason; say why.
     NOT_FOUND: no such claim of the caller's.
     ABORTED CLAIM_CHANGED: somebody, or the engine, has moved the claim since; ErrorInfo says where it stands; look again.
     ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.
@@ -55,7 +56,8 @@ class ReviewServiceStub:
     Above the plan's threshold (Decision.four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
     somebody else confirms.
     FAILED_PRECONDITION PROPOSAL_STANDS: something proposed waits for a second person, which comes first: have it confirmed,
-    rejected or withdrawn (ConfirmReview); so also AdjustClaim, ReverseClaim and WriteOffRecovery.
+    rejected or withdrawn (ConfirmReview); so also AdjustClaim, ReverseClaim,
+    RecordRecovery and WriteOffRecovery.
     FAILED_PRECONDITION FACTS_MISSING: a fact is missing that a term reads: deny the lines, or import what the policy
     lacks. UNDECIDABLE: the engine cannot decide it; have the bill or policy mended. BELOW_PAID: after an appeal nobody
     gets less than before; decide the appeal otherwise. PAYEE_CHANGED: it would owe another payee what this one was paid;
@@ -63,7 +65,7 @@ class ReviewServiceStub:
     """
     ConfirmReview: _grpc.UnaryUnaryMultiCallable[_review_pb2.ConfirmReviewRequest, _review_pb2.ConfirmReviewResponse]
     """A second person confirms what stands proposed, which takes effect, or rejects it and says why, after which anybody may
-    act anew: a review, a new decision (AdjustClaim), a reversal or a write-off. Whoever proposed it may reject it too,
+    act anew: a review, a new decision (AdjustClaim), a reversal, money that came back or a write-off. Whoever proposed it may reject it too,
     which withdraws it. Claim.refusal tells what was said.
 
     PERMISSION_DENIED ROLE_NOT_ALLOWED also where none of the caller's roles may propose such a thing: an adjuster neither
@@ -104,8 +106,13 @@ class ReviewServiceStub:
     FAILED_PRECONDITION NOTHING_PAID: nothing of it was paid; stop.
     """
     RecordRecovery: _grpc.UnaryUnaryMultiCallable[_review_pb2.RecordRecoveryRequest, _review_pb2.RecordRecoveryResponse]
-    """Money is back: books it. All that is to be recovered closes the claim; after a part of it the rest stays open.
+    """Money is back, as the bank's statement says: books it. All that is to be recovered closes the claim; after a part of it
+    the rest stays open. Where all that came back of the claim, with this, is above the plan's threshold (four_eyes) it is a
+    proposal, as ReverseClaim's, which another of payments holds to the statement and confirms.
 
+    FAILED_PRECONDITION RECOVERY_REFERENCE_USED: this transfer is in the books already, of this claim or another; look at
+    the statement again. ConfirmReview answers so too, where it was booked meanwhile.
+    INVALID_ARGUMENT MALFORMED of bank_reference, IMPOSSIBLE_DATE or OUT_OF_RANGE of value_date.
     INVALID_ARGUMENT UNKNOWN_ACCOUNT: the insurer has no such account; its text names those that there are.
     OTHER_AMOUNT: nothing, more than is to be recovered, or another currency; look at Claim.recoverable.
     """
@@ -143,6 +150,7 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    INVALID_ARGUMENT MISSING of `note`: AdjustClaim, ReverseClaim, WriteOffRecovery and DecideAppeal need a reason; say why.
     NOT_FOUND: no such claim of the caller's.
     ABORTED CLAIM_CHANGED: somebody, or the engine, has moved the claim since; ErrorInfo says where it stands; look again.
     ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.
@@ -161,7 +169,8 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     Above the plan's threshold (Decision.four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
     somebody else confirms.
     FAILED_PRECONDITION PROPOSAL_STANDS: something proposed waits for a second person, which comes first: have it confirmed,
-    rejected or withdrawn (ConfirmReview); so also AdjustClaim, ReverseClaim and WriteOffRecovery.
+    rejected or withdrawn (ConfirmReview); so also AdjustClaim, ReverseClaim,
+    RecordRecovery and WriteOffRecovery.
     FAILED_PRECONDITION FACTS_MISSING: a fact is missing that a term reads: deny the lines, or import what the policy
     lacks. UNDECIDABLE: the engine cannot decide it; have the bill or policy mended. BELOW_PAID: after an appeal nobody
     gets less than before; decide the appeal otherwise. PAYEE_CHANGED: it would owe another payee what this one was paid;
@@ -169,7 +178,7 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     """
     ConfirmReview: _aio.UnaryUnaryMultiCallable[_review_pb2.ConfirmReviewRequest, _review_pb2.ConfirmReviewResponse]  # type: ignore[assignment]
     """A second person confirms what stands proposed, which takes effect, or rejects it and says why, after which anybody may
-    act anew: a review, a new decision (AdjustClaim), a reversal or a write-off. Whoever proposed it may reject it too,
+    act anew: a review, a new decision (AdjustClaim), a reversal, money that came back or a write-off. Whoever proposed it may reject it too,
     which withdraws it. Claim.refusal tells what was said.
 
     PERMISSION_DENIED ROLE_NOT_ALLOWED also where none of the caller's roles may propose such a thing: an adjuster neither
@@ -210,8 +219,13 @@ class ReviewServiceAsyncStub(ReviewServiceStub):
     FAILED_PRECONDITION NOTHING_PAID: nothing of it was paid; stop.
     """
     RecordRecovery: _aio.UnaryUnaryMultiCallable[_review_pb2.RecordRecoveryRequest, _review_pb2.RecordRecoveryResponse]  # type: ignore[assignment]
-    """Money is back: books it. All that is to be recovered closes the claim; after a part of it the rest stays open.
+    """Money is back, as the bank's statement says: books it. All that is to be recovered closes the claim; after a part of it
+    the rest stays open. Where all that came back of the claim, with this, is above the plan's threshold (four_eyes) it is a
+    proposal, as ReverseClaim's, which another of payments holds to the statement and confirms.
 
+    FAILED_PRECONDITION RECOVERY_REFERENCE_USED: this transfer is in the books already, of this claim or another; look at
+    the statement again. ConfirmReview answers so too, where it was booked meanwhile.
+    INVALID_ARGUMENT MALFORMED of bank_reference, IMPOSSIBLE_DATE or OUT_OF_RANGE of value_date.
     INVALID_ARGUMENT UNKNOWN_ACCOUNT: the insurer has no such account; its text names those that there are.
     OTHER_AMOUNT: nothing, more than is to be recovered, or another currency; look at Claim.recoverable.
     """
@@ -248,6 +262,7 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
+    INVALID_ARGUMENT MISSING of `note`: AdjustClaim, ReverseClaim, WriteOffRecovery and DecideAppeal need a reason; say why.
     NOT_FOUND: no such claim of the caller's.
     ABORTED CLAIM_CHANGED: somebody, or the engine, has moved the claim since; ErrorInfo says where it stands; look again.
     ABORTED EARLIER_POLICY_PENDED with RetryInfo: the same bill pends under an earlier policy; that claim comes first.
@@ -270,7 +285,8 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         Above the plan's threshold (Decision.four_eyes) it is a proposal: the claim stays, awaits_confirmation, until
         somebody else confirms.
         FAILED_PRECONDITION PROPOSAL_STANDS: something proposed waits for a second person, which comes first: have it confirmed,
-        rejected or withdrawn (ConfirmReview); so also AdjustClaim, ReverseClaim and WriteOffRecovery.
+        rejected or withdrawn (ConfirmReview); so also AdjustClaim, ReverseClaim,
+        RecordRecovery and WriteOffRecovery.
         FAILED_PRECONDITION FACTS_MISSING: a fact is missing that a term reads: deny the lines, or import what the policy
         lacks. UNDECIDABLE: the engine cannot decide it; have the bill or policy mended. BELOW_PAID: after an appeal nobody
         gets less than before; decide the appeal otherwise. PAYEE_CHANGED: it would owe another payee what this one was paid;
@@ -284,7 +300,7 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_review_pb2.ConfirmReviewResponse, _abc.Awaitable[_review_pb2.ConfirmReviewResponse]]:
         """A second person confirms what stands proposed, which takes effect, or rejects it and says why, after which anybody may
-        act anew: a review, a new decision (AdjustClaim), a reversal or a write-off. Whoever proposed it may reject it too,
+        act anew: a review, a new decision (AdjustClaim), a reversal, money that came back or a write-off. Whoever proposed it may reject it too,
         which withdraws it. Claim.refusal tells what was said.
 
         PERMISSION_DENIED ROLE_NOT_ALLOWED also where none of the caller's roles may propose such a thing: an adjuster neither
@@ -355,8 +371,13 @@ class ReviewServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _review_pb2.RecordRecoveryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_review_pb2.RecordRecoveryResponse, _abc.Awaitable[_review_pb2.RecordRecoveryResponse]]:
-        """Money is back: books it. All that is to be recovered closes the claim; after a part of it the rest stays open.
+        """Money is back, as the bank's statement says: books it. All that is to be recovered closes the claim; after a part of it
+        the rest stays open. Where all that came back of the claim, with this, is above the plan's threshold (four_eyes) it is a
+        proposal, as ReverseClaim's, which another of payments holds to the statement and confirms.
 
+        FAILED_PRECONDITION RECOVERY_REFERENCE_USED: this transfer is in the books already, of this claim or another; look at
+        the statement again. ConfirmReview answers so too, where it was booked meanwhile.
+        INVALID_ARGUMENT MALFORMED of bank_reference, IMPOSSIBLE_DATE or OUT_OF_RANGE of value_date.
         INVALID_ARGUMENT UNKNOWN_ACCOUNT: the insurer has no such account; its text names those that there are.
         OTHER_AMOUNT: nothing, more than is to be recovered, or another currency; look at Claim.recoverable.
         """
