@@ -371,3 +371,16 @@ def test_our_own_mistake_is_no_database_that_is_away(database: Database, stateme
 
     with pytest.raises(exc.DBAPIError):
         asyncio.run(database.run(mistaken))
+
+
+def test_a_statement_that_is_cancelled_is_no_server_that_is_away(postgres_database: str) -> None:
+    """The driver calls it operational as well; what it did wrong, waiting would not mend."""
+    database = Database(postgres_database, threads=1)
+
+    def cancelled() -> None:
+        with database.reading() as connection:
+            connection.execute(text("SELECT pg_cancel_backend(pg_backend_pid()), pg_sleep(60)"))
+
+    with pytest.raises(exc.OperationalError):
+        asyncio.run(database.run(cancelled))
+    database.close()
