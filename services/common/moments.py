@@ -1,4 +1,4 @@
-"""Times as requests state them, read into microseconds since 1970. Knows no clock."""
+"""Times on the wire to and from microseconds since 1970. Knows no clock."""
 
 from __future__ import annotations
 
@@ -17,3 +17,10 @@ def microseconds(field: str, moment: Timestamp, faults: list[Violation]) -> int:
     except ValueError:
         faults.append(Violation(field, "NOT_A_TIME", "must be a time from year 1 to 9999"))
         return 0
+
+
+def timestamp(micros: int) -> Timestamp:
+    """A time as messages state it."""
+    message = Timestamp()
+    message.FromMicroseconds(micros)
+    return message

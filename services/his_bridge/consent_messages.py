@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import Row
 
 from lipei.his_bridge.v1 import consent_pb2 as pb
 from lipei.type.v1 import bill_pb2
+from services.common.moments import timestamp
 from services.his_bridge.core.consent import (
     Event,
     Evidence,
@@ -43,10 +43,10 @@ def consent(
         given_by=pb.ConsentGiver.Value(f"CONSENT_GIVER_{terms.given_by}"),
         giver=terms.giver,
         member_under_14=terms.under_14,
-        from_time=_moment(terms.from_us),
+        from_time=timestamp(terms.from_us),
         evidence=_evidence(terms.evidence),
         state=pb.ConsentState.Value(f"CONSENT_STATE_{state_at(found, now_us)}"),
-        create_time=_moment(row.created_us),
+        create_time=timestamp(row.created_us),
         events=[_event(event, at_us) for event, at_us in history],
     )
     for field, micros in (
@@ -55,7 +55,7 @@ def consent(
         ("relay_time", row.relayed_us),
     ):
         if micros is not None:
-            getattr(message, field).CopyFrom(_moment(micros))
+            getattr(message, field).CopyFrom(timestamp(micros))
     return message
 
 
@@ -64,8 +64,8 @@ def _what_is_left(row: Row[Any]) -> pb.Consent:
         name=name_of(row.hospital, row.consent_id),
         recipient=row.recipient,
         purpose=_purpose(Purpose(row.purpose)),
-        from_time=_moment(row.from_us),
-        create_time=_moment(row.created_us),
+        from_time=timestamp(row.from_us),
+        create_time=timestamp(row.created_us),
         erased=True,
     )
 
@@ -78,7 +78,7 @@ def withdrawal(kept: KeptConsent, ended: Sequence[str]) -> pb.Withdrawal:
         consent=name_of(row.hospital, row.consent_id),
         purpose=_purpose(Purpose(row.purpose)),
         member_token=found.terms.member_token if found else "",
-        withdraw_time=None if withdrawn_us is None else _moment(withdrawn_us),
+        withdraw_time=None if withdrawn_us is None else timestamp(withdrawn_us),
         ended_consents=[name_of(row.hospital, consent_id) for consent_id in ended],
     )
 
@@ -100,8 +100,8 @@ def _event(event: Event, at_us: int) -> pb.ConsentEvent:
         kind, effective_us, evidence = "withdraw", event.withdrawn_us, event.evidence
     return pb.ConsentEvent(
         kind=kind,
-        effective_time=_moment(effective_us),
-        record_time=_moment(at_us),
+        effective_time=timestamp(effective_us),
+        record_time=timestamp(at_us),
         evidence=None if evidence is None else _evidence(evidence),
     )
 
@@ -115,9 +115,3 @@ def _evidence(evidence: Evidence) -> pb.ConsentEvidence:
         document_sha256=evidence.document_sha256,
         channel=pb.ConsentChannel.Value(f"CONSENT_CHANNEL_{evidence.channel}"),
     )
-
-
-def _moment(micros: int) -> Timestamp:
-    message = Timestamp()
-    message.FromMicroseconds(micros)
-    return message

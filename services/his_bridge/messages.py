@@ -13,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from lipei.his_bridge.v1 import consent_pb2
 from lipei.his_bridge.v1 import his_bridge_pb2 as pb
 from lipei.type.v1 import bill_pb2, coding_pb2, money_pb2, reading_pb2
+from services.common.moments import timestamp
 from services.his_bridge.core import bill as core
 from services.his_bridge.core import features
 from services.his_bridge.core.faults import Fault, stage_of
@@ -46,8 +47,8 @@ def released_bill(shown: ShownBill) -> pb.ReleasedBill:
         found = bill(shown.bill, name=name, kind=row.kind, consent=consent)
     return pb.ReleasedBill(
         bill=found,
-        receive_time=_moment(row.received_us),
-        release_time=_moment(row.released_us),
+        receive_time=timestamp(row.received_us),
+        release_time=timestamp(row.released_us),
         delivery=pb.Delivery(
             state=pb.DeliveryState.Value(f"DELIVERY_STATE_{row.delivery}"),
             claims=_TEXTS.decode(row.claims),
@@ -157,7 +158,7 @@ def reading(shown: ShownReading) -> reading_pb2.Reading:
         unit=found.unit,
         effective_time=_time(found.effective),
         provenance=reading_pb2.ReadingProvenance.Value(f"READING_PROVENANCE_{found.provenance}"),
-        receive_time=_moment(row.received_us) if found.issued is None else _time(found.issued),
+        receive_time=timestamp(row.received_us) if found.issued is None else _time(found.issued),
         fasting_status=fasting,
         device=found.device or "",
         withdrawn=found.withdrawn,
@@ -177,7 +178,7 @@ def quarantined(waiting: Waiting, *, parked: bool = False) -> pb.QuarantinedReco
             pb.RecordFault(reason=str(fault.reason), path=fault.path, text=fault.text)
             for fault in faults
         ],
-        quarantine_time=_moment(row.at_us),
+        quarantine_time=timestamp(row.at_us),
         source_record=waiting.external_id,
         source_version=row.version,
     )
@@ -192,16 +193,16 @@ def channel_status(found: ChannelStatus, zone: ZoneInfo) -> pb.ChannelStatus:
     """How the last pull of a channel went."""
     return pb.ChannelStatus(
         channel=found.channel,
-        last_success_time=None if found.success_us is None else _moment(found.success_us),
-        last_attempt_time=None if found.attempt_us is None else _moment(found.attempt_us),
+        last_success_time=None if found.success_us is None else timestamp(found.success_us),
+        last_attempt_time=None if found.attempt_us is None else timestamp(found.attempt_us),
         last_failure_reason=found.failure,
         inbox_waiting_count=found.unread,
         held_count=found.held,
         quarantined_count=found.quarantined,
         parked_count=found.parked,
-        oldest_parked_time=None if found.parked_us is None else _moment(found.parked_us),
+        oldest_parked_time=None if found.parked_us is None else timestamp(found.parked_us),
         failure_count=found.failures,
-        left_alone_until_time=_moment(found.left_alone_until_us)
+        left_alone_until_time=timestamp(found.left_alone_until_us)
         if found.left_alone_until_us
         else None,
         catch_up=None if found.progress is None else _catch_up(found.progress, zone),
@@ -219,14 +220,14 @@ def listen_failure(found: Listener | None) -> pb.ListenFailure | None:
 def _catch_up(found: Progress, zone: ZoneInfo) -> pb.CatchUp:
     reached = "" if found.reached_us is None else _day(found.reached_us, zone)
     return pb.CatchUp(
-        start_time=_moment(found.started_us),
-        caught_up_time=None if found.caught_up_us is None else _moment(found.caught_up_us),
+        start_time=timestamp(found.started_us),
+        caught_up_time=None if found.caught_up_us is None else timestamp(found.caught_up_us),
         seen_count=found.seen,
         received_count=found.received,
         expected_count=found.expected or 0,
         reached_day=reached,
         unsettled_count=found.unsettled,
-        settle_time=None if found.settle_us is None else _moment(found.settle_us),
+        settle_time=None if found.settle_us is None else timestamp(found.settle_us),
         refused_file_count=found.refused_files,
     )
 
@@ -263,7 +264,7 @@ def held_record(found: Uncovered, hospital: str, recipient: str) -> pb.HeldRecor
     return pb.HeldRecord(
         name=f"hospitals/{hospital}/{found.place}",
         channel=found.channel,
-        hold_time=_moment(found.since_us),
+        hold_time=timestamp(found.since_us),
         reason=pb.HoldReason.Value(f"HOLD_REASON_{reason}"),
         purpose=consent_pb2.ConsentPurpose.Value(f"CONSENT_PURPOSE_{purpose}"),
         recipient=recipient,
@@ -310,10 +311,4 @@ def _plain(value: Decimal) -> str:
 def _time(moment: datetime) -> Timestamp:
     message = Timestamp()
     message.FromDatetime(moment)
-    return message
-
-
-def _moment(micros: int) -> Timestamp:
-    message = Timestamp()
-    message.FromMicroseconds(micros)
     return message

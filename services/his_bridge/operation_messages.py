@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from lipei.his_bridge.v1 import operations_pb2 as pb
 from lipei.type.v1.money_pb2 import Money
+from services.common.moments import timestamp
 from services.his_bridge.core.mapping import Side
 from services.his_bridge.reconciling import Differing
 from services.his_bridge.storage.code_maps import WaitingCode
@@ -46,13 +45,11 @@ def differences(name: str, found: Sequence[Differing]) -> list[pb.BillDifference
 
 def reconciliation(hospital: str, found: Reconciled, currency: str) -> pb.Reconciliation:
     """A comparison, day by day."""
-    made = Timestamp()
-    made.FromMicroseconds(found.at_us)
     return pb.Reconciliation(
         name=f"hospitals/{hospital}/reconciliations/{found.seq}",
         first_day=found.first.isoformat(),
         last_day=found.last.isoformat(),
-        create_time=made,
+        create_time=timestamp(found.at_us),
         agrees=found.agrees,
         days=[
             pb.DayReconciliation(

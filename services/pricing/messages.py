@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from lipei.pricing.v1 import pricing_pb2 as pb
 from lipei.type.v1 import money_pb2
+from services.common.moments import timestamp
 from services.common.refusals import Refused, wire_text
 from services.pricing.core.adherence import Adherence
 from services.pricing.core.flags import Flag
@@ -25,10 +24,10 @@ def quote(found: Quote) -> pb.Quote:
     made = pb.Quote(
         name=f"policies/{found.asked.policy_id}/quotes/{found.id}",
         tariff=found.tariff_version,
-        premium=_money(found.premium_minor, found.currency),
-        create_time=_moment(found.created_us),
+        premium=money(found.premium_minor, found.currency),
+        create_time=timestamp(found.created_us),
         start_date=found.asked.start_date,
-        premium_without_credit=_money(found.uncredited_minor, found.currency),
+        premium_without_credit=money(found.uncredited_minor, found.currency),
         incentive=_of_quote(found),
         raised_sum_insured=_raised(found),
         renewal=_renewal(found),
@@ -66,7 +65,7 @@ def _raised(found: Quote) -> pb.RaisedSumInsured | None:
         after=found.raised.after,
         increase=found.raised.increase,
         most=found.raised.most,
-        premium_without_credit=_money(found.raised.premium_minor, found.currency),
+        premium_without_credit=money(found.raised.premium_minor, found.currency),
     )
 
 
@@ -78,9 +77,9 @@ def _renewal(found: Quote) -> pb.Renewal | None:
     return pb.Renewal(
         expiring=pb.ExpiringPolicy(
             last_date=asked.last_date,
-            rerated_premium_without_credit=_money(asked.uncredited_minor, asked.currency),
+            rerated_premium_without_credit=money(asked.uncredited_minor, asked.currency),
         ),
-        technical_premium=_money(made.technical_minor, found.currency),
+        technical_premium=money(made.technical_minor, found.currency),
         off_balance=None
         if factor is None
         else pb.BookFactor(factor_billionths=factor.billionths, source=factor.source),
@@ -89,8 +88,8 @@ def _renewal(found: Quote) -> pb.Renewal | None:
             greatest_millionths=made.collar.greatest_millionths,
             source=made.collar.source,
         ),
-        least_premium=_money(made.least_minor, found.currency),
-        greatest_premium=_money(made.most_minor, found.currency),
+        least_premium=money(made.least_minor, found.currency),
+        greatest_premium=money(made.most_minor, found.currency),
         outcome_tier=made.tier,
     )
 
@@ -190,7 +189,7 @@ def coach_task(found: CoachTask) -> pb.CoachTask:
         return pb.CoachTask(
             name=f"members/-/coachTasks/{found.name}",
             reason=LOW_GLUCOSE,
-            raise_time=_moment(found.raised_us),
+            raise_time=timestamp(found.raised_us),
             erased=True,
         )
     return pb.CoachTask(
@@ -198,8 +197,8 @@ def coach_task(found: CoachTask) -> pb.CoachTask:
         reason=LOW_GLUCOSE,
         reading=about.reading,
         glucose_mmol_l=value_text(about.measured.quantity, about.measured.value),
-        effective_time=_moment(about.effective_us),
-        raise_time=_moment(found.raised_us),
+        effective_time=timestamp(about.effective_us),
+        raise_time=timestamp(found.raised_us),
     )
 
 
@@ -236,11 +235,6 @@ def _setter(holder: str) -> str:
     return f"{kind}s/{name}" if name else ""
 
 
-def _money(minor: int, currency: str) -> money_pb2.Money:
+def money(minor: int, currency: str) -> money_pb2.Money:
+    """An amount with its currency."""
     return money_pb2.Money(currency_code=currency, minor_units=minor)
-
-
-def _moment(micros: int) -> Timestamp:
-    message = Timestamp()
-    message.FromMicroseconds(micros)
-    return message

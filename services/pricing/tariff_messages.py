@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from lipei.pricing.v1 import registry_pb2 as pb
-from lipei.type.v1 import money_pb2
 from services.common.grpc_edge import Violation
+from services.common.moments import timestamp
 from services.pricing.core.gates import Gate
 from services.pricing.core.tariff import Tariff, tariff_from
+from services.pricing.messages import money
 from services.pricing.storage.registry import Change, Registered, Routing, ShadowRow
 
 
@@ -70,7 +69,7 @@ def routing(found: Routing) -> pb.Routing:
         shadow=found.shadow,
         actor=found.actor,
         reason=found.reason,
-        time=_moment(found.at_us),
+        time=timestamp(found.at_us),
     )
 
 
@@ -79,10 +78,10 @@ def shadow_quote(found: ShadowRow) -> pb.ShadowQuote:
     return pb.ShadowQuote(
         quote=found.quote,
         champion=found.champion,
-        champion_premium=_money(found.champion_minor, found.currency),
+        champion_premium=money(found.champion_minor, found.currency),
         challenger=found.challenger,
-        challenger_premium=_money(found.challenger_minor, found.currency),
-        create_time=_moment(found.at_us),
+        challenger_premium=money(found.challenger_minor, found.currency),
+        create_time=timestamp(found.at_us),
     )
 
 
@@ -91,20 +90,10 @@ def _change(found: Change) -> pb.TariffChange:
         event=pb.TariffEvent.Value(f"TARIFF_EVENT_{found.event.name}"),
         actor=found.actor,
         reason=found.reason,
-        time=_moment(found.at_us),
+        time=timestamp(found.at_us),
         date=_day(found.day),
     )
 
 
 def _day(day: date | None) -> str:
     return "" if day is None else day.isoformat()
-
-
-def _money(minor: int, currency: str) -> money_pb2.Money:
-    return money_pb2.Money(currency_code=currency, minor_units=minor)
-
-
-def _moment(micros: int) -> Timestamp:
-    message = Timestamp()
-    message.FromMicroseconds(micros)
-    return message

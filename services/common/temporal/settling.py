@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.client import (
     Client,
     WithStartWorkflowOperation,
@@ -23,6 +22,7 @@ from lipei.claims.v1.settlement_pb2 import (
     SettleClaimWork,
 )
 from lipei.his_bridge.v1.work_pb2 import PullBillsWork
+from services.common.moments import timestamp
 from services.common.temporal import names
 from services.common.temporal.recovery import TASK_TIMEOUT
 
@@ -82,12 +82,10 @@ class ClaimWorkflows:
 
     async def await_papers(self, claim_name: str, claim_id: str, number: int, due_us: int) -> None:
         """Start the timer that closes the claim without papers, unless it runs or has rung."""
-        due = Timestamp()
-        due.FromMicroseconds(due_us)
         try:
             await self._client.start_workflow(
                 names.AWAIT_PAPERS,
-                AwaitPapersWork(name=claim_name, due_time=due),
+                AwaitPapersWork(name=claim_name, due_time=timestamp(due_us)),
                 id=names.await_papers_id(claim_id, number),
                 task_queue=names.CLAIMS_QUEUE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -16,6 +16,7 @@ import msgspec
 
 from services.common.money import parse_decimal
 from services.his_bridge.core.faults import Fault, Reason
+from services.his_bridge.dialects.moments import of_day
 
 MAX_TEXT = 64  # codes, numbers of bills and providers, as claims accepts them
 _FIRST_YEAR, _LAST_YEAR = 1990, 2199
@@ -161,7 +162,7 @@ def moment_of(text: str, zone: ZoneInfo, *, day_ends: bool = False) -> datetime 
         if found[4] is None:
             if found[7] is not None:
                 return None
-            return _of_day(date(year, month, day), zone, day_ends)
+            return of_day(date(year, month, day), zone, day_ends=day_ends)
         clock = (int(found[4]), int(found[5]), int(found[6] or 0))
         moment = datetime(year, month, day, *clock, tzinfo=zone)
         if found[7] is not None:
@@ -178,10 +179,3 @@ def _offset(text: str) -> timedelta:
     digits = text[1:].replace(":", "").ljust(4, "0")
     found = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
     return -found if text[0] == "-" else found
-
-
-def _of_day(day: date, zone: ZoneInfo, day_ends: bool) -> datetime:
-    if day_ends:
-        next_day = datetime.combine(day + timedelta(days=1), time(), zone)
-        return next_day.astimezone(UTC) - timedelta(seconds=1)
-    return datetime.combine(day, time(), zone).astimezone(UTC)

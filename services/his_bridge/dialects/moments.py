@@ -1,8 +1,8 @@
-"""From a moment as a source wrote it to UTC. Knows no format."""
+"""From a moment or a day as a source wrote it to UTC. Knows no format."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 
 def in_utc(moment: datetime, zone: tzinfo) -> datetime:
@@ -13,3 +13,14 @@ def in_utc(moment: datetime, zone: tzinfo) -> datetime:
     """
     moment.astimezone(zone).date()
     return moment.astimezone(UTC)
+
+
+def of_day(day: date, zone: tzinfo, *, day_ends: bool) -> datetime:
+    """The first second of a day in UTC, or its last.
+
+    Raises: OverflowError when UTC has no such moment.
+    """
+    if day_ends:
+        next_day = datetime.combine(day + timedelta(days=1), time(), zone)
+        return next_day.astimezone(UTC) - timedelta(seconds=1)
+    return datetime.combine(day, time(), zone).astimezone(UTC)

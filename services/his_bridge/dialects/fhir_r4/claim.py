@@ -19,6 +19,7 @@ from services.his_bridge.dialects.fhir_r4.claim_money import read_social_insuran
 from services.his_bridge.dialects.fhir_r4.decoding import FhirDecoder
 from services.his_bridge.dialects.fhir_r4.findings import Findings
 from services.his_bridge.dialects.fhir_r4.merged import patients_of
+from services.his_bridge.dialects.fhir_r4.stays import period_of
 from services.his_bridge.dialects.fhir_r4.structs import (
     Claim,
     Condition,
@@ -227,9 +228,9 @@ def _times(
     claim: Claim, encounters: list[Encounter], findings: Findings, zone: ZoneInfo
 ) -> tuple[datetime | None, datetime | None]:
     """Begin and end of the visit or stay: the encounter's, else the billed period's."""
-    billed = _period(claim.billable_period, "billablePeriod", findings, zone)
+    billed = period_of(claim.billable_period, "billablePeriod", findings, zone)
     stays = [
-        _period(encounter.period, "item[0].encounter[0]->period", findings, zone)
+        period_of(encounter.period, "item[0].encounter[0]->period", findings, zone)
         for encounter in encounters
     ]
     starts = [start for start, _ in stays if start is not None]
@@ -244,18 +245,6 @@ def _times(
             findings.add(Reason.TIME_MISSING, path)
     if start is not None and end is not None and end < start:
         findings.add(Reason.END_BEFORE_START, "billablePeriod")
-    return start, end
-
-
-def _period(
-    period: Period | None, path: str, findings: Findings, zone: ZoneInfo
-) -> tuple[datetime | None, datetime | None]:
-    if period is None:
-        return None, None
-    start = findings.moment(period.start, f"{path}.start", zone)
-    end = findings.moment(period.end, f"{path}.end", zone, day_ends=True)
-    if start is not None and end is not None and end < start:
-        findings.add(Reason.END_BEFORE_START, path)
     return start, end
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,7 @@ from services.common.money import parse_decimal
 from services.his_bridge.core.faults import Fault, Reason
 from services.his_bridge.core.parsed import Concept, LocalCoding
 from services.his_bridge.dialects.fhir_r4.structs import CodeableConcept, Money
-from services.his_bridge.dialects.moments import in_utc
+from services.his_bridge.dialects.moments import in_utc, of_day
 
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _MOMENT = re.compile(
@@ -109,7 +109,7 @@ class Findings:
                 raise ValueError
             if found is not None:
                 return in_utc(datetime.fromisoformat(text), zone)
-            return _of_day(date.fromisoformat(text), zone, day_ends)
+            return of_day(date.fromisoformat(text), zone, day_ends=day_ends)
         except (ValueError, OverflowError):
             self.add(Reason.TIME_IMPOSSIBLE, path)
             return None
@@ -182,10 +182,3 @@ def below(path: str, name: str) -> str:
 
 def _is_within(path: str, outer: str) -> bool:
     return outer in (path, "") or path.startswith((outer + ".", outer + "["))
-
-
-def _of_day(day: date, zone: ZoneInfo, day_ends: bool) -> datetime:
-    if day_ends:
-        next_day = datetime.combine(day + timedelta(days=1), time(), zone)
-        return next_day.astimezone(UTC) - timedelta(seconds=1)
-    return datetime.combine(day, time(), zone).astimezone(UTC)
