@@ -68,8 +68,12 @@ def faults_of(request: pb.RecordRecoveryRequest) -> list[Violation]:
 
 
 def _reference(request: pb.RecordRecoveryRequest) -> str:
-    """As it is compared: statements print one reference with spaces, and in either case."""
-    return "".join(request.bank_reference.split()).upper()
+    """As it is compared: statements print one reference with spaces, and in either case.
+
+    What is not ASCII stays as it is: "ß" in capitals would be two letters of a reference.
+    """
+    text = "".join(request.bank_reference.split())
+    return text.upper() if text.isascii() else text
 
 
 def record(doing: Doing, request: pb.RecordRecoveryRequest, *, account: str) -> None:

@@ -1080,6 +1080,9 @@ def test_a_transfer_counts_once_and_parts_add_up_to_what_two_must_confirm(
     assert (again.code.name, again.reason) == ("FAILED_PRECONDITION", "RECOVERY_REFERENCE_USED")
     after = strict.review.RecordRecovery(comes(after, "50000", "RF18/2")).claim
     assert (after.recoverable, after.awaits_confirmation) == (yuan("40000"), False)  # at it, alone
+    # What waits for another's word is looked at before it waits.
+    again = refused(strict.review.RecordRecovery, comes(after, "0.01", "RF18/2"))
+    assert again.reason == "RECOVERY_REFERENCE_USED"
     before = books(strict)
     proposed = strict.review.RecordRecovery(comes(after, "0.01", "RF18/3")).claim
     assert (proposed.recoverable, proposed.awaits_confirmation) == (yuan("40000"), True)
@@ -1115,6 +1118,8 @@ def test_a_recovery_names_an_entry_of_the_banks_statement(service: Served) -> No
     for told, wanted in (
         ({"bank_reference": " "}, ("bank_reference", "MALFORMED")),
         ({"bank_reference": "A" * 36}, ("bank_reference", "MALFORMED")),
+        ({"bank_reference": "Gro\u00df\u0131"}, ("bank_reference", "MALFORMED")),  # GROSSI, in capitals
+        ({"bank_reference": "\uff32\uff26\uff11\uff18"}, ("bank_reference", "MALFORMED")),  # of full width
         ({"value_date": ""}, ("value_date", "IMPOSSIBLE_DATE")),
         ({"value_date": "2099-01-01"}, ("value_date", "OUT_OF_RANGE")),
     ):
