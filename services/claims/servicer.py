@@ -86,13 +86,14 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         self._parts = parts
         self._database = parts.database
         self._in_flight = in_flight
+        self._failures = failing.Failures(parts)
         self._documents = Documents()
 
     async def SubmitClaim(
         self, request: pb.SubmitClaimRequest, context: Context
     ) -> pb.SubmitClaimResponse:
         """Take the bill in, start its claims, and wait for the decisions as long as asked."""
-        async with failing.noting(self._parts, request.bill):
+        async with self._failures.noting(request.bill, context):
             return await self._submit(request, context)
 
     async def _submit(

@@ -118,6 +118,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
     for event, keys in {
         "bank_answer_fault": "reason about",
         "bill_fails": "hospital bill reason correlation count",
+        "bill_hangs": "bill",
         "call_refused": "reason rpc uri",
         "certificate_accepted": "queue",
         "certificate_not_renewed": "fault",

@@ -1118,8 +1118,14 @@ def test_a_recovery_names_an_entry_of_the_banks_statement(service: Served) -> No
     for told, wanted in (
         ({"bank_reference": " "}, ("bank_reference", "MALFORMED")),
         ({"bank_reference": "A" * 36}, ("bank_reference", "MALFORMED")),
-        ({"bank_reference": "Gro\u00df\u0131"}, ("bank_reference", "MALFORMED")),  # GROSSI, in capitals
-        ({"bank_reference": "\uff32\uff26\uff11\uff18"}, ("bank_reference", "MALFORMED")),  # of full width
+        (
+            {"bank_reference": "Gro\u00df\u0131"},
+            ("bank_reference", "MALFORMED"),
+        ),  # GROSSI, in capitals
+        (
+            {"bank_reference": "\uff32\uff26\uff11\uff18"},
+            ("bank_reference", "MALFORMED"),
+        ),  # of full width
         ({"value_date": ""}, ("value_date", "IMPOSSIBLE_DATE")),
         ({"value_date": "2099-01-01"}, ("value_date", "OUT_OF_RANGE")),
     ):
