@@ -6,10 +6,12 @@ import dataclasses
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import grpc
+import msgspec
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import select, text
@@ -18,11 +20,15 @@ from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import reason_pb2, review_pb2, review_pb2_grpc, settlement_pb2
 from lipei.type.v1 import bill_pb2
 from services.claims import second_word
+from services.claims.core.plan import Covers
+from services.claims.core.plan_parts import Ages
 from services.claims.papers import fact_faults, unstated, with_facts
+from services.claims.plans.loader import load_plan
+from services.claims.serving import tell_reserved
 from services.claims.storage.recoveries import recoveries_off_ledger
 from services.claims.storage.sealed import person_subject
 from services.claims.storage.tables import usage_balance
-from services.common.access.caller import Caller
+from services.common.access.caller import Caller, calling_as
 from services.common.process import now_us
 from services.common.refusals import RpcFault, error_of
 from tests.callers import Reads
@@ -750,6 +756,21 @@ def test_the_queue_says_which_clock_stands_still_and_how_much_is_reserved(servic
     reserved = [one.reserved.minor_units for one in (looked_at, for_papers)]
     assert reserved[0] >= looked_at.decision.benefit.minor_units > 0
     assert sum(reserved) == yuan("1990000").minor_units
+
+
+def test_what_is_reserved_is_not_what_a_limit_for_some_ages_holds() -> None:
+    text = (PLANS / "million-medical.yaml").read_text()
+    plan = load_plan(text, "plan")
+    whole = next(one for one in plan.ceilings if not one.of_section)
+    young = msgspec.structs.replace(whole, id="young", covers=Covers(ages=Ages(last=17)))
+    plan = msgspec.structs.replace(plan, ceilings=(*plan.ceilings, young))
+    claim = pb.Claim()
+    for name, held in ((whole.id, 900), (young.id, 100)):  # of the lines before a birthday
+        claim.decision.usage_changes.add(accumulator=name, amount_minor_units=held)
+    row: Any = SimpleNamespace(state="pended_review", currency="CNY")
+    with calling_as(of_insurer()):
+        tell_reserved(claim, row, plan)
+    assert claim.reserved.minor_units == 900
 
 
 def test_the_queue_lists_what_waits(service: Served) -> None:

@@ -268,8 +268,9 @@ class ClaimsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFailingBills(self, request, context):
-        """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, the hospital's worker
-        tries them again until they are mended here, and what hangs on them waits. A bill that is taken in or refused since is
+        """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, or nothing before its
+        caller's time was over (3 s at least); the hospital's worker tries them again until they are mended here, and what
+        depends on them waits. A bill that is taken in or refused since is
         not in it; one that its hospital has changed since, or does not send any more, for 30 days after it was tried last.
         Somebody mends the service: the log's `unexpected_fault` of that time says where.
 

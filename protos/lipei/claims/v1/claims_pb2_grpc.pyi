@@ -152,8 +152,9 @@ class ClaimsServiceStub:
     nothing.
     """
     ListFailingBills: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ListFailingBillsRequest, _claims_pb2.ListFailingBillsResponse]
-    """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, the hospital's worker
-    tries them again until they are mended here, and what hangs on them waits. A bill that is taken in or refused since is
+    """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, or nothing before its
+    caller's time was over (3 s at least); the hospital's worker tries them again until they are mended here, and what
+    depends on them waits. A bill that is taken in or refused since is
     not in it; one that its hospital has changed since, or does not send any more, for 30 days after it was tried last.
     Somebody mends the service: the log's `unexpected_fault` of that time says where.
 
@@ -307,8 +308,9 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     nothing.
     """
     ListFailingBills: _aio.UnaryUnaryMultiCallable[_claims_pb2.ListFailingBillsRequest, _claims_pb2.ListFailingBillsResponse]  # type: ignore[assignment]
-    """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, the hospital's worker
-    tries them again until they are mended here, and what hangs on them waits. A bill that is taken in or refused since is
+    """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, or nothing before its
+    caller's time was over (3 s at least); the hospital's worker tries them again until they are mended here, and what
+    depends on them waits. A bill that is taken in or refused since is
     not in it; one that its hospital has changed since, or does not send any more, for 30 days after it was tried last.
     Somebody mends the service: the log's `unexpected_fault` of that time says where.
 
@@ -519,8 +521,9 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _claims_pb2.ListFailingBillsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_claims_pb2.ListFailingBillsResponse, _abc.Awaitable[_claims_pb2.ListFailingBillsResponse]]:
-        """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, the hospital's worker
-        tries them again until they are mended here, and what hangs on them waits. A bill that is taken in or refused since is
+        """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, or nothing before its
+        caller's time was over (3 s at least); the hospital's worker tries them again until they are mended here, and what
+        depends on them waits. A bill that is taken in or refused since is
         not in it; one that its hospital has changed since, or does not send any more, for 30 days after it was tried last.
         Somebody mends the service: the log's `unexpected_fault` of that time says where.
 
