@@ -130,6 +130,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "codec_keys_unreadable": "",
         "crashed": "fault at",
         "database_away": "fault",
+        "database_refuses": "fault",
         "decision_outlasts_its_caller": "",
         "evidence_alarm": "name reason index",
         "evidence_key_missing": "name",

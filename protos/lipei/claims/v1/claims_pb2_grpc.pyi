@@ -36,7 +36,8 @@ class ClaimsServiceStub:
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the service or Temporal is starting or stopping, or the database does not answer (DATABASE_UNAVAILABLE, with
-    RetryInfo); retry with back-off, the same request_id is safe.
+    RetryInfo) or refuses the service's login (DATABASE_REFUSES: its operator must act); retry with back-off, the same request_id
+    is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
     What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
@@ -195,7 +196,8 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the service or Temporal is starting or stopping, or the database does not answer (DATABASE_UNAVAILABLE, with
-    RetryInfo); retry with back-off, the same request_id is safe.
+    RetryInfo) or refuses the service's login (DATABASE_REFUSES: its operator must act); retry with back-off, the same request_id
+    is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
     What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
@@ -350,7 +352,8 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the service or Temporal is starting or stopping, or the database does not answer (DATABASE_UNAVAILABLE, with
-    RetryInfo); retry with back-off, the same request_id is safe.
+    RetryInfo) or refuses the service's login (DATABASE_REFUSES: its operator must act); retry with back-off, the same request_id
+    is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
     What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
