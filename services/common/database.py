@@ -148,9 +148,11 @@ def is_away(fault: BaseException) -> bool:
 
 def _refuses(fault: SQLAlchemyError) -> bool:
     """Whether a connection was refused that was never made: by a password, a role, a name."""
-    raw: Any = fault.orig if isinstance(fault, OperationalError) else None
-    without = raw is not None and hasattr(raw, "sqlstate") and raw.sqlstate is None
-    return without and not fault.connection_invalidated and bool(_REFUSES.search(str(raw)))
+    if not isinstance(fault, OperationalError) or fault.connection_invalidated:
+        return False
+    raw: Any = fault.orig
+    of_a_server = hasattr(raw, "sqlstate") and raw.sqlstate is None
+    return of_a_server and bool(_REFUSES.search(str(raw)))
 
 
 def _is_read_only(fault: DBAPIError) -> bool:

@@ -27,7 +27,7 @@ from services.claims.plans.loader import load_plan
 from services.claims.serving import tell_reserved
 from services.claims.storage.recoveries import recoveries_off_ledger
 from services.claims.storage.sealed import person_subject
-from services.claims.storage.tables import usage_balance
+from services.claims.storage.tables import claim_move, usage_balance
 from services.common.access.caller import Caller, calling_as
 from services.common.process import now_us
 from services.common.refusals import RpcFault, error_of
@@ -91,13 +91,16 @@ def got(service: Served, name: str) -> pb.Claim:
     return claim
 
 
+TODAY = datetime.now(UTC).date().isoformat()
+
+
 def asked(kind: type[Any], claim: pb.Claim, **fields: Any) -> Any:
     """A request of somebody who has looked at the claim."""
     told = {"request_id": uuid.uuid4().hex, "revision": claim.revision, **fields}
     if kind.__name__.removesuffix("Request") in second_word.SAID_WHY:
         told.setdefault("note", NOTE)
     if kind is review_pb2.RecordRecoveryRequest:
-        told = {"bank_reference": uuid.uuid4().hex, "value_date": "2025-06-01", **told}
+        told = {"bank_reference": uuid.uuid4().hex, "value_date": TODAY, **told}
     return kind(name=claim.name, **told)
 
 
@@ -1108,7 +1111,7 @@ def test_a_transfer_counts_once_and_parts_add_up_to_what_two_must_confirm(
     proposed = strict.review.RecordRecovery(comes(after, "0.01", "RF18/3")).claim
     assert (proposed.recoverable, proposed.awaits_confirmation) == (yuan("40000"), True)
     incoming = seen(strict, proposed).proposal.incoming
-    assert (incoming.bank_reference, incoming.value_date) == ("RF18/3", "2025-06-01")
+    assert (incoming.bank_reference, incoming.value_date) == ("RF18/3", TODAY)
     assert (seen(strict, proposed).proposal.amount, books(strict)) == (yuan("0.01"), before)
     yes = asked(review_pb2.ConfirmReviewRequest, proposed)
     assert refused(strict.review.ConfirmReview, yes).reason == "SAME_PERSON"
@@ -1134,6 +1137,10 @@ def test_a_transfer_counts_once_and_parts_add_up_to_what_two_must_confirm(
 
 def test_a_recovery_names_an_entry_of_the_banks_statement(service: Served) -> None:
     claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
+    with service.database.writing() as connection:  # which `paid` leaves out
+        move = {"claim_id": claim.name.rpartition("/")[2], "to_state": "paid", "event": "pay"}
+        move |= {"actor": "bank", "clock": ""}
+        connection.execute(claim_move.insert().values(**move, at_us=now_us()))
     stands = service.review.ReverseClaim(asked(review_pb2.ReverseClaimRequest, claim)).claim
     back = {"amount": yuan("5000"), "paying_account": "main"}
     for told, wanted in (
@@ -1149,6 +1156,7 @@ def test_a_recovery_names_an_entry_of_the_banks_statement(service: Served) -> No
         ),  # of full width
         ({"value_date": ""}, ("value_date", "IMPOSSIBLE_DATE")),
         ({"value_date": "2099-01-01"}, ("value_date", "OUT_OF_RANGE")),
+        ({"value_date": "2025-06-01"}, ("value_date", "OUT_OF_RANGE")),  # nothing was paid then
     ):
         request = asked(review_pb2.RecordRecoveryRequest, stands, **back, **told)
         fault = refused(service.review.RecordRecovery, request)
