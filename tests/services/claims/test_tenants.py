@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import policy_pb2, review_pb2, settlement_pb2
 from lipei.type.v1 import bill_pb2
+from services.claims import second_word
 from services.claims.core.life_cycle import Event
 from services.claims.desk import Desk as Transaction
 from services.claims.plan_shelf import PlanShelf
@@ -145,8 +146,12 @@ OF_PERSONS = tuple(review_pb2.DESCRIPTOR.services_by_name["ReviewService"].metho
 def _about(kind: type[Any], name: str) -> Message:
     """A request of ReviewService that is refused for its claim only."""
     made: Message = kind(name=name, request_id=uuid.uuid4().hex)
+    if kind.__name__.removesuffix("Request") in second_word.SAID_WHY:
+        made.note = "why"  # type: ignore[attr-defined]  # of one of those messages
     if isinstance(made, review_pb2.DecideAppealRequest):
         made.outcome = review_pb2.APPEAL_OUTCOME_UPHOLD
+    if isinstance(made, review_pb2.RecordRecoveryRequest):
+        made.bank_reference, made.value_date = "R1", "2025-06-01"
     if isinstance(made, review_pb2.RecordRefusalNoticeRequest):
         made.sent_day, made.channel = "2026-06-01", pb.NOTICE_CHANNEL_LETTER
     return made
