@@ -229,7 +229,7 @@ def listed(made: Desk, caller: Caller, parent: str = "policies/-") -> list[tuple
     return [(claim.name.split("/")[1], claim.bill_number) for claim in found]
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_lists_hold_the_tenants_own_claims_only(both: Desk) -> None:
     submitted(both, of_hospital(), from_hospital(bill("B1")))  # p1 and p2
     submitted(both, of_insurer("anxin"), bill("B2", person=SPOUSE))  # p1, from nobody's hospital
@@ -330,7 +330,7 @@ def test_another_insurers_policy_cannot_be_continued(two: Desk) -> None:
         assert imported(service, shared(policy(3, previous_policy_id="p2"))).created == 1
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_plan_that_the_insurer_has_not_published_does_not_exist(both: Desk) -> None:
     plan = "chronic-diabetes"
     version = publish(both.service, plan)  # by anxin
@@ -371,7 +371,7 @@ def test_an_insurer_opens_its_own_claims_and_the_hospital_the_rest(both: Desk) -
     assert again.name == mine.name
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_member_of_another_insurers_is_as_unknown_as_nobody(both: Desk) -> None:
     with both.of(of_insurer("taihe")) as service:
         submit = service.claims.SubmitClaim
@@ -484,7 +484,7 @@ def test_what_another_insurer_allowed_is_no_earlier_service(both: Desk) -> None:
     assert again.state == pb.CLAIM_STATE_DENIED  # negative control: one's own is a duplicate
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_books_are_those_of_the_tenants_claims(both: Desk) -> None:
     submitted(both, of_hospital(), from_hospital(bill("B1")))
     found = {}
