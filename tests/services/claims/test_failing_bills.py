@@ -76,7 +76,7 @@ def failing(made: Desk, insurer: str | None = "anxin") -> list[tuple[str, str, i
                 return found
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_bill_at_which_claims_fails_is_listed_until_it_is_taken_in(
     both: Desk, broken: Broken
 ) -> None:

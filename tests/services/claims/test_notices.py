@@ -146,7 +146,7 @@ def test_a_day_before_the_denial_or_to_come_is_refused(service: Served, desk: De
         service.review.RecordRefusalNotice(told(got(service, claim.name), sent))
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_claim_that_is_denied_anew_needs_another_notice(service: Served, desk: Desk) -> None:
     claim = denied(service)
     day = denied_on(claim)

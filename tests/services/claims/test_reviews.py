@@ -1056,7 +1056,7 @@ def test_at_the_threshold_one_person_reverses_and_writes_off(strict: Served) -> 
     assert after.state == pb.CLAIM_STATE_WRITTEN_OFF
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_money_that_comes_back_waits_for_the_word_on_a_write_off(
     strict: Served, desk: Desk
 ) -> None:
@@ -1080,7 +1080,7 @@ def test_money_that_comes_back_waits_for_the_word_on_a_write_off(
     assert (part.recoverable, part.awaits_confirmation) == (yuan("189000"), False)
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_transfer_counts_once_and_parts_add_up_to_what_two_must_confirm(
     strict: Served, desk: Desk
 ) -> None:
@@ -1202,7 +1202,7 @@ def test_a_cleared_suspicion_is_an_adjusters_to_review(service: Served) -> None:
     assert reviewed(service, after).state == pb.CLAIM_STATE_PAYABLE
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_hospital_hands_papers_in_for_its_own_bill_and_sees_its_own_part(
     service: Served,
 ) -> None:
