@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 
+from services.claims.payout_steps import RESEND_AFTER_S
 from services.common.database import Database
 from services.common.sealing import SubjectKeys
 from services.common.sealing.key_sources import master_keys
@@ -73,6 +75,17 @@ class Books:
         """When the last of these bills' claims was paid; 0 while one is not."""
         return self._last(("confirm_payment",), list(bill_numbers))
 
+    def sent_again_after_doubt(self, killed_us: int) -> int:
+        """Payment files that left after a kill for the second time, the bank being asked between.
+
+        They were prepared before it, and waited as long as the first attempt's bytes might live.
+        """
+        query = (
+            "SELECT count(*) FROM payment_file WHERE attempts > 1 AND prepared_us <= ? "
+            "AND attempted_us > ? AND attempted_us - prepared_us >= ?"
+        )
+        return self._number(self._claims, query, killed_us, killed_us, RESEND_AFTER_S * 1_000_000)
+
     def claims_of(self, bill_numbers: Iterable[str]) -> int:
         """How many of these bills have a claim."""
         wanted = self._indexes(bill_numbers)
@@ -124,11 +137,17 @@ class Books:
 
     def _indexes(self, bill_numbers: Iterable[str]) -> list[str]:
         """What the claims database knows these bill numbers by; it is blind without its key."""
+        index = self._keys.index
+        return [index(number, table="claim", column="bill_index") for number in bill_numbers]
+
+    @cached_property
+    def _keys(self) -> SubjectKeys:
+        # Kept: who waits for a moment of milliseconds asks again and again.
         keys = SubjectKeys(master_keys(self._state), now_us=lambda: 0)
         database = Database(f"sqlite:///{self._claims}", threads=1)
         keys.prepare(database)
         database.close()
-        return [keys.index(number, table="claim", column="bill_index") for number in bill_numbers]
+        return keys
 
     def _number(self, path: Path, query: str, *values: object) -> int:
         return int(self._row(path, query, *values)[0] or 0)

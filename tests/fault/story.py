@@ -198,6 +198,7 @@ class Story:
 
         False when the pull was faster than we looked.
         """
+        assert bill_numbers, "the hospital's year has no bill left"
         seen: list[bool] = []
 
         def moment() -> bool:

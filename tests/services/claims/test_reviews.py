@@ -428,6 +428,9 @@ def test_a_reversed_claim_frees_what_it_used_and_is_recovered(service: Served) -
     after = service.review.ReverseClaim(request).claim
     assert after.state == pb.CLAIM_STATE_RECOVERY_OPEN
     assert after.recoverable == yuan("20000")
+    with service.database.reading() as connection:
+        owed = connection.execute(text("SELECT owed, owed_provider FROM claim")).all()
+    assert owed == [(0, 0)]
     assert used(service) == before == {}
     assert books(service)["claims:recoverable"] == 2_000_000
     assert "claims:incurred" not in books(service)
@@ -1046,14 +1049,21 @@ def test_at_the_threshold_one_person_adjusts(strict: Served, desk: Desk) -> None
     assert (after.state, after.recoverable) == (pb.CLAIM_STATE_RECOVERY_OPEN, yuan("150000"))
 
 
-def test_at_the_threshold_one_person_reverses_and_writes_off(strict: Served) -> None:
+@pytest.mark.parametrize("ended", ["WRITTEN_OFF", "RECOVERED"])
+def test_at_the_threshold_one_person_reverses_and_ends_it(strict: Served, ended: str) -> None:
     claim = reviewed(strict, decided(strict, "B1", line(1, DRUG, "160000.00")))
     assert claim.decision.benefit == yuan("150000")
     reversal = asked(review_pb2.ReverseClaimRequest, paid(strict, claim))
     after = strict.review.ReverseClaim(reversal).claim
     assert after.state == pb.CLAIM_STATE_RECOVERY_OPEN
-    after = strict.review.WriteOffRecovery(asked(review_pb2.WriteOffRecoveryRequest, after)).claim
-    assert after.state == pb.CLAIM_STATE_WRITTEN_OFF
+    if ended == "WRITTEN_OFF":
+        given_up = asked(review_pb2.WriteOffRecoveryRequest, after)
+        after = strict.review.WriteOffRecovery(given_up).claim
+    else:
+        back = {"amount": yuan("150000"), "paying_account": "main"}
+        whole = asked(review_pb2.RecordRecoveryRequest, after, **back)
+        after = strict.review.RecordRecovery(whole).claim
+    assert pb.ClaimState.Name(after.state) == f"CLAIM_STATE_{ended}"
 
 
 @pytest.mark.on_postgresql
@@ -1100,8 +1110,9 @@ def test_a_transfer_counts_once_and_parts_add_up_to_what_two_must_confirm(
 
     after = strict.review.RecordRecovery(comes(after, "100000", "rf 18/1")).claim
     assert after.recoverable == yuan("90000")
-    again = refused(strict.review.RecordRecovery, comes(after, "1", "RF18/1"))
-    assert (again.code.name, again.reason) == ("FAILED_PRECONDITION", "RECOVERY_REFERENCE_USED")
+    for amount in ("1", "60000"):  # the second would take two, and is not even proposed
+        again = refused(strict.review.RecordRecovery, comes(after, amount, "RF18/1"))
+        assert (again.code.name, again.reason) == ("FAILED_PRECONDITION", "RECOVERY_REFERENCE_USED")
     after = strict.review.RecordRecovery(comes(after, "50000", "RF18/2")).claim
     assert (after.recoverable, after.awaits_confirmation) == (yuan("40000"), False)  # at it, alone
     # What waits for another's word is looked at before it waits.
@@ -1161,6 +1172,9 @@ def test_a_recovery_names_an_entry_of_the_banks_statement(service: Served) -> No
         request = asked(review_pb2.RecordRecoveryRequest, stands, **back, **told)
         fault = refused(service.review.RecordRecovery, request)
         assert [(one.field, one.reason) for one in fault.violations] == [wanted]
+    today = datetime.now(ZoneInfo("Asia/Shanghai")).date().isoformat()
+    came = asked(review_pb2.RecordRecoveryRequest, stands, **back, value_date=today)
+    assert service.review.RecordRecovery(came).claim.recoverable == yuan("15000")
 
 
 @pytest.mark.parametrize("by_another", [False, True])
