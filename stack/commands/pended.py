@@ -126,9 +126,11 @@ def _proposed(claim: claims_pb2.Claim, lang: Language) -> str:
     """The benefit as it is proposed; while lines wait, the most that it could be.
 
     That is what is reserved, or, under a plan without a limit for everything, all that the lines
-    might add. Of a rest that is to be given up that rest, and of money that came back what is open.
+    might add. Of a rest that is to be given up that rest, and of money that came back what came.
     """
     if claim.proposal.kind in ("recover", "write_off"):
+        if claim.proposal.HasField("amount"):
+            return money(claim.proposal.amount)
         return money(claim.recoverable)
     decided = claim.decision
     waits = sum(

@@ -18,6 +18,7 @@ from services.claims.plans.in_words import explain as explanation
 from services.claims.plans.legal_days import longer_than_law
 from services.claims.plans.loader import load_plan
 from services.claims.plans.schema import case_schema, plan_schema
+from services.claims.plans.seen_by_nobody import paid_unseen
 from services.claims.plans.unused import unused
 from services.common.strict_yaml import Fault, StrictYamlError
 from stack.commands.calling import CALL_S, Failed, calling, content_of, fresh_request_id
@@ -42,8 +43,9 @@ def check(
     Of a file with more than 200 faults the first are printed; --json has them all.
 
     Warns of code sets, clauses and papers that no term names, of an outcome tier that one term
-    alone names, and of clocks that give more days than the law; a warning is no fault. A file that
-    cannot be read is told beside the others' faults (exit 2).
+    alone names, of clocks that give more days than the law, and of benefits above `four_eyes` that
+    are paid though nobody looks; a warning is no fault. A file that cannot be read is told beside
+    the others' faults (exit 2).
     """
     faults: list[str] = []
     found: list[dict[str, object]] = []
@@ -57,6 +59,7 @@ def check(
             doubts = (
                 *unused(plan, content, str(file)),
                 *longer_than_law(plan, content, str(file)),
+                *paid_unseen(plan, content, str(file)),
             )
             warnings += [f"{file}:{one.line}: warning: {one.where}{one.text}" for one in doubts]
             warned += [_told(file, one) for one in doubts]

@@ -178,8 +178,8 @@ def recover(  # noqa: PLR0913, PLR0917 -- an option each
         currency = claim.paid.currency_code
         back.amount.currency_code = currency
         back.amount.minor_units = minor(amount, currency, "--amount")
-    # In another state the service says what can be done with the claim.
-    if claim.HasField("recoverable") and not yes:
+    # In another state, and of another revision, the service says what can be done with the claim.
+    if claim.HasField("recoverable") and not yes and revision in (-1, claim.revision):
         _ask_whether_it_came(claim, back)
     revision = claim.revision if revision < 0 else revision
     act("RecordRecovery", back, "payments", revision, request_id, state, as_json)

@@ -432,6 +432,8 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
     got_back = ["claims", "recover", name, *entry, *acting(stack, name).split()]
     unasked = stack.lipei(*got_back)
     assert (unasked.code, "110000.00 CNY to be recovered" in unasked.err) == (2, True)
+    stale = stack.lipei("claims", "recover", name, *entry, "--revision", "1")
+    assert (stale.code, "the claim has changed since" in stale.err) == (1, True), stale.err
     nowhere = stack.lipei(*got_back, "--account", "abc", "--yes")
     assert (nowhere.code, "the accounts: main [UNKNOWN_ACCOUNT]" in nowhere.err) == (1, True)
     part = stack.lipei(*got_back, "--amount", "10000.00", "--yes")

@@ -133,9 +133,13 @@ def test_a_denied_claim_shows_by_when_the_notice_is_due() -> None:
     ],
 )
 def test_the_queue_says_what_is_to_be_confirmed(kind: str, what: str, amount: str) -> None:
-    queue = _queue([proposed(kind)], Language.EN)
+    claim = proposed(kind)
+    queue = _queue([claim], Language.EN)
     cells = [str(next(iter(column.cells))) for column in queue.columns]
     assert (cells[3], cells[5]) == (what, amount)
+    claim.proposal.amount.CopyFrom(Money(currency_code="CNY", minor_units=90_000))
+    said = str(next(iter(_queue([claim], Language.EN).columns[5].cells)))
+    assert said == ("900.00 CNY" if kind in {"recover", "write_off"} else amount)
 
 
 def test_what_cannot_be_read_says_so_in_lists() -> None:

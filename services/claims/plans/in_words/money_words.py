@@ -196,7 +196,10 @@ MONEY_WORDS: dict[tuple[type, str], Words] = {
     ),
     (FourEyes, "values"): words(
         ("双人复核金额", "two people above"),
-        ("赔付超过 {}的须两人复核。", "Two people review a benefit above {}."),
+        (
+            "须经人工审核的赔案，赔付超过 {}的须两人审核。",
+            "Of a claim that a person looks at, two people review a benefit above {}.",
+        ),
         say.money,
         more=Effect.NONE,
         ended=("无须双人复核", "one person is enough"),

@@ -14,6 +14,7 @@ from services.claims.plans.in_words import diff, explain
 from services.claims.plans.legal_days import longer_than_law
 from services.claims.plans.loader import load_plan
 from services.claims.plans.price_list import load_price_list
+from services.claims.plans.seen_by_nobody import paid_unseen
 from services.claims.plans.unused import unused
 from services.common.strict_yaml import Fault, StrictYamlError
 from tests.services.claims.core.bills import CASES, PLANS, bill, line, plan_of_file
@@ -172,6 +173,29 @@ clocks:
     articles = [one.text.partition(" of the ")[2].partition(";")[0] for one in found]
     assert articles == [f"Insurance Law, article {article}" for article in (23, 25, 24)]
     assert longer_than_law(load_plan(SMALL, "p"), SMALL, "p") == ()
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "says"),
+    [
+        (None, "without `auto_pay_ceiling`: from 2025-01-01"),
+        ('2025-01-01: "1000.00", 2026-01-01: "1000.01"', "is above: from 2026-01-01"),
+        ('2025-01-01: "1000.00", 2026-01-01: null', "without `auto_pay_ceiling`: from 2026-01-01"),
+        ('2025-01-01: "1000.00"', None),
+    ],
+)
+def test_a_benefit_for_two_people_that_nobody_looks_at_is_a_warning(
+    ceiling: str | None, says: str | None
+) -> None:
+    yaml = f'{SMALL}four_eyes: {{clause: "1", unit: CNY, values: {{2025-01-01: "1000.00"}}}}\n'
+    if ceiling:
+        yaml += f'auto_pay_ceiling: {{clause: "1", unit: CNY, values: {{{ceiling}}}}}\n'
+    found = paid_unseen(load_plan(yaml, "p"), yaml, "p")
+    assert [(one.line, one.reason) for one in found] == (
+        [(_line(yaml, "four_eyes"), "PAID_UNSEEN")] if says else []
+    )
+    assert all(says in one.text for one in found if says)
+    assert paid_unseen(load_plan(SMALL, "p"), SMALL, "p") == ()
 
 
 def test_price_lists_and_cases_name_code_systems_as_their_files_and_plans_do() -> None:
