@@ -138,7 +138,9 @@ class History:
     def __post_init__(self) -> None:
         self.draw = random.Random(self.seed)
         # What befalls one bill again and again, or several side by side.
-        self.claims = CLAIMS if self.draw.random() < 0.3 else (self.draw.choice(CLAIMS),)
+        self.claims: tuple[str, ...] = (
+            CLAIMS if self.draw.random() < 0.3 else (self.draw.choice(CLAIMS),)
+        )
         self.hospital = f"h{self.seed}-{random.SystemRandom().randrange(1 << 40)}"
         text = PROFILE.replace(BASE_URL, self.server.base_url)
         text = text.replace("demo-hospital", self.hospital).replace("page_size: 50", "page_size: 2")
