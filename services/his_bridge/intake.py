@@ -523,6 +523,7 @@ def _step(page: Page, stored: Stored, now_us: int) -> pull_progress.Step:
         unsettled=0 if young is None else young.count,
         settle_us=None if settle_s is None else round(settle_s * 1_000_000),
         refused_files=page.refused_files,
+        taken_files=page.taken_files,
     )
 
 

@@ -23,6 +23,7 @@ from services.his_bridge.storage.holding import PURPOSES
 from services.his_bridge.storage.last_pulls import ChannelStatus
 from services.his_bridge.storage.lists import Waiting
 from services.his_bridge.storage.pull_progress import Progress
+from services.his_bridge.storage.record_counts import RecordCounts
 from services.his_bridge.storage.showing import ShownBill, ShownReading
 from services.his_bridge.storage.withheld import ERASED, WITHHELD, Uncovered
 
@@ -206,6 +207,7 @@ def channel_status(found: ChannelStatus, zone: ZoneInfo) -> pb.ChannelStatus:
         if found.left_alone_until_us
         else None,
         catch_up=None if found.progress is None else _catch_up(found.progress, zone),
+        records=None if found.records is None else _record_counts(found.records),
     )
 
 
@@ -229,6 +231,23 @@ def _catch_up(found: Progress, zone: ZoneInfo) -> pb.CatchUp:
         unsettled_count=found.unsettled,
         settle_time=None if found.settle_us is None else timestamp(found.settle_us),
         refused_file_count=found.refused_files,
+        taken_file_count=found.taken_files,
+    )
+
+
+def _record_counts(found: RecordCounts) -> pb.RecordCounts:
+    return pb.RecordCounts(
+        arrived_count=found.arrived,
+        read_count=found.read,
+        unread_count=found.unread,
+        held_count=found.held,
+        quarantined_count=found.quarantined,
+        parked_count=found.parked,
+        unchanged_count=found.unchanged,
+        kept_out_count=found.kept_out,
+        superseded_count=found.superseded,
+        erased_count=found.erased,
+        conflict_count=found.conflicts,
     )
 
 

@@ -282,7 +282,9 @@ class HisBridgeServicer(HisBridgeServiceServicer):
         zone = ZoneInfo(known.profile.terms.zone)
         channels = [
             one
-            for one in await self._queries.plain(last_pulls.status, hospital)
+            for one in await self._queries.plain(
+                functools.partial(last_pulls.status, counts_records=request.count_records), hospital
+            )
             if one.channel == BILLS or known.readings is not None
         ]
         counts = await self._queries.plain(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import typer
 from rich.table import Table
@@ -54,22 +54,24 @@ _PAGE = 500
 
 @app.command()
 def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
-    """Count released bills by where they stand, those in quarantine, parked and held.
+    """Count released bills by where they stand, and records by what became of them.
 
     Pending, taken, refused, withheld and erased add up to released. Withheld is what was released
     once, was not taken and belongs to people without a consent in force, held what never left for
     want of one: `lipei his held` lists both, and what was taken before its consent ended. What the
-    insurer refused lists `lipei his refused`. Parked is what takes back what has not come yet.
-    Reads no bill.
-    Also says how the last pulls went, since when the first parked record waits, and why bills
-    were refused that `lipei his offer` can offer again.
+    insurer refused lists `lipei his refused`.
+    Of records, bills and readings apart, all below arrived add up to it: one bill may be of many
+    records, and one record may say many. Parked is what takes back what has not come yet. What the
+    profile keeps out as it comes is not stored and not among them. Reads no bill.
+    Also says how the last pulls went, since when the first parked record waits, how many files a
+    drop folder had, and why bills were refused that `lipei his offer` can offer again.
 
     Exit code 1 when the last pull of bills or of readings failed, nobody can listen for a
     hospital that pushes, or the insurer's service fails at a bill.
     """
     with calling(state, "his_bridge", "hospital_records", id_of(hospital)) as channel:
         stub = HisBridgeServiceStub(channel)
-        asked = pb.GetSourceStatusRequest(hospital=parent_of(hospital))
+        asked = pb.GetSourceStatusRequest(hospital=parent_of(hospital), count_records=True)
         answer = stub.GetSourceStatus(asked, timeout=CALL_S)
     channels, bills = answer.channels, answer.bills
     stands = {
@@ -79,31 +81,29 @@ def status(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson = F
         "withheld": bills.withheld_count,
         "erased": bills.erased_count,
     }
-    counts = {
-        "released": sum(stands.values()),
-        **stands,
-        "quarantined": sum(c.quarantined_count for c in channels),
-        "parked": sum(c.parked_count for c in channels),
-        "held": sum(c.held_count for c in channels if c.channel == "bills"),
-    }
+    counts = {"released": sum(stands.values()), **stands}
     if as_json:
-        said = {**counts, "source": [plain(channel) for channel in channels]}
+        said = {
+            **counts,
+            # Of all channels.
+            "quarantined": sum(c.quarantined_count for c in channels),
+            "parked": sum(c.parked_count for c in channels),
+            "held": sum(c.held_count for c in channels),
+            "source": [plain(channel) for channel in channels],
+        }
         said["refusals"] = {one.reason: one.bill_count for one in bills.refusals}
         said["failing"] = {one.reason: one.bill_count for one in bills.failing}
         if answer.HasField("listen_failure"):
             said["listen_failure"] = plain(answer.listen_failure)
         print_json(said)
     else:
-        made = table(hospital, "count", right=("count",))
+        made = table("bills", "count", right=("count",))
         print_table(rows(made, ((name, str(count)) for name, count in counts.items())))
+        print_table(_records(channels))
         print_table(_pulls(channels))
         for c in channels:
-            if c.HasField("catch_up") and not c.catch_up.HasField("caught_up_time"):
-                say(f"catching up with {c.channel}: {his_pull.reached(c)}")
-            elif c.catch_up.unsettled_count:
-                say(f"{c.channel}: {his_pull.unsettled(c.catch_up)}")
-            if c.catch_up.refused_file_count:
-                say(f"{c.channel}: {his_pull.refused_files(c.catch_up)}")
+            for line in _of_the_source(c):
+                say(line)
         if bills.refusals:
             say(f"refused: {his_offer.why(bills.refusals)}")
             example = f"lipei his offer {id_of(hospital)} --reason {bills.refusals[0].reason}"
@@ -268,17 +268,61 @@ def features(hospital: Hospital, state: State = DEFAULT_STATE, as_json: AsJson =
         say(counted(len(found), "bill"))
 
 
+# What became of a record, in the order of the sum.
+BECAME = (
+    ("arrived", "arrived_count"),
+    ("read", "read_count"),
+    ("unread", "unread_count"),
+    ("held", "held_count"),
+    ("quarantined", "quarantined_count"),
+    ("parked", "parked_count"),
+    ("said nothing new", "unchanged_count"),
+    ("kept out", "kept_out_count"),
+    ("superseded", "superseded_count"),
+    ("erased", "erased_count"),
+    ("conflicts among those quarantined", "conflict_count"),
+)
+
+
+def _records(channels: Sequence[pb.ChannelStatus]) -> Table:
+    """One column a channel."""
+    names = [c.channel for c in channels]
+    made = table("records", *names, right=names)
+    lines = ((said, *(str(getattr(c.records, of)) for c in channels)) for said, of in BECAME)
+    return rows(made, lines)
+
+
+def _of_the_source(c: pb.ChannelStatus) -> Iterator[str]:
+    """How far the source is caught up with, what it gave, and the files of a drop folder."""
+    found = c.catch_up
+    if not c.HasField("catch_up"):
+        return
+    if not found.HasField("caught_up_time"):
+        yield f"catching up with {c.channel}: {his_pull.reached(c)}"
+    elif found.seen_count:
+        others = found.seen_count - found.received_count
+        yield (
+            f"{c.channel}: the last catching up was given {counted(found.seen_count, 'record')}, "
+            f"{found.received_count} of them new; {others} were known or are kept out"
+        )
+    if found.taken_file_count:
+        yield f"{c.channel}: {counted(found.taken_file_count, 'file')} taken, in the folder done/"
+    if found.unsettled_count and found.HasField("caught_up_time"):
+        yield f"{c.channel}: {his_pull.unsettled(found)}"
+    if found.refused_file_count:
+        yield f"{c.channel}: {his_pull.refused_files(found)}"
+
+
 def _pulls(channels: Iterable[pb.ChannelStatus]) -> Table:
-    columns = ("pull of", "last success (UTC)", "last attempt (UTC)", "failure", "unread", "held")
+    columns = ("pull of", "last success (UTC)", "last attempt (UTC)", "failure")
     made = table(*columns, "parked since (UTC)")
     for c in channels:
         times = (when(c.last_success_time), when(c.last_attempt_time))
-        numbers = (str(c.inbox_waiting_count), str(c.held_count))
         failure = c.last_failure_reason
         if c.HasField("left_alone_until_time"):
             failure += f", {c.failure_count} times; not asked until {when(c.left_alone_until_time)}"
         since = when(c.oldest_parked_time) if c.parked_count else ""
-        rows(made, [(c.channel, *times, failure, *numbers, since)])
+        rows(made, [(c.channel, *times, failure, since)])
     return made
 
 

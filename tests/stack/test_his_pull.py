@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from services.common.transport.certificates import FOLDER
 from stack.commands.failing import Failed
+from stack.commands.his import BECAME
 from stack.commands.his_pull import (
     LINE_EVERY_S,
     PATIENCE_S,
@@ -32,7 +34,7 @@ from tests.services.his_bridge.population import good
 from tests.services.his_bridge.records import BASE_URL, PROFILE
 from tests.services.his_bridge.running import CALL_S, Bridge, running_bridge
 from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
-from tests.services.his_bridge.test_dropped_corrections import CSV_PROFILE, HEADER
+from tests.services.his_bridge.test_dropped_corrections import CSV_PROFILE, HEADER, NUMBER, ROW
 from tests.stack.typed import lipei
 
 H = "demo-hospital"
@@ -253,7 +255,7 @@ def test_a_file_that_is_too_young_is_said_so_with_the_time_when_it_counts(
     ]
 
 
-def test_a_file_that_was_refused_as_a_whole_is_said_by_the_pull_and_by_the_status(
+def test_files_taken_and_refused_are_said_and_records_add_up_in_the_status(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     profiles, place = tmp_path / "profiles", tmp_path.resolve() / "drop" / "Bill"
@@ -262,6 +264,7 @@ def test_a_file_that_was_refused_as_a_whole_is_said_by_the_pull_and_by_the_statu
     text = CSV_PROFILE.replace("FOLDER", str(place.parent)).replace("csv-hospital", H)
     (profiles / f"{H}.yaml").write_text(text)
     (place / "day.csv").write_text("A,B\n1,2\n")
+    (place / "good.csv").write_text(HEADER + ROW.format(bill=1, number=NUMBER, amount=5, rev=1))
     with running_bridge(tmp_path / "state", profiles) as bridge:
         worker = Worker(bridge)
         watched(worker.watching(), worker.ask, shown())
@@ -271,8 +274,20 @@ def test_a_file_that_was_refused_as_a_whole_is_said_by_the_pull_and_by_the_statu
             desk = state / FOLDER / f"desk-hospital.{kind}"
             shutil.copy2(desk, desk.with_stem(f"desk-hospital-{H}"))
         status = lipei("his", "status", H, "--state", state)
+        as_json = json.loads(lipei("his", "status", H, "--state", state, "--json").out)
     said = capsys.readouterr().out.splitlines()
     assert found.refused_file_count == 1
     assert said[-1] == refused_files(found)
     assert said[-1].startswith("1 file refused as a whole, with nothing taken of it: ")
-    assert status.out.splitlines()[-1] == f"bills: {said[-1]}"
+    given = "the last catching up was given 1 record, 1 of them new; 0 were known or are kept out"
+    assert status.out.splitlines()[-3:] == [
+        f"bills: {given}",
+        "bills: 1 file taken, in the folder done/",
+        f"bills: {said[-1]}",
+    ]
+    (source,) = as_json["source"]
+    assert source["catch_up"]["taken_file_count"] == 1
+    assert source["records"].pop("arrived_count") == sum(source["records"].values()) == 1
+    # Each count has its line.
+    assert {"arrived_count", *source["records"]} == {of for _, of in BECAME}
+    assert all(f"\n {name} " in status.out for name, _ in BECAME)

@@ -49,7 +49,8 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     `unsettled`: how much lies there and does not count yet, and when (seconds since 1970) the first
     of it will, where time alone makes it count.
 
-    `refused_files`: how many files lie there that were refused as a whole.
+    `refused_files`: how many files lie there that were refused as a whole; `taken_files`: how many
+    that were taken.
 
     `reached`: how far the source's own marks of change are, where records' times are only when we
     read them.
@@ -62,6 +63,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     left: int | None = None
     unsettled: Unsettled | None = None
     refused_files: int = 0
+    taken_files: int = 0
     reached: datetime | None = None
 
 

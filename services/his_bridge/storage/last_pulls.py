@@ -8,9 +8,10 @@ import msgspec
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from services.his_bridge.core.breaker import pause_s
-from services.his_bridge.storage import pull_progress, waiting
+from services.his_bridge.storage import pull_progress, record_counts, waiting
 from services.his_bridge.storage.inbox import PENDING
-from services.his_bridge.storage.lists import quarantined_by_channel
+from services.his_bridge.storage.lists import quarantined_by_state
+from services.his_bridge.storage.record_counts import RecordCounts, of_channel
 from services.his_bridge.storage.tables import held_record, inbox, last_pull
 
 CHANNELS = ("bills", "readings")
@@ -31,6 +32,7 @@ class ChannelStatus(msgspec.Struct, frozen=True, kw_only=True):
     failures: int = 0
     left_alone_until_us: int = 0
     progress: pull_progress.Progress | None = None
+    records: RecordCounts | None = None  # where it was asked for
 
 
 def record(
@@ -67,8 +69,14 @@ def _left_alone_until_us(hospital: str, channel: str, row: Row[*tuple[Any, ...]]
     return int(row.attempt_us + pause * 1e6) if pause else 0
 
 
-def status(connection: Connection, hospital: str) -> list[ChannelStatus]:
-    """Every channel's last pull; one that was never pulled has no times."""
+def status(
+    connection: Connection, hospital: str, *, counts_records: bool = False
+) -> list[ChannelStatus]:
+    """Every channel's last pull; one that was never pulled has no times.
+
+    With `counts_records` what became of every record that ever came: that goes through an index of
+    the whole inbox, so nobody asks for it every second.
+    """
     ended = {
         row.channel: row
         for row in connection.execute(select(last_pull).where(last_pull.c.hospital == hospital))
@@ -87,9 +95,10 @@ def status(connection: Connection, hospital: str) -> list[ChannelStatus]:
             (held_record, []),
         )
     )
-    quarantined = quarantined_by_channel(connection, hospital)
+    quarantined = quarantined_by_state(connection, hospital)
     progress = pull_progress.of(connection, hospital)
-    parked = {"bills": waiting.parked(connection, hospital)}
+    parked, parked_us = waiting.parked_by_state(connection, hospital)
+    stored = record_counts.by_state(connection, hospital) if counts_records else None
     return [
         ChannelStatus(
             channel=channel,
@@ -102,10 +111,13 @@ def status(connection: Connection, hospital: str) -> list[ChannelStatus]:
             else 0,
             unread=unread.get(channel, 0),
             held=held.get(channel, 0),
-            quarantined=quarantined.get(channel, 0),
-            parked=parked.get(channel, (0, None))[0],
-            parked_us=parked.get(channel, (0, None))[1],
+            quarantined=of_channel(channel, quarantined),
+            parked=of_channel(channel, parked),
+            parked_us=parked_us if of_channel(channel, parked) else None,
             progress=progress.get(channel),
+            records=None
+            if stored is None
+            else record_counts.counts(channel, stored, quarantined, parked),
         )
         for channel in CHANNELS
     ]

@@ -121,10 +121,12 @@ def quarantine_after(
     return Page(waiting, more=more)
 
 
-def quarantined_by_channel(connection: Connection, hospital: str) -> dict[str, int]:
-    """Channel → how many records `quarantine_after` lists of it."""
-    query = still_waiting(select(inbox.c.channel, func.count().label("number")), hospital)
-    return {row.channel: row.number for row in connection.execute(query.group_by(inbox.c.channel))}
+def quarantined_by_state(connection: Connection, hospital: str) -> Counter[tuple[str, str]]:
+    """Channel and state in the inbox → how many records `quarantine_after` lists of it."""
+    columns = (inbox.c.channel, inbox.c.state)
+    query = still_waiting(select(*columns, func.count().label("number")), hospital)
+    rows = connection.execute(query.group_by(*columns))
+    return Counter({(row.channel, row.state): row.number for row in rows})
 
 
 def quarantined_by_reason(connection: Connection, hospital: str) -> Counter[str]:

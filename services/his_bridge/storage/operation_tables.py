@@ -132,6 +132,7 @@ pull_progress = Table(
     Column("settle_us", BigInteger),
     # Files that lie there and were refused as a whole.
     Column("refused_files", BigInteger, nullable=False, server_default="0"),
+    Column("taken_files", BigInteger, nullable=False, server_default="0"),
 )
 
 APPEND_ONLY = ("code_map", "replay", "bill_offer", "offer_request", "reconciliation")

@@ -15,8 +15,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
     `seen`: records that the source gave since it began, those known already too; `received`: new
     ones. `unsettled`: what lies there and does not count yet; some of it will at `settle_us`.
-    `expected`: what `seen` comes to by the source's own count, if it tells one. `refused_files`:
-    what lies in a drop folder and was refused as a whole.
+    `expected`: what `seen` comes to by the source's own count, if it tells one. `refused_files`
+    and `taken_files`: what lies in a drop folder and was refused as a whole, or was taken.
     """
 
     started_us: int
@@ -28,6 +28,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     unsettled: int = 0
     settle_us: int | None = None
     refused_files: int = 0
+    taken_files: int = 0
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,6 +42,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     unsettled: int = 0
     settle_us: int | None = None
     refused_files: int = 0
+    taken_files: int = 0
 
 
 def of(connection: Connection, hospital: str) -> dict[str, Progress]:
@@ -72,6 +74,7 @@ def advance(
         "unsettled": step.unsettled,
         "settle_us": step.settle_us,
         "refused_files": step.refused_files,
+        "taken_files": step.taken_files,
     }
     if step.reached_us is None and before is not None:
         values["reached_us"] = before.reached_us

@@ -108,6 +108,8 @@ inbox = Table(
         sqlite_where=text("state = 'pending'"),
         postgresql_where=text("state = 'pending'"),
     ),
+    # How many records stand where, without reading what they say.
+    Index("ix_inbox_state", "hospital", "channel", "state"),
 )
 
 # What happened to each bill; a bill's state is a fold over these. `external_index` is of the

@@ -6,6 +6,7 @@ as resolved. Works in the caller's transaction.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -113,14 +114,20 @@ def give_up(
     return len(rows)
 
 
-def parked(connection: Connection, hospital: str) -> tuple[int, int | None]:
-    """How many records wait for an original, and since when the first does."""
-    row = connection.execute(
-        select(func.count(), func.min(waiting_event.c.at_us)).where(
-            waiting_event.c.hospital == hospital, ~waiting_event.c.quarantined
-        )
-    ).one()
-    return int(row[0]), row[1]
+def parked_by_state(
+    connection: Connection, hospital: str
+) -> tuple[Counter[tuple[str, str]], int | None]:
+    """Channel and state in the inbox → how many wait for an original; since when the first does."""
+    columns = (inbox.c.channel, inbox.c.state)
+    rows = connection.execute(
+        select(*columns, func.count().label("number"), func.min(waiting_event.c.at_us).label("us"))
+        .select_from(waiting_event)
+        .join(inbox, inbox.c.id == waiting_event.c.inbox_id)
+        .where(waiting_event.c.hospital == hospital, ~waiting_event.c.quarantined)
+        .group_by(*columns)
+    ).all()
+    numbers = Counter({(row.channel, row.state): row.number for row in rows})
+    return numbers, min((row.us for row in rows), default=None)
 
 
 def parked_after(

@@ -31,7 +31,7 @@ from services.his_bridge.pulling import Puller
 from services.his_bridge.readers import reader_of
 from services.his_bridge.sources.fhir_rest import FhirRest
 from services.his_bridge.sources.port import RawRecord
-from services.his_bridge.storage import holding, lists, showing, taking_back
+from services.his_bridge.storage import holding, last_pulls, lists, showing, taking_back
 from services.his_bridge.storage.bills import Bills
 from tests.services.common.sealing.keys import subject_keys
 from tests.services.his_bridge.consenting import INSURER, record, take_back, terms
@@ -47,6 +47,7 @@ from tests.services.his_bridge.records import (
     tokens,
 )
 from tests.services.his_bridge.sources.odd_server import OddServer, odd_server
+from tests.services.his_bridge.storage.test_record_counts import adds_up
 
 SHORT_DAYS, LONG_DAYS = (1, 2), (1, 5)
 THIRD_NUMBER = "310101197703033331"
@@ -137,7 +138,9 @@ class History:
     def __post_init__(self) -> None:
         self.draw = random.Random(self.seed)
         # What befalls one bill again and again, or several side by side.
-        self.claims = CLAIMS if self.draw.random() < 0.3 else (self.draw.choice(CLAIMS),)
+        self.claims: tuple[str, ...] = (
+            CLAIMS if self.draw.random() < 0.3 else (self.draw.choice(CLAIMS),)
+        )
         self.hospital = f"h{self.seed}-{random.SystemRandom().randrange(1 << 40)}"
         text = PROFILE.replace(BASE_URL, self.server.base_url)
         text = text.replace("demo-hospital", self.hospital).replace("page_size: 50", "page_size: 2")
@@ -364,6 +367,11 @@ class History:
         self.wrong += [f"BILL_CONFLICT of {one}" for one in self.insurer.conflicts]
         for key in self.claims:
             self._compare(key)
+        with self.database.reading() as connection:
+            bills, _ = last_pulls.status(connection, self.hospital, counts_records=True)
+        assert bills.records is not None
+        if not adds_up(bills.records):
+            self.wrong.append(f"records do not add up: {bills.records}")
         return self.wrong
 
     def _step(self, dice: float) -> None:

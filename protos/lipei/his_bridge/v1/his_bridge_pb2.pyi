@@ -729,16 +729,22 @@ class GetSourceStatusRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HOSPITAL_FIELD_NUMBER: _builtins.int
+    COUNT_RECORDS_FIELD_NUMBER: _builtins.int
     hospital: _builtins.str
     """"hospitals/{hospital}"."""
+    count_records: _builtins.bool
+    """Also count what became of every record (ChannelStatus.records). It goes through an index of the whole inbox: whoever
+    asks every second leaves it out.
+    """
     def __init__(
         self,
         *,
         hospital: _builtins.str = ...,
+        count_records: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hospital", b"hospital"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count_records", b"count_records", "hospital", b"hospital"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -910,6 +916,7 @@ class ChannelStatus(_message.Message):
     FAILURE_COUNT_FIELD_NUMBER: _builtins.int
     LEFT_ALONE_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     CATCH_UP_FIELD_NUMBER: _builtins.int
+    RECORDS_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     """"bills" or "readings"."""
     last_failure_reason: _builtins.str
@@ -946,6 +953,10 @@ class ChannelStatus(_message.Message):
     def catch_up(self) -> Global___CatchUp:
         """How far the source has been caught up with; not set before the first page of it."""
 
+    @_builtins.property
+    def records(self) -> Global___RecordCounts:
+        """What became of every record that came; not set unless the request has count_records."""
+
     def __init__(
         self,
         *,
@@ -961,14 +972,81 @@ class ChannelStatus(_message.Message):
         failure_count: _builtins.int = ...,
         left_alone_until_time: _timestamp_pb2.Timestamp | None = ...,
         catch_up: Global___CatchUp | None = ...,
+        records: Global___RecordCounts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "last_attempt_time", b"last_attempt_time", "last_success_time", b"last_success_time", "left_alone_until_time", b"left_alone_until_time", "oldest_parked_time", b"oldest_parked_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "last_attempt_time", b"last_attempt_time", "last_success_time", b"last_success_time", "left_alone_until_time", b"left_alone_until_time", "oldest_parked_time", b"oldest_parked_time", "records", b"records"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "channel", b"channel", "failure_count", b"failure_count", "held_count", b"held_count", "inbox_waiting_count", b"inbox_waiting_count", "last_attempt_time", b"last_attempt_time", "last_failure_reason", b"last_failure_reason", "last_success_time", b"last_success_time", "left_alone_until_time", b"left_alone_until_time", "oldest_parked_time", b"oldest_parked_time", "parked_count", b"parked_count", "quarantined_count", b"quarantined_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "channel", b"channel", "failure_count", b"failure_count", "held_count", b"held_count", "inbox_waiting_count", b"inbox_waiting_count", "last_attempt_time", b"last_attempt_time", "last_failure_reason", b"last_failure_reason", "last_success_time", b"last_success_time", "left_alone_until_time", b"left_alone_until_time", "oldest_parked_time", b"oldest_parked_time", "parked_count", b"parked_count", "quarantined_count", b"quarantined_count", "records", b"records"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChannelStatus: _TypeAlias = ChannelStatus  # noqa: Y015
+
+@_typing.final
+class RecordCounts(_message.Message):
+    """What became of the records of one channel. A version of a record counts once, however often the source gave it. Each
+    stands in one count: all but arrived_count and conflict_count add up to arrived_count.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARRIVED_COUNT_FIELD_NUMBER: _builtins.int
+    READ_COUNT_FIELD_NUMBER: _builtins.int
+    UNREAD_COUNT_FIELD_NUMBER: _builtins.int
+    HELD_COUNT_FIELD_NUMBER: _builtins.int
+    QUARANTINED_COUNT_FIELD_NUMBER: _builtins.int
+    PARKED_COUNT_FIELD_NUMBER: _builtins.int
+    UNCHANGED_COUNT_FIELD_NUMBER: _builtins.int
+    KEPT_OUT_COUNT_FIELD_NUMBER: _builtins.int
+    SUPERSEDED_COUNT_FIELD_NUMBER: _builtins.int
+    ERASED_COUNT_FIELD_NUMBER: _builtins.int
+    CONFLICT_COUNT_FIELD_NUMBER: _builtins.int
+    arrived_count: _builtins.int
+    """Records that were stored. What the profile keeps out as it comes is not stored, and in no count here: of the last
+    catching up it is among CatchUp.seen_count.
+    """
+    read_count: _builtins.int
+    """Those that were read: a bill or values were made of them, changed or taken back. One bill may be of many records."""
+    unread_count: _builtins.int
+    """Those that were not read yet; the next pull reads them first."""
+    held_count: _builtins.int
+    """Good ones that no active consent covers. One that waits for a person or its original as well counts there."""
+    quarantined_count: _builtins.int
+    """Those that wait for a person, as ListQuarantine has them."""
+    parked_count: _builtins.int
+    """Those that wait for what they take back, as ListQuarantine has them with `parked`."""
+    unchanged_count: _builtins.int
+    """Newer versions that said nothing new."""
+    kept_out_count: _builtins.int
+    """Those that the profile keeps out and that were stored, since an earlier version was or only reading them showed it."""
+    superseded_count: _builtins.int
+    """Those in whose place a newer version was read, is held or is set aside."""
+    erased_count: _builtins.int
+    """Those of people who were erased before they were read."""
+    conflict_count: _builtins.int
+    """Of quarantined_count, those that came under an id and version that lies here with other content; they are never read."""
+    def __init__(
+        self,
+        *,
+        arrived_count: _builtins.int = ...,
+        read_count: _builtins.int = ...,
+        unread_count: _builtins.int = ...,
+        held_count: _builtins.int = ...,
+        quarantined_count: _builtins.int = ...,
+        parked_count: _builtins.int = ...,
+        unchanged_count: _builtins.int = ...,
+        kept_out_count: _builtins.int = ...,
+        superseded_count: _builtins.int = ...,
+        erased_count: _builtins.int = ...,
+        conflict_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrived_count", b"arrived_count", "conflict_count", b"conflict_count", "erased_count", b"erased_count", "held_count", b"held_count", "kept_out_count", b"kept_out_count", "parked_count", b"parked_count", "quarantined_count", b"quarantined_count", "read_count", b"read_count", "superseded_count", b"superseded_count", "unchanged_count", b"unchanged_count", "unread_count", b"unread_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordCounts: _TypeAlias = RecordCounts  # noqa: Y015
 
 @_typing.final
 class CatchUp(_message.Message):
@@ -987,6 +1065,7 @@ class CatchUp(_message.Message):
     UNSETTLED_COUNT_FIELD_NUMBER: _builtins.int
     SETTLE_TIME_FIELD_NUMBER: _builtins.int
     REFUSED_FILE_COUNT_FIELD_NUMBER: _builtins.int
+    TAKEN_FILE_COUNT_FIELD_NUMBER: _builtins.int
     seen_count: _builtins.int
     """Records that the source gave since it began, those that were known already too."""
     received_count: _builtins.int
@@ -999,6 +1078,8 @@ class CatchUp(_message.Message):
     """Files of a drop folder that lie there and do not count yet: still too young, or without their mark (.ok)."""
     refused_file_count: _builtins.int
     """Files of a drop folder that were refused as a whole and lie there still; none of their records is here."""
+    taken_file_count: _builtins.int
+    """Files of a drop folder that lie in done/: taken, or known by their bytes from before; until keep_days are over."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it began."""
@@ -1023,10 +1104,11 @@ class CatchUp(_message.Message):
         unsettled_count: _builtins.int = ...,
         settle_time: _timestamp_pb2.Timestamp | None = ...,
         refused_file_count: _builtins.int = ...,
+        taken_file_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["caught_up_time", b"caught_up_time", "settle_time", b"settle_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught_up_time", b"caught_up_time", "expected_count", b"expected_count", "reached_day", b"reached_day", "received_count", b"received_count", "refused_file_count", b"refused_file_count", "seen_count", b"seen_count", "settle_time", b"settle_time", "start_time", b"start_time", "unsettled_count", b"unsettled_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caught_up_time", b"caught_up_time", "expected_count", b"expected_count", "reached_day", b"reached_day", "received_count", b"received_count", "refused_file_count", b"refused_file_count", "seen_count", b"seen_count", "settle_time", b"settle_time", "start_time", b"start_time", "taken_file_count", b"taken_file_count", "unsettled_count", b"unsettled_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -93,9 +93,9 @@ class DropFolder:
                 first_s = min(changed_s + settle_s, first_s or math.inf)
         return Unsettled(count=count, settle_s=first_s) if count else None
 
-    def refused(self) -> int:
-        """How many files lie refused: until a person takes them away, or they are old."""
-        names = os.listdir(self._places[REFUSED])  # noqa: PTH208 by descriptor, not by path
+    def lying(self, place: str) -> int:
+        """How many files lie done, or refused: until a person takes them away, or they are old."""
+        names = os.listdir(self._places[place])  # noqa: PTH208 by descriptor, not by path
         # What is being written begins with a dot.
         return sum(not name.startswith(".") and not name.endswith(_RECEIPT) for name in names)
 

@@ -219,7 +219,8 @@ class FileDrop:
             cursor=_written(before),
             swept=True,
             unsettled=folder.unsettled(settings.ready, settings.settle_s, self._now_s()),
-            refused_files=folder.refused() + strays,
+            refused_files=folder.lying(REFUSED) + strays,
+            taken_files=folder.lying(DONE),
         )
 
     def _put_strays_away(self) -> int:
@@ -242,7 +243,7 @@ class FileDrop:
                         raise
                     log.logger().error("file_passed_over", hospital=self._hospital, fault=error)
             self._remove_old(folder, ".")
-            return folder.refused()
+            return folder.lying(REFUSED)
 
     def _claimed(self, folder: DropFolder, name: str) -> bool:
         """Whether the file is ours now; what is none is put away. Raises: OSError."""

@@ -649,8 +649,10 @@ def test_what_was_taken_before_this_was_noted_is_taken_back_too(hospital: Hospit
         connection.execute(text("DROP INDEX ix_released_bill_goes_on"))
         for name in ("handed_to", "goes_on_as"):
             connection.execute(text(f"ALTER TABLE released_bill DROP COLUMN {name}"))
-        # What came after it, 0019.
-        connection.execute(text("ALTER TABLE pull_progress DROP COLUMN refused_files"))
+        # What came after it, 0019 and 0020.
+        connection.execute(text("DROP INDEX ix_inbox_state"))
+        for name in ("refused_files", "taken_files"):
+            connection.execute(text(f"ALTER TABLE pull_progress DROP COLUMN {name}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0017'"))
     migrate(hospital.database, "services.his_bridge")
     take_back(hospital.database, hospital.name, given, NOW)
