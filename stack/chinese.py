@@ -235,6 +235,7 @@ CHANNELS: Mapping[int, str] = {
 PAYOUT_WAITS: Mapping[str, str] = {
     "NO_PAYEE_ACCOUNT": "the money waits for a payee's account that a bank can pay",
     "REFUSED": "the bank refused the payment; it is paid again once the account is mended",
+    "BANK_SILENT": "no word from the bank",
 }
 
 

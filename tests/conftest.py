@@ -106,15 +106,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """On PostgreSQL `make test` runs what is marked `both_databases`, `make fault` the rest.
+    """`make test` runs a test on SQLite, on PostgreSQL, or on both; `make fault` the rest of it.
 
-    Marked is what PostgreSQL does otherwise than SQLite: what is done at the same time, what it
-    refuses, its types, and the schemas; and of the rest enough that it is asked every statement
-    that any of them asks. One value of a parameter may be marked too.
+    Marked `both_databases` is what each of them does in its own way: what is done at the same
+    time, what it refuses, its types, and the schemas. Marked `on_postgresql` are of the rest enough
+    that PostgreSQL is asked every statement that any of them asks. What is not marked runs on
+    SQLite. One value of a parameter may be marked too.
     """
     given: dict[str, object] = item.callspec.params if hasattr(item, "callspec") else {}
-    on_postgresql = any(given.get(url) == "postgresql" for url in _URLS)
-    if on_postgresql and item.get_closest_marker("both_databases") is None:
+    found = next((str(given[url]) for url in _URLS if url in given), None)
+    if found is None or item.get_closest_marker("both_databases") is not None:
+        return
+    usual = "sqlite" if item.get_closest_marker("on_postgresql") is None else "postgresql"
+    if found in ("sqlite", "postgresql") and found != usual:
         item.add_marker(pytest.mark.fault)
 
 

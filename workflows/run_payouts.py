@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from lipei.claims.v1 import settlement_pb2 as pb
@@ -43,10 +43,11 @@ class RunPayouts:
                 workflow.continue_as_new(work)
 
     async def _sent(self, file: str) -> bool:
-        # An unknown outcome is asked again on the next round; meanwhile other files go on.
+        # An unknown outcome is asked again on the next round; meanwhile other files go on, and so
+        # does reading what the bank answers.
         request = pb.SendPaymentFileRequest(payment_file=file)
         try:
             await try_step(SettlementSteps.send_payment_file, request)
-        except ActivityError:
+        except (ActivityError, ApplicationError):
             return False
         return True

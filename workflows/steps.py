@@ -42,7 +42,8 @@ async def step(activity: Callable[[Any, Q], Awaitable[A]], request: Q) -> A:
 async def try_step(activity: Callable[[Any, Q], Awaitable[A]], request: Q) -> A:
     """Run one step a single time; for steps whose workflow comes back to them by itself.
 
-    Raises: ActivityError when it did not succeed.
+    Raises: ApplicationError when it was refused (of a local activity it comes bare), ActivityError
+    when it took too long.
     """
     return await workflow.execute_local_activity_method(
         activity,

@@ -6,6 +6,7 @@ would have nothing but a line of the log.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,10 +17,10 @@ from lipei.type.v1 import bill_pb2
 from services.claims.desk import Desk
 from services.claims.intake import hospital_of
 from services.claims.messages import timestamp
-from services.claims.serving import ClaimsParts
+from services.claims.serving import ClaimsParts, Context
 from services.claims.storage import failing_bills as store
 from services.common.access.tenant import Tenant, current_tenant
-from services.common.grpc_edge import Refused, Violation, invalid
+from services.common.grpc_edge import Refused, Violation, invalid, remaining_s
 from services.common.log import logger
 from services.common.page_tokens import number_in, page_token
 
@@ -31,26 +32,56 @@ _COMES_AGAIN = {
     grpc.StatusCode.ABORTED,
 }
 _LONGEST_FAULT = 80
+_ON_ITS_WAY_S = 0.5
+HANGS = grpc.StatusCode.DEADLINE_EXCEEDED.name
+# Who gives a call less time than this says nothing of the bill; a hospital's worker gives 4.5 s.
+HANGS_AFTER_S = 3.0
 
 
-@asynccontextmanager
-async def noting(parts: ClaimsParts, bill: bill_pb2.Bill) -> AsyncIterator[None]:
-    """Note when the block fails at a hospital's bill, and forget it once the bill is refused.
+class Failures:
+    """What becomes of bills while claims works on them, for one server process."""
 
-    One that is taken in is forgotten once its answer is made (`failed`, `answered`): it may be
-    stored and fail after that.
-    """
-    tenant = current_tenant()
-    try:
-        yield
-    except Refused as refused:
-        if refused.code not in _COMES_AGAIN and await parts.database.run(_failed, parts, bill):
-            await parts.database.run(answered, parts, tenant, bill)
-        raise
-    except Exception as fault:
-        if _is_named(tenant, bill):
-            await _note(parts, tenant, bill, type(fault).__name__[:_LONGEST_FAULT])
-        raise
+    def __init__(self, parts: ClaimsParts) -> None:
+        self._parts = parts
+        self._hung: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def noting(self, bill: bill_pb2.Bill, context: Context) -> AsyncIterator[None]:
+        """Note when the block fails or hangs at a hospital's bill; forget it once it is refused.
+
+        One that is taken in is forgotten once its answer is made (`failed`, `answered`): it may be
+        stored and fail after that.
+        """
+        parts, tenant = self._parts, current_tenant()
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        given_s = remaining_s(context, float("inf"))
+        try:
+            yield
+        except asyncio.CancelledError:
+            # Their clock and ours differ by the way of the call; who hung up early had time left.
+            long = loop.time() - began_s >= max(HANGS_AFTER_S, given_s - _ON_ITS_WAY_S)
+            if long and _is_named(tenant, bill):
+                self._note_hung(tenant, bill)
+            raise
+        except Refused as refused:
+            if refused.code not in _COMES_AGAIN and await parts.database.run(_failed, parts, bill):
+                await parts.database.run(answered, parts, tenant, bill)
+            raise
+        except Exception as fault:
+            if _is_named(tenant, bill):
+                await _note(parts, tenant, bill, type(fault).__name__[:_LONGEST_FAULT])
+            raise
+
+    def _note_hung(self, tenant: Tenant, bill: bill_pb2.Bill) -> None:
+        """Note it beside the call, which is over.
+
+        On SQLite what hangs may hold the one writer, and the note waits for its end. So one waits
+        at a time, and takes one thread; another bill's note is made at its next try.
+        """
+        logger().error("bill_hangs", bill=bill.name)
+        if self._hung is None or self._hung.done():
+            self._hung = asyncio.create_task(_note(self._parts, tenant, bill, HANGS))
 
 
 def failed(desk: Desk, tenant: Tenant, bill: bill_pb2.Bill) -> bool:
@@ -116,7 +147,9 @@ async def listed(
 
     def page() -> pb.ListFailingBillsResponse:
         with parts.reading() as desk:
-            rows = store.list_failing(desk.connection, tenant.insurer, after=after, most=most)
+            rows = store.list_failing(
+                desk.connection, tenant.insurer, desk.at_us, after=after, most=most
+            )
         answer = pb.ListFailingBillsResponse(
             failing_bills=[
                 pb.FailingBill(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, timedelta
 
 import grpc
 
@@ -68,8 +68,12 @@ def faults_of(request: pb.RecordRecoveryRequest) -> list[Violation]:
 
 
 def _reference(request: pb.RecordRecoveryRequest) -> str:
-    """As it is compared: statements print one reference with spaces, and in either case."""
-    return "".join(request.bank_reference.split()).upper()
+    """As it is compared: statements print one reference with spaces, and in either case.
+
+    What is not ASCII stays as it is: "ß" in capitals would be two letters of a reference.
+    """
+    text = "".join(request.bank_reference.split())
+    return text.upper() if text.isascii() else text
 
 
 def record(doing: Doing, request: pb.RecordRecoveryRequest, *, account: str) -> None:
@@ -79,7 +83,7 @@ def record(doing: Doing, request: pb.RecordRecoveryRequest, *, account: str) -> 
     has come back, with this, is above the plan's threshold it is only proposed: parts add up.
 
     Raises: Refused for another account, for nothing, for more than is to be recovered, for a day
-    to come, and for a transfer that is in the books.
+    to come or before anything was paid, and for a transfer that is in the books.
     """
     desk, row, faults = doing.desk, doing.row, []
     amount = request.amount.minor_units
@@ -90,9 +94,8 @@ def record(doing: Doing, request: pb.RecordRecoveryRequest, *, account: str) -> 
     if request.paying_account not in known:
         text = f"is no account of the insurer's; the accounts: {', '.join(known)}"
         faults.append(Violation("paying_account", "UNKNOWN_ACCOUNT", text))
-    if date.fromisoformat(request.value_date) > (today := store.today(row, desk.at_us)):
-        text = f"must not be after {today}, today"
-        faults.append(Violation("value_date", "OUT_OF_RANGE", text))
+    if why := _out_of_range(doing, date.fromisoformat(request.value_date)):
+        faults.append(Violation("value_date", "OUT_OF_RANGE", why))
     if faults:
         raise invalid(faults)
     reference = _reference(request)
@@ -108,6 +111,18 @@ def record(doing: Doing, request: pb.RecordRecoveryRequest, *, account: str) -> 
         propose(desk.connection, row, act_id)
         return
     came_back(doing, told)
+
+
+def _out_of_range(doing: Doing, value_date: date) -> str:
+    """Why a value date cannot be one of money that came back; empty when it can."""
+    today = store.today(doing.row, doing.desk.at_us)
+    if value_date > today:
+        return f"must not be after {today}, today"
+    # A day of grace: the bank's midnight may be another than the hospital's.
+    paid = store.first_paid(doing.desk.connection, doing.row)
+    if paid is not None and value_date < paid - timedelta(days=1):
+        return f"must not be before {paid}, when the claim was paid; look at the statement's year"
+    return ""
 
 
 def came_back(doing: Doing, told: Told) -> None:

@@ -24,6 +24,7 @@ from services.claims.explained.told import ToldClaim
 from services.claims.explaining import told_claim
 from services.claims.explanation_messages import explanation_message
 from services.claims.in_flight import InFlight
+from services.claims.lateness import late
 from services.claims.messages import (
     STATE_OF,
     books_message,
@@ -75,6 +76,7 @@ DEADLINE_MARGIN_S = 0.2
 LONGEST_WAIT_S = 60.0
 DEFAULT_PAGE, LARGEST_PAGE = 100, 500
 _POLICY_NAME = re.compile(r"policies/(?P<policy>-|[a-z0-9-]{1,64})")
+_MOST_LOOKS = 20  # of LARGEST_PAGE claims each, at what is not late
 MOST_POLICIES = 1_000
 MOST_CONSENTS = 100
 
@@ -86,13 +88,14 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
         self._parts = parts
         self._database = parts.database
         self._in_flight = in_flight
+        self._failures = failing.Failures(parts)
         self._documents = Documents()
 
     async def SubmitClaim(
         self, request: pb.SubmitClaimRequest, context: Context
     ) -> pb.SubmitClaimResponse:
         """Take the bill in, start its claims, and wait for the decisions as long as asked."""
-        async with failing.noting(self._parts, request.bill):
+        async with self._failures.noting(request.bill, context):
             return await self._submit(request, context)
 
     async def _submit(
@@ -214,22 +217,27 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
             kind += " notice unsent"
         if request.unpaid:
             kind += " unpaid"
+        if request.late:
+            kind += " late"
         after = number_in(request.page_token, kind)
         wanted = Wanted(
             policy_id=None if parent["policy"] == "-" else parent["policy"],
             state=STATE_OF[request.state] if request.state else None,
             pended=request.pended,
             notice_unsent=request.notice_unsent,
-            unpaid=request.unpaid,
+            unpaid=request.unpaid or request.late,
         )
-        answer, last = await self._database.run(self._list, wanted, after, most)
+        answer, last = await self._database.run(
+            self._list, wanted, after, most, only_late=request.late
+        )
         if last is not None:
             answer.next_page_token = page_token(kind, str(last))
         return answer
 
     def _list(
-        self, wanted: Wanted, after: int, most: int
+        self, wanted: Wanted, after: int, most: int, *, only_late: bool
     ) -> tuple[pb.ListClaimsResponse, int | None]:
+        """A page, and the position in the claims' order from which the next one begins."""
         tenant, policy_id = current_tenant(), wanted.policy_id
         with self._parts.reading() as desk:
             # A person or a hospital has no policies, and is told of none whether it exists.
@@ -239,9 +247,9 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
                 and not policies.exists(desk.connection, policy_id, tenant)
             ):
                 raise not_found("policy", f"policies/{policy_id}")
-            rows = list_claims(desk.connection, desk.sealer, tenant, wanted, after=after, most=most)
+            rows, last = _page(desk, wanted, after, most, only_late=only_late)
             answer = pb.ListClaimsResponse(claims=messages_of(desk, rows, name_unreadable=True))
-        return answer, rows[-1].seq if len(rows) == most else None
+        return answer, last
 
     async def ExplainClaim(
         self, request: pb.ExplainClaimRequest, context: Context
@@ -448,6 +456,29 @@ def _tell_proposal(desk: Desk, row: ClaimRow, claim: pb.Claim) -> None:
     elif refusal := last_refusal(desk.connection, row.id):
         act, kind = refusal
         claim.refusal.CopyFrom(refusal_message(act, kind, told_in(desk.sealer, act)))
+
+
+def _page(
+    desk: Desk, wanted: Wanted, after: int, most: int, *, only_late: bool
+) -> tuple[list[ClaimRow], int | None]:
+    """A page of claims, and the position after which the next one begins; None at the end.
+
+    What is late is known by clocks and plans, not by the database: it is looked for among so many
+    at a time, and among a bounded number in one call.
+    """
+    found: list[ClaimRow] = []
+    at_once = LARGEST_PAGE if only_late else most
+    for _ in range(_MOST_LOOKS if only_late else 1):
+        rows = list_claims(
+            desk.connection, desk.sealer, current_tenant(), wanted, after=after, most=at_once
+        )
+        found += late(desk, rows) if only_late else rows
+        if len(found) > most:
+            return found[:most], found[most - 1].seq
+        if len(rows) < at_once:
+            return found, None
+        after = rows[-1].seq
+    return found, after
 
 
 def _mine_of(desk: Desk, claims: Sequence[tuple[str, str]]) -> list[ClaimRow]:

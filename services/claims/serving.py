@@ -19,13 +19,13 @@ from services.claims.core.clocks import ClockMove, days_left, minimum_days_left,
 from services.claims.core.life_cycle import ClaimState
 from services.claims.core.plan import ClockTerms, Plan
 from services.claims.desk import Desk
+from services.claims.lateness import payouts_that_wait
 from services.claims.messages import claim_message, claim_name, money, notice_message
 from services.claims.plan_shelf import PlanShelf
 from services.claims.storage import claims as store
 from services.claims.storage import decisions, notices, request_log, sealed
 from services.claims.storage.acts import kinds_of
 from services.claims.storage.ledger import recovered_of
-from services.claims.storage.payouts import refusals
 from services.claims.storage.periods import PeriodClaim
 from services.claims.storage.request_log import RequestKey
 from services.claims.storage.rows import ClaimRow, DecidedRow, NoticeRow
@@ -163,7 +163,7 @@ def messages_of(
         for row in rows
     ]
     note_reads(connection, rows)
-    waits = _payouts_that_wait(desk, rows)
+    waits = payouts_that_wait(desk, rows)
     for row, claim in zip(rows, claims, strict=True):
         claim.payout_waits = waits.get(row.id, "")
         if row.id in sent:
@@ -177,7 +177,7 @@ def messages_of(
                 claim.unreadable = claim.unreadable or fault.reason
             else:
                 terms = plan.clocks if plan else None
-                _tell_reserved(claim, row, plan)
+                tell_reserved(claim, row, plan)
                 _tell_clocks(claim, row, clocks[row.id], terms, desk.at_us)
                 _tell_due(claim, store.notice_due(row, denied.get(row.id), terms), row, desk.at_us)
     broken = [row.id for row, claim in zip(rows, claims, strict=True) if claim.unreadable]
@@ -201,13 +201,14 @@ def _tell_clocks(
     claim.days_stand_still = stands_still(moves)
 
 
-def _tell_reserved(claim: pb.Claim, row: ClaimRow, plan: Plan | None) -> None:
+def tell_reserved(claim: pb.Claim, row: ClaimRow, plan: Plan | None) -> None:
     """The most that a claim that waits could pay, as limits of the whole plan hold it."""
     if plan is None or ClaimState(row.state) not in store.PENDED:
         return
     if current_tenant().kind is Kind.MEMBER:
         return
-    whole = {one.id for one in plan.ceilings if not one.of_section}
+    # One for some ages holds no line of the other side of a birthday.
+    whole = {one.id for one in plan.ceilings if not one.of_section and one.covers.ages is None}
     held = [
         change.amount_minor_units
         for change in claim.decision.usage_changes
@@ -239,22 +240,6 @@ def _plan_of(desk: Desk, decision: DecidedRow | None) -> Plan | None:
     if decision is None:
         return None
     return desk.plans.plan_for_reading(desk.connection, decision.plan_version)
-
-
-def _payouts_that_wait(desk: Desk, rows: Sequence[ClaimRow]) -> dict[str, str]:
-    """By claim why its money is not on its way: the insurer's to mend, not the member's."""
-    if current_tenant().kind is Kind.MEMBER:
-        return {}
-    failed = [row.id for row in rows if ClaimState(row.state) is ClaimState.PAYMENT_FAILED]
-    why = {
-        claim_id: f"REFUSED:{reasons}" if reasons else "REFUSED"
-        for claim_id, reasons in refusals(desk.connection, failed).items()
-    }
-    for row in rows:
-        blocked = row.blocked_until_us is not None and row.blocked_until_us > desk.at_us
-        if blocked and ClaimState(row.state) is ClaimState.PAYABLE:
-            why[row.id] = "NO_PAYEE_ACCOUNT"
-    return why
 
 
 def _proposed(connection: Connection, rows: Sequence[ClaimRow]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
+import re
 import sqlite3
 import threading
 import time
@@ -64,12 +65,25 @@ _MIGRATION_LOCK = 0x6C697065  # "lipe": the advisory lock under which PostgreSQL
 _WRITES = "lipei_writes"
 # Of PostgreSQL, by SQLSTATE: it cannot be reached, is at the end of its means, or goes or comes.
 _AWAY_STATES = ("08", "53", "57P")
-# Of SQLite: another process holds it too long, the file is out of reach, or the disk is full.
+# Once it is a standby it lets nobody write, whoever has taken over from it.
+_READ_ONLY_STATE = "25006"
+# Before a login succeeded there is no SQLSTATE, and texts alone tell. Servers may speak Chinese.
+_REFUSES = re.compile(
+    "authentication|认证|pg_hba|permitted to log in|no password|does not exist|不存在"
+)
+# Of SQLite: another process holds it too long, the file is out of reach, or the disk is full, of
+# which it hears as a fault of reading and writing where a quota or the log's index is the matter.
 _AWAY_CODES = (
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+)
+_NO_ANSWER = "the database does not answer; wait and repeat, with the same request_id"
+_NO_PLACE = (
+    "the database refuses the service's login, or there is none of that name; have the service's "
+    "operator look at its setting, and repeat with the same request_id"
 )
 # Below a second workflows take their own growing pause instead: they do not poll it for ever.
 _RETRY_S = 0.5
@@ -105,13 +119,11 @@ class DatabaseAway(Refused, SQLAlchemyError):  # type: ignore[misc]  # its `code
     Both a refusal, so that a call is answered with it, and one of DATABASE_FAULTS.
     """
 
-    def __init__(self) -> None:
-        super().__init__(
-            grpc.StatusCode.UNAVAILABLE,
-            "DATABASE_UNAVAILABLE",
-            "the database does not answer; wait and repeat, with the same request_id",
-            retry_after_s=_RETRY_S,
-        )
+    def __init__(self, *, refuses: bool = False) -> None:
+        """`refuses` where it answers, and has no place for us: waiting alone mends nothing."""
+        reason = "DATABASE_REFUSES" if refuses else "DATABASE_UNAVAILABLE"
+        text = _NO_PLACE if refuses else _NO_ANSWER
+        super().__init__(grpc.StatusCode.UNAVAILABLE, reason, text, retry_after_s=_RETRY_S)
 
     def __str__(self) -> str:
         return self.text
@@ -132,6 +144,19 @@ def is_away(fault: BaseException) -> bool:
         return False
     state = getattr(raw, "sqlstate", None)  # a connection that was never made has none
     return state is None or str(state).startswith(_AWAY_STATES)
+
+
+def _refuses(fault: SQLAlchemyError) -> bool:
+    """Whether a connection was refused that was never made: by a password, a role, a name."""
+    if not isinstance(fault, OperationalError) or fault.connection_invalidated:
+        return False
+    raw: Any = fault.orig
+    of_a_server = hasattr(raw, "sqlstate") and raw.sqlstate is None
+    return of_a_server and bool(_REFUSES.search(str(raw)))
+
+
+def _is_read_only(fault: DBAPIError) -> bool:
+    return getattr(fault.orig, "sqlstate", None) == _READ_ONLY_STATE
 
 
 class Database:
@@ -187,7 +212,8 @@ class Database:
 
         `nbytes` is about how many bytes of values it writes, where they may be many.
 
-        Raises: RuntimeError inside another one of this thread, which would wait for it for ever.
+        Raises: RuntimeError inside another one of this thread, which would wait for it for ever;
+        DatabaseAway when the server lets nobody write, as one that is a standby now.
         """
         if getattr(self._here, "writing", False):
             raise RuntimeError("a write transaction is open in this thread; pass its connection on")
@@ -199,6 +225,12 @@ class Database:
                     yield connection
                     if dry_run:
                         transaction.rollback()
+            except DBAPIError as fault:
+                if not _is_read_only(fault):
+                    raise
+                plain.invalidate()
+                self.engine.dispose()  # the next connection is to whichever server took over
+                raise DatabaseAway from None
             finally:
                 self._here.writing = False
                 if nbytes > _MOST_BYTES_KEPT and self.is_sqlite:
@@ -281,8 +313,12 @@ class Database:
         except SQLAlchemyError as fault:
             if not is_away(fault):
                 raise
-            logger().warning("database_away", fault=type(fault).__name__)
-            raise DatabaseAway from None  # its text may hold the URL
+            refuses = _refuses(fault)
+            if refuses:
+                logger().error("database_refuses", fault=type(fault).__name__)
+            else:
+                logger().warning("database_away", fault=type(fault).__name__)
+            raise DatabaseAway(refuses=refuses) from None  # its text may hold the URL
 
     def close(self) -> None:
         """Wait for running work and drop all connections."""

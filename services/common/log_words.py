@@ -118,6 +118,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
     for event, keys in {
         "bank_answer_fault": "reason about",
         "bill_fails": "hospital bill reason correlation count",
+        "bill_hangs": "bill",
         "call_refused": "reason rpc uri",
         "certificate_accepted": "queue",
         "certificate_not_renewed": "fault",
@@ -129,6 +130,7 @@ EVENTS: Mapping[str, frozenset[str]] = {
         "codec_keys_unreadable": "",
         "crashed": "fault at",
         "database_away": "fault",
+        "database_refuses": "fault",
         "decision_outlasts_its_caller": "",
         "evidence_alarm": "name reason index",
         "evidence_key_missing": "name",

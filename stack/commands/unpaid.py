@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 import typer
@@ -17,9 +16,6 @@ from stack.commands.printing import money, print_json, print_list, rows, table, 
 from stack.commands.withheld import pages
 
 _PAGE = 500
-# A file that a bank took on a Friday is answered on Monday.
-SILENT_DAYS = 3
-_DAY_S = 86_400
 
 
 def unpaid(
@@ -36,13 +32,15 @@ def unpaid(
     Oldest first. Changes nothing, and asks no bank.
     """
     request = claims_pb2.ListClaimsRequest(
-        parent=f"policies/{policy.removeprefix('policies/')}", page_size=_PAGE, unpaid=True
+        parent=f"policies/{policy.removeprefix('policies/')}",
+        page_size=_PAGE,
+        unpaid=True,
+        late=not everything,
     )
     found: list[claims_pb2.Claim] = []
-    now_s = time.time()
     with calling(state, "claims", "payments") as channel:
         for page, _ in pages(ClaimsServiceStub(channel).ListClaims, request):
-            found += (one for one in page.claims if everything or is_late(one, now_s))
+            found += page.claims
     if as_json:
         print_json(claims_pb2.ListClaimsResponse(claims=found))
         return
@@ -51,7 +49,7 @@ def unpaid(
     lines = (
         (
             *(claim.name, chinese.state(claim.state, lang), when(claim.state_time)),
-            *(money(_owed(claim)), claim.end_to_end_id, _why(claim, now_s, lang)),
+            *(money(_owed(claim)), claim.end_to_end_id, _why(claim, lang)),
             str(claim.days_left) if claim.HasField("days_left") else "",
         )
         for claim in found
@@ -60,30 +58,19 @@ def unpaid(
     print_list(rows(made, lines), "nothing is unpaid" if everything else "no payment is late")
 
 
-def is_late(claim: claims_pb2.Claim, now_s: float) -> bool:
-    """Whether its days are over, it does not go by itself, or the bank is silent for too long."""
-    over = claim.HasField("days_left") and claim.days_left < 0
-    return over or bool(claim.payout_waits) or _is_silent(claim, now_s)
-
-
-def _is_silent(claim: claims_pb2.Claim, now_s: float) -> bool:
-    sent = claim.state == claims_pb2.CLAIM_STATE_PAYMENT_SENT
-    return sent and now_s - claim.state_time.seconds > SILENT_DAYS * _DAY_S
-
-
 def _owed(claim: claims_pb2.Claim) -> Money:
     """What the decision in force pays above what was paid and has not come back."""
     benefit, net = claim.decision.benefit, claim.paid.minor_units - claim.recovered.minor_units
     return Money(currency_code=benefit.currency_code, minor_units=benefit.minor_units - net)
 
 
-def _why(claim: claims_pb2.Claim, now_s: float, lang: Language) -> str:
-    """Why the money is not on its way, as far as anybody has said."""
-    if claim.payout_waits:
-        why, _, codes = claim.payout_waits.partition(":")
-        told = chinese.said(chinese.PAYOUT_WAITS.get(why, why), lang)
-        return f"{told} ({codes})" if codes else told
-    return chinese.said("no word from the bank", lang) if _is_silent(claim, now_s) else ""
+def _why(claim: claims_pb2.Claim, lang: Language) -> str:
+    """Why the money is not with its payee, as far as anybody has said."""
+    if not claim.payout_waits:
+        return ""
+    why, _, codes = claim.payout_waits.partition(":")
+    told = chinese.said(chinese.PAYOUT_WAITS.get(why, why), lang)
+    return f"{told} ({codes})" if codes else told
 
 
 def add_to(app: typer.Typer) -> None:

@@ -9,7 +9,7 @@ import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -427,7 +427,8 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
         in back.out.splitlines()[-1]
     )
     assert "110000.00 CNY are to be recovered" in stack.lipei("claims", "show", name).out
-    entry = ("--reference", "RF18/1", "--value-date", "2026-01-05")
+    today = datetime.now(UTC).date().isoformat()
+    entry = ("--reference", "RF18/1", "--value-date", today)
     got_back = ["claims", "recover", name, *entry, *acting(stack, name).split()]
     unasked = stack.lipei(*got_back)
     assert (unasked.code, "110000.00 CNY to be recovered" in unasked.err) == (2, True)
@@ -437,7 +438,7 @@ def test_a_large_claim_is_reviewed_paid_reversed_and_recovered(
     assert "100000.00 CNY to be recovered" in part.out, part.err
     again = stack.lipei("claims", "recover", name, *entry, "--yes")
     assert (again.code, "this transfer is in the books already" in again.err) == (1, True)
-    rest = ("--reference", "RF18/2", "--value-date", "2026-01-05")
+    rest = ("--reference", "RF18/2", "--value-date", today)
     assert stack.lipei("claims", "recover", name, *rest, "--yes").code == 0
     assert stands(stack, name) == "recovered"
     shown = stack.lipei("claims", "list", "p-7").out

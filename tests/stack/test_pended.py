@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from lipei.claims.v1 import claims_pb2, decision_pb2, reason_pb2
 from lipei.type.v1.money_pb2 import Money
 from stack.commands.options import Language
 from stack.commands.pended import _queue
-from stack.commands.unpaid import is_late
 from stack.decision_text import decision_tables
 
 SHARE = decision_pb2.BearerShare(
@@ -51,25 +48,3 @@ def test_an_overturned_claim_in_review_says_what_it_waits_for() -> None:
     assert "waits for a person, as the decision was overturned" in told(claim)
     claim.decision.pends.add(awaits="review")
     assert not [one for one in told(claim) if "overturned" in one]
-
-
-@pytest.mark.parametrize(
-    ("state", "days_left", "since_days", "late"),
-    [
-        (claims_pb2.CLAIM_STATE_PAYABLE, 0, 10, False),
-        (claims_pb2.CLAIM_STATE_PAYABLE, -1, 11, True),
-        (claims_pb2.CLAIM_STATE_PAYMENT_FAILED, -1, 1, True),
-        (claims_pb2.CLAIM_STATE_PAYMENT_SENT, 7, 3, False),
-        (claims_pb2.CLAIM_STATE_PAYMENT_SENT, 6, 4, True),  # the bank has not said a word
-        (claims_pb2.CLAIM_STATE_RETURNED, 6, 4, False),
-    ],
-)
-def test_a_payment_is_late_after_its_days_or_when_the_bank_is_silent(
-    state: claims_pb2.ClaimState.ValueType, days_left: int, since_days: int, late: bool
-) -> None:
-    now_s = 1_800_000_000
-    claim = claims_pb2.Claim(state=state, days_left=days_left)
-    claim.state_time.seconds = now_s - since_days * 86_400
-    assert is_late(claim, now_s) is late
-    claim.payout_waits = "NO_PAYEE_ACCOUNT"  # nothing will send it by itself
-    assert is_late(claim, now_s)

@@ -21,6 +21,8 @@ DECISION_DAYS, PAYMENT_DAYS = 30, 10
 MINIMUM_DAYS = 60
 # Article 24: within three days of a decision not to pay, a notice with its reasons is sent.
 NOTICE_DAYS = 3
+# A payment file that a bank took on a Friday is answered on Monday.
+BANK_SILENT_DAYS = 3
 # Article 26: the right to a benefit lapses two years after the insured event is known. The law
 # knows no earlier day on which a claim without papers may be closed.
 LAPSES_AFTER_MONTHS = 24

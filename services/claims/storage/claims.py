@@ -196,6 +196,14 @@ def moves_of(connection: Connection, claim_id: str) -> Sequence[MoveRow]:
     return connection.execute(found.order_by(claim_move.c.seq)).all()
 
 
+def first_paid(connection: Connection, row: ClaimRow) -> date | None:
+    """The day, where the hospital is, on which a claim was paid first."""
+    paid = claim_move.c.to_state == ClaimState.PAID.value
+    found = select(func.min(claim_move.c.at_us)).where(claim_move.c.claim_id == row.id, paid)
+    at_us: int | None = connection.execute(found).scalar_one()
+    return None if at_us is None else day_of(at_us, ZoneInfo(row.time_zone))
+
+
 def clocks_of(
     connection: Connection, rows: Sequence[ClaimRow]
 ) -> dict[str, list[clocks.ClockMove]]:

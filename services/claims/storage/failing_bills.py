@@ -70,10 +70,12 @@ _FORGET_OF_ONE = _FORGET.where(failing_bill.c.insurer == bindparam("whose"))
 
 
 def list_failing(
-    connection: Connection, insurer: str | None, *, after: int, most: int
+    connection: Connection, insurer: str | None, at_us: int, *, after: int, most: int
 ) -> Sequence[Row[Any]]:
-    """Bills that fail, the longest first: of one insurer, or all."""
-    found = select(failing_bill).where(failing_bill.c.seq > after)
+    """Bills that fail, the longest first: of one insurer, or all; none that is long past."""
+    found = select(failing_bill).where(
+        failing_bill.c.seq > after, failing_bill.c.last_us >= at_us - KEPT_US
+    )
     if insurer is not None:
         found = found.where(failing_bill.c.insurer == insurer)
     return connection.execute(found.order_by(failing_bill.c.seq).limit(most)).all()

@@ -6,6 +6,7 @@ msgspec itself stops at the first; the types and their bounds are declared once,
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterator
 from datetime import date
 from types import NoneType, UnionType
@@ -79,7 +80,7 @@ def _struct(value: object, struct: type[msgspec.Struct], path: str) -> Iterator[
     if not isinstance(value, dict):
         yield Fault(path, "WRONG_TYPE", "must be an object")
         return
-    fields = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
+    fields = _fields(struct)
     known = {*fields, struct.__struct_config__.tag_field}
     for key in value:
         if key not in known:
@@ -91,6 +92,12 @@ def _struct(value: object, struct: type[msgspec.Struct], path: str) -> Iterator[
             yield from shape_faults(value[key], expected, _under(path, key))
         elif msgspec.UnsetType not in get_args(expected):
             yield Fault(_under(path, key), "MISSING_KEY", "is missing")
+
+
+@functools.cache
+def _fields(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """The type of each key. To ask msgspec evaluates the annotations anew each time."""
+    return {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
 
 
 def _sequence(value: object, expected: Any, metas: tuple[Any, ...], path: str) -> Iterator[Fault]:

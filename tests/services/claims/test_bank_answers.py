@@ -273,7 +273,7 @@ def test_the_books_follow_the_bank_even_where_the_claim_cannot(
     assert payer.balances()["bank:main"] == (-2_410, 0)
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_answers_are_kept_as_they_came_and_sealed(database_url: str) -> None:
     with insurer(database_url) as payer:
         case = Case(payer)

@@ -344,7 +344,7 @@ def test_when_no_claim_can_be_settled_the_fault_is_the_answer(service: Served) -
         settled(service, [name])
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_claim_that_pends_in_a_batch_gets_its_own_timer(service: Served) -> None:
     lacking = bill("B1", line(1, DRUG, "20000.00"))
     lacking.ClearField("social_insurance")

@@ -133,7 +133,7 @@ def number_of(name: str) -> int:
     return int(reason_pb2.Reason.Value(name))
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_the_family_is_as_large_as_its_revision_says(service: Served) -> None:
     imported(service, insured(1, people=3))
     with service.database.writing() as connection:

@@ -197,7 +197,7 @@ def gathers(service: Served, connection: Connection) -> None:
     payments.gathers(connection, 500)
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_run_that_comes_during_the_correction_pays_the_new_amount_only(service: Served) -> None:
     claim = decided(service, "B1", line(1, DRUG, "30000.00"))
     corrects(service, "40000.00")
@@ -209,7 +209,7 @@ def test_a_run_that_comes_during_the_correction_pays_the_new_amount_only(service
     assert books(service)["claims:incurred"] == 3_000_000
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_correction_that_comes_during_the_run_waits_for_the_bank(service: Served) -> None:
     claim = decided(service, "B1", line(1, DRUG, "30000.00"))
     with ThreadPoolExecutor(1) as pool:

@@ -268,7 +268,7 @@ def test_the_hospitals_word_goes_before_what_papers_have_said(service: Served) -
     assert apply(service, claim.name, 2).benefit == yuan("21000")
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_denied_claim_is_opened_again_and_a_repeated_denial_is_not(service: Served) -> None:
     claim = decided(service, "B1", days=("2025-05-04", "2025-05-08"))
     assert claim.state == pb.CLAIM_STATE_DENIED
@@ -288,7 +288,7 @@ def test_a_denied_claim_is_opened_again_and_a_repeated_denial_is_not(service: Se
     ]
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_paid_money_that_hangs_on_a_look_waits_for_a_person(service: Served) -> None:
     claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
     (after,) = correct(service, "B1", line(1, DRUG, BIG))
@@ -388,7 +388,7 @@ def test_a_correction_of_a_bill_that_never_came_is_taken_in(service: Served) -> 
     assert again == claim
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_corrected_bill_taken_back_afterwards_gives_everything_back(service: Served) -> None:
     paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
     (after,) = correct(service, "B1", line(1, DRUG, "25000.00"))

@@ -162,7 +162,7 @@ def test_a_bill_settles_once_whoever_brings_it_first(
     assert (corrected.name, corrected.corrected) == (found[0], True)
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_member_asks_for_their_bill_by_its_number_and_it_settles_once(
     service: Served, desk: Desk
 ) -> None:

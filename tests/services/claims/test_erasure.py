@@ -65,7 +65,7 @@ def about(service: Served, person: int = 100) -> list[str]:
         return records_about(connection, sealer, token("CN-ID", id_number(person)))
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_records_about_a_member_are_their_claims_until_they_are_erased(both: Served) -> None:
     mine, spouses = decided(both, "B1"), decided(both, "B2", person=101)
     assert about(both) == [mine.name]
@@ -353,7 +353,7 @@ def test_an_erasure_is_done_once_and_answers_the_same(both: Served) -> None:
     assert tuple(kept) == ("ordered court/2026-17", done.member.removeprefix("members/"))
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_dry_run_says_what_would_go_or_what_forbids_it_and_does_nothing(both: Served) -> None:
     claim = decided(both, "B1")
     asked = ordered(request_id="dry")

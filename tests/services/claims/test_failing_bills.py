@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import pytest
+from sqlalchemy import text
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.type.v1 import bill_pb2
+from services.claims import failing as failing_bills
 from services.claims import intake, servicer
-from services.common.refusals import Refused, RpcFault
+from services.claims.storage.failing_bills import KEPT_US
+from services.common.refusals import Refused, RpcFault, error_of
 from tests.services.claims.given import bill, submission
 from tests.services.claims.stock import Stock
 from tests.services.claims.test_servicer import refused
@@ -72,7 +76,7 @@ def failing(made: Desk, insurer: str | None = "anxin") -> list[tuple[str, str, i
                 return found
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_bill_at_which_claims_fails_is_listed_until_it_is_taken_in(
     both: Desk, broken: Broken
 ) -> None:
@@ -111,6 +115,35 @@ def test_a_bill_that_is_stored_and_then_fails_is_counted_on_until_it_is_answered
     assert failing(both) == []
 
 
+@pytest.mark.both_databases
+def test_a_bill_at_which_claims_hangs_is_listed_too(
+    both: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent, goes_on, works = from_hospital(bill("B1")), threading.Event(), intake.take_in
+
+    def take_in(*given: Any) -> intake.Taken:
+        goes_on.wait(60)
+        return works(*given)
+
+    def given_up() -> grpc.StatusCode:
+        with both.of(of_hospital()) as service, pytest.raises(grpc.RpcError) as caught:
+            service.claims.SubmitClaim(submission(sent, wait_s=0), timeout=0.3)
+        return error_of(caught.value).code
+
+    with monkeypatch.context() as mistaken:
+        mistaken.setattr(intake, "take_in", take_in)
+        assert given_up() is grpc.StatusCode.DEADLINE_EXCEEDED  # by who had no patience
+        mistaken.setattr(failing_bills, "HANGS_AFTER_S", 0.0)
+        assert given_up() is grpc.StatusCode.DEADLINE_EXCEEDED
+        goes_on.set()  # SQLite's one writer was in its hands
+        while not (listed := failing(both)):  # if it never comes, the run's time limit tells
+            pass
+    assert listed == [(sent.name, "DEADLINE_EXCEEDED", 1)]
+    with both.of(of_hospital()) as service:
+        service.claims.SubmitClaim(submission(sent, wait_s=0))
+    assert failing(both) == []
+
+
 def test_each_insurer_sees_the_bills_of_those_whom_it_insures(both: Desk, broken: Broken) -> None:
     shared, spouses = from_hospital(bill("B1")), from_hospital(bill("B2", person=SPOUSE))
     nobodys = from_hospital(bill("B3", person=NOBODY))
@@ -140,6 +173,13 @@ def test_what_is_refused_or_comes_again_is_no_failure(both: Desk, broken: Broken
     assert failing(both) == [(sent.name, "KeyError", 1)]
     assert failed(both, sent, "rural").code is grpc.StatusCode.NOT_FOUND  # another hospital's word
     assert failing(both) == [(sent.name, "KeyError", 1)]
+    with both.service.database.writing() as connection:  # nothing else fails meanwhile
+        connection.execute(text("UPDATE failing_bill SET last_us = last_us - :us"), {"us": KEPT_US})
+    assert failing(both) == []
+    failed(both, sent)
+    broken.fault = KeyError("p")
+    failed(both, sent)
+    assert len(failing(both)) == 1
     broken.fault = Refused(grpc.StatusCode.FAILED_PRECONDITION, "STOP", "stop")
     failed(both, sent)
     assert failing(both) == []

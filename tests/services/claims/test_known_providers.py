@@ -99,7 +99,7 @@ def register_of(service: Served, provider: str = "") -> list[tuple[str, str, str
     return [(one.provider_id, one.first_day, one.last_day) for one in found.providers]
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_provider_is_known_on_its_days_and_from_the_first_registered_on(service: Served) -> None:
     assert taken(service, bill("B0"))  # nobody is registered, so everybody is known
     trial = service.providers.RegisterProviders(asked(days(ELSEWHERE, "2026-01-01"), dry_run=True))

@@ -7,11 +7,13 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
+import grpc
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import reason_pb2, review_pb2
+from services.claims.storage.tables import claim as table
 from services.common.access.caller import Caller
 from services.common.process import now_us
 from tests.services.claims.given import DRUG, PLAN, id_number, imported, line, policy, publish
@@ -144,7 +146,7 @@ def test_a_day_before_the_denial_or_to_come_is_refused(service: Served, desk: De
         service.review.RecordRefusalNotice(told(got(service, claim.name), sent))
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_claim_that_is_denied_anew_needs_another_notice(service: Served, desk: Desk) -> None:
     claim = denied(service)
     day = denied_on(claim)
@@ -240,12 +242,54 @@ def test_what_is_owed_and_not_paid_is_listed_with_the_days_that_are_left(
         *(owed.name, pb.CLAIM_STATE_PAYABLE),
         10,
     )
+    assert late(service) == []
     desk.ahead_us = 11 * DAY_US
-    (late,) = service.claims.ListClaims(request).claims
-    assert late.days_left == -1
+    assert [(one.name, one.days_left) for one in late(service)] == [(owed.name, -1)]
     states = (("payment_sent", 1), ("payment_failed", 1), ("returned", 1), ("paid", 0))
     for state, count in states:
-        with service.database.writing() as connection:
-            stands = text("UPDATE claim SET state = :state WHERE id = :id")
-            connection.execute(stands, {"state": state, "id": owed.name.rpartition("/")[2]})
+        stands(service, owed, state=state)
         assert len(service.claims.ListClaims(request).claims) == count, state
+
+
+def late(service: Served, size: int = 0) -> list[pb.Claim]:
+    """What the server says is late, page by page."""
+    request = pb.ListClaimsRequest(parent="policies/-", late=True, page_size=size)
+    found: list[pb.Claim] = []
+    while True:
+        page = service.claims.ListClaims(request)
+        found += page.claims
+        request.page_token = page.next_page_token
+        if not page.next_page_token:
+            return found
+
+
+def stands(service: Served, claim: pb.Claim, **columns: Any) -> None:
+    """The claim stands so, whatever the life cycle says."""
+    with service.database.writing() as connection:
+        row = table.c.id == claim.name.rpartition("/")[2]
+        connection.execute(update(table).where(row).values(**columns))
+
+
+def test_late_is_also_what_is_stuck_or_of_which_the_bank_says_nothing(
+    service: Served, desk: Desk
+) -> None:
+    owed = [
+        decided(service, f"B{number}", line(1, DRUG, f"3{number}000.00")) for number in range(3)
+    ]
+    assert {one.state for one in owed} == {pb.CLAIM_STATE_PAYABLE}
+    first, _, third = owed
+    stands(service, first, state="payment_sent")
+    stands(service, third, blocked_until_us=first.state_time.ToMicroseconds() + 30 * DAY_US)
+    assert [(one.name, one.payout_waits) for one in late(service)] == [
+        (third.name, "NO_PAYEE_ACCOUNT")
+    ]
+    desk.ahead_us = 4 * DAY_US
+    told = [(first.name, "BANK_SILENT"), (third.name, "NO_PAYEE_ACCOUNT")]
+    assert [(one.name, one.payout_waits) for one in late(service)] == told
+    desk.ahead_us = 11 * DAY_US  # and the second's days are over
+    for size in (1, 2, 3):
+        assert [one.name for one in late(service, size)] == [one.name for one in owed]
+    request = pb.ListClaimsRequest(parent="policies/-", late=True, page_size=1)
+    request.page_token = service.claims.ListClaims(request).next_page_token
+    request.late, request.unpaid = False, True  # another list's page
+    assert refused(service.claims.ListClaims, request).code is grpc.StatusCode.INVALID_ARGUMENT

@@ -193,7 +193,7 @@ def test_two_gatherers_that_read_the_same_claim_cannot_both_pay_it(both: Insurer
 # ------------------------------------------------------------------------------------- happy path
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_claim_is_paid(both: Insurer, sandbox: SandboxBank, bank: Bank) -> None:
     both.begin_after(last_answer(bank))
     name = claim()

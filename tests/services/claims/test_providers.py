@@ -250,7 +250,7 @@ prices:
         assert not connection.execute(text("SELECT * FROM price_list")).all()
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("stocked_url", ["postgresql"], indirect=True)  # one sealed value
 def test_a_hospitals_twenty_thousand_prices_come_as_a_table(service: Served) -> None:
     rows = [f"    M{n:019d},CNY,{n % 9_000}.50,2026-01-01,\n" for n in range(20_000)]
@@ -325,7 +325,7 @@ def word(
     )
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_an_account_is_set_by_two_people_and_listed_without_its_number(
     service: Served, desk: Desk
 ) -> None:
@@ -374,7 +374,7 @@ def test_whoever_confirms_states_the_number_and_another_is_refused(
     assert "62227777" not in repr(kept)
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_another_insurers_account_does_not_exist(service: Served, desk: Desk) -> None:
     desk.who = person("anna")
     found = proposed(service)
@@ -462,7 +462,7 @@ _PAYMENT = re.compile(r"<EndToEndId>(\w+)<.*?<CdtrAcct>.*?<Id>(\d+)<", re.DOTALL
 HIS, THEIRS = "6222777700000001", "6222000000000001"  # the insured's, as given.policy has it
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_what_is_the_providers_goes_to_its_account_and_waits_until_it_has_one(
     paying: Served, desk: Desk, bank: SandboxBank
 ) -> None:
@@ -501,7 +501,7 @@ def mixed(number: str) -> bill_pb2.Bill:
     return bill(number, line(1, SCAN, "300.00"), line(2, "XL01XX00000001", "200.00"))
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_claim_of_two_payees_is_two_payouts_and_paid_when_both_are(
     paying: Served, desk: Desk, bank: SandboxBank
 ) -> None:

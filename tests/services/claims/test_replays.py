@@ -291,7 +291,7 @@ def test_what_was_erased_is_counted_and_no_alarm(both: Served) -> None:
     assert (found.same_count, found.erased_count, list(found.differences)) == (1, 1, [])
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_tenant_replays_its_own_and_the_installation_all(database_url: str) -> None:
     with served(database_url) as first:
         publish(first)

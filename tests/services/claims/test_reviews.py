@@ -6,10 +6,12 @@ import dataclasses
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import grpc
+import msgspec
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import select, text
@@ -18,11 +20,15 @@ from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import reason_pb2, review_pb2, review_pb2_grpc, settlement_pb2
 from lipei.type.v1 import bill_pb2
 from services.claims import second_word
+from services.claims.core.plan import Covers
+from services.claims.core.plan_parts import Ages
 from services.claims.papers import fact_faults, unstated, with_facts
+from services.claims.plans.loader import load_plan
+from services.claims.serving import tell_reserved
 from services.claims.storage.recoveries import recoveries_off_ledger
 from services.claims.storage.sealed import person_subject
-from services.claims.storage.tables import usage_balance
-from services.common.access.caller import Caller
+from services.claims.storage.tables import claim_move, usage_balance
+from services.common.access.caller import Caller, calling_as
 from services.common.process import now_us
 from services.common.refusals import RpcFault, error_of
 from tests.callers import Reads
@@ -85,13 +91,16 @@ def got(service: Served, name: str) -> pb.Claim:
     return claim
 
 
+TODAY = datetime.now(UTC).date().isoformat()
+
+
 def asked(kind: type[Any], claim: pb.Claim, **fields: Any) -> Any:
     """A request of somebody who has looked at the claim."""
     told = {"request_id": uuid.uuid4().hex, "revision": claim.revision, **fields}
     if kind.__name__.removesuffix("Request") in second_word.SAID_WHY:
         told.setdefault("note", NOTE)
     if kind is review_pb2.RecordRecoveryRequest:
-        told = {"bank_reference": uuid.uuid4().hex, "value_date": "2025-06-01", **told}
+        told = {"bank_reference": uuid.uuid4().hex, "value_date": TODAY, **told}
     return kind(name=claim.name, **told)
 
 
@@ -755,6 +764,21 @@ def test_the_queue_says_which_clock_stands_still_and_how_much_is_reserved(servic
     assert sum(reserved) == yuan("1990000").minor_units
 
 
+def test_what_is_reserved_is_not_what_a_limit_for_some_ages_holds() -> None:
+    text = (PLANS / "million-medical.yaml").read_text()
+    plan = load_plan(text, "plan")
+    whole = next(one for one in plan.ceilings if not one.of_section)
+    young = msgspec.structs.replace(whole, id="young", covers=Covers(ages=Ages(last=17)))
+    plan = msgspec.structs.replace(plan, ceilings=(*plan.ceilings, young))
+    claim = pb.Claim()
+    for name, held in ((whole.id, 900), (young.id, 100)):  # of the lines before a birthday
+        claim.decision.usage_changes.add(accumulator=name, amount_minor_units=held)
+    row: Any = SimpleNamespace(state="pended_review", currency="CNY")
+    with calling_as(of_insurer()):
+        tell_reserved(claim, row, plan)
+    assert claim.reserved.minor_units == 900
+
+
 def test_the_queue_lists_what_waits(service: Served) -> None:
     waiting = decided(service, "B1", BIG)
     decided(service, "B2", line(1, DRUG, "20.00"))
@@ -1042,7 +1066,7 @@ def test_at_the_threshold_one_person_reverses_and_ends_it(strict: Served, ended:
     assert pb.ClaimState.Name(after.state) == f"CLAIM_STATE_{ended}"
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_money_that_comes_back_waits_for_the_word_on_a_write_off(
     strict: Served, desk: Desk
 ) -> None:
@@ -1066,7 +1090,7 @@ def test_money_that_comes_back_waits_for_the_word_on_a_write_off(
     assert (part.recoverable, part.awaits_confirmation) == (yuan("189000"), False)
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_transfer_counts_once_and_parts_add_up_to_what_two_must_confirm(
     strict: Served, desk: Desk
 ) -> None:
@@ -1091,11 +1115,14 @@ def test_a_transfer_counts_once_and_parts_add_up_to_what_two_must_confirm(
         assert (again.code.name, again.reason) == ("FAILED_PRECONDITION", "RECOVERY_REFERENCE_USED")
     after = strict.review.RecordRecovery(comes(after, "50000", "RF18/2")).claim
     assert (after.recoverable, after.awaits_confirmation) == (yuan("40000"), False)  # at it, alone
+    # What waits for another's word is looked at before it waits.
+    again = refused(strict.review.RecordRecovery, comes(after, "0.01", "RF18/2"))
+    assert again.reason == "RECOVERY_REFERENCE_USED"
     before = books(strict)
     proposed = strict.review.RecordRecovery(comes(after, "0.01", "RF18/3")).claim
     assert (proposed.recoverable, proposed.awaits_confirmation) == (yuan("40000"), True)
     incoming = seen(strict, proposed).proposal.incoming
-    assert (incoming.bank_reference, incoming.value_date) == ("RF18/3", "2025-06-01")
+    assert (incoming.bank_reference, incoming.value_date) == ("RF18/3", TODAY)
     assert (seen(strict, proposed).proposal.amount, books(strict)) == (yuan("0.01"), before)
     yes = asked(review_pb2.ConfirmReviewRequest, proposed)
     assert refused(strict.review.ConfirmReview, yes).reason == "SAME_PERSON"
@@ -1121,13 +1148,26 @@ def test_a_transfer_counts_once_and_parts_add_up_to_what_two_must_confirm(
 
 def test_a_recovery_names_an_entry_of_the_banks_statement(service: Served) -> None:
     claim = paid(service, decided(service, "B1", line(1, DRUG, "30000.00")))
+    with service.database.writing() as connection:  # which `paid` leaves out
+        move = {"claim_id": claim.name.rpartition("/")[2], "to_state": "paid", "event": "pay"}
+        move |= {"actor": "bank", "clock": ""}
+        connection.execute(claim_move.insert().values(**move, at_us=now_us()))
     stands = service.review.ReverseClaim(asked(review_pb2.ReverseClaimRequest, claim)).claim
     back = {"amount": yuan("5000"), "paying_account": "main"}
     for told, wanted in (
         ({"bank_reference": " "}, ("bank_reference", "MALFORMED")),
         ({"bank_reference": "A" * 36}, ("bank_reference", "MALFORMED")),
+        (
+            {"bank_reference": "Gro\u00df\u0131"},
+            ("bank_reference", "MALFORMED"),
+        ),  # GROSSI, in capitals
+        (
+            {"bank_reference": "\uff32\uff26\uff11\uff18"},
+            ("bank_reference", "MALFORMED"),
+        ),  # of full width
         ({"value_date": ""}, ("value_date", "IMPOSSIBLE_DATE")),
         ({"value_date": "2099-01-01"}, ("value_date", "OUT_OF_RANGE")),
+        ({"value_date": "2025-06-01"}, ("value_date", "OUT_OF_RANGE")),  # nothing was paid then
     ):
         request = asked(review_pb2.RecordRecoveryRequest, stands, **back, **told)
         fault = refused(service.review.RecordRecovery, request)
@@ -1176,7 +1216,7 @@ def test_a_cleared_suspicion_is_an_adjusters_to_review(service: Served) -> None:
     assert reviewed(service, after).state == pb.CLAIM_STATE_PAYABLE
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_hospital_hands_papers_in_for_its_own_bill_and_sees_its_own_part(
     service: Served,
 ) -> None:

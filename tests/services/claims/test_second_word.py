@@ -259,7 +259,7 @@ def test_nobody_acts_past_what_waits(service: Served, desk: Desk, kind: ActKind)
     assert got(service, claim.name).proposal.actor == "anna"
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_what_comes_to_another_amount_by_now_is_not_confirmed(service: Served, desk: Desk) -> None:
     claim = proposal(service, desk, ActKind.REVIEW)
     # The member's other bill takes the deductible, so that this one's falls away.

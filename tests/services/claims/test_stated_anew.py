@@ -112,7 +112,7 @@ def test_a_bill_that_is_stated_anew_is_a_new_claim_and_settles_once(
     assert (used(service), got(service, first.name)) == ({}, ended)
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_the_first_ones_recovery_goes_on_beside_the_second(service: Served, desk: Desk) -> None:
     first = paid(service, sent(service, desk, of_theirs()))
     ended = went_back(service, desk, of_theirs())
@@ -179,7 +179,7 @@ def test_an_old_copy_of_what_was_taken_back_opens_nothing(service: Served, desk:
     assert used(service) == {}
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_the_control_a_bill_that_stands_is_not_stated_anew(service: Served, desk: Desk) -> None:
     first = sent(service, desk, of_theirs())
     desk.who = of_hospital("general")
@@ -190,7 +190,7 @@ def test_the_control_a_bill_that_stands_is_not_stated_anew(service: Served, desk
     assert same.name == first.name
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_claim_that_a_person_reversed_waits_for_its_hospitals_word(
     service: Served, desk: Desk
 ) -> None:

@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 from lipei.claims.v1 import claims_pb2 as pb
 from lipei.claims.v1 import policy_pb2, review_pb2, settlement_pb2
 from lipei.type.v1 import bill_pb2
+from services.claims import second_word
 from services.claims.core.life_cycle import Event
 from services.claims.desk import Desk as Transaction
 from services.claims.plan_shelf import PlanShelf
@@ -145,8 +146,12 @@ OF_PERSONS = tuple(review_pb2.DESCRIPTOR.services_by_name["ReviewService"].metho
 def _about(kind: type[Any], name: str) -> Message:
     """A request of ReviewService that is refused for its claim only."""
     made: Message = kind(name=name, request_id=uuid.uuid4().hex)
+    if kind.__name__.removesuffix("Request") in second_word.SAID_WHY:
+        made.note = "why"  # type: ignore[attr-defined]  # of one of those messages
     if isinstance(made, review_pb2.DecideAppealRequest):
         made.outcome = review_pb2.APPEAL_OUTCOME_UPHOLD
+    if isinstance(made, review_pb2.RecordRecoveryRequest):
+        made.bank_reference, made.value_date = "R1", "2025-06-01"
     if isinstance(made, review_pb2.RecordRefusalNoticeRequest):
         made.sent_day, made.channel = "2026-06-01", pb.NOTICE_CHANNEL_LETTER
     return made
@@ -224,7 +229,7 @@ def listed(made: Desk, caller: Caller, parent: str = "policies/-") -> list[tuple
     return [(claim.name.split("/")[1], claim.bill_number) for claim in found]
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_lists_hold_the_tenants_own_claims_only(both: Desk) -> None:
     submitted(both, of_hospital(), from_hospital(bill("B1")))  # p1 and p2
     submitted(both, of_insurer("anxin"), bill("B2", person=SPOUSE))  # p1, from nobody's hospital
@@ -325,7 +330,7 @@ def test_another_insurers_policy_cannot_be_continued(two: Desk) -> None:
         assert imported(service, shared(policy(3, previous_policy_id="p2"))).created == 1
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_plan_that_the_insurer_has_not_published_does_not_exist(both: Desk) -> None:
     plan = "chronic-diabetes"
     version = publish(both.service, plan)  # by anxin
@@ -366,7 +371,7 @@ def test_an_insurer_opens_its_own_claims_and_the_hospital_the_rest(both: Desk) -
     assert again.name == mine.name
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_member_of_another_insurers_is_as_unknown_as_nobody(both: Desk) -> None:
     with both.of(of_insurer("taihe")) as service:
         submit = service.claims.SubmitClaim
@@ -479,7 +484,7 @@ def test_what_another_insurer_allowed_is_no_earlier_service(both: Desk) -> None:
     assert again.state == pb.CLAIM_STATE_DENIED  # negative control: one's own is a duplicate
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_books_are_those_of_the_tenants_claims(both: Desk) -> None:
     submitted(both, of_hospital(), from_hospital(bill("B1")))
     found = {}

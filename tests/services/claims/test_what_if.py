@@ -311,7 +311,7 @@ def test_more_can_be_paid_and_what_paid_nothing_be_paid(both: Served) -> None:
     }
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_nothing_is_stored_and_what_is_shown_is_on_record(both: Served, log: Reads) -> None:
     name = decided(both, "B1")
     before, leaves = content(both), len(log.kept)

@@ -297,7 +297,7 @@ def test_a_decision_and_a_withdrawal_at_once_take_turns(service: Served) -> None
         assert used(service) == before
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_read_after_the_withdrawal_does_not_rest_on_it(database_url: str) -> None:
     reads = Reads()
     with served(database_url, workflows=Stuck(), append=reads.append) as service:

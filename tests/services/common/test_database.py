@@ -17,6 +17,7 @@ from sqlalchemy import Connection, exc, make_url, text
 
 from bench.postgres import administration
 from services.common import database as module
+from services.common import log
 from services.common.database import DATABASE_FAULTS, Database, DatabaseAway, append_only_ddl
 
 pytestmark = pytest.mark.both_databases
@@ -332,6 +333,60 @@ def test_a_server_that_is_away_is_told_apart_and_found_again(
     database.close()
 
 
+def test_a_server_that_lets_nobody_write_any_more_is_away(
+    postgres_url: str, postgres_database: str
+) -> None:
+    """As after a failover the old one, which is a standby now."""
+    name = make_url(postgres_database).database
+    database = Database(postgres_database, threads=2)
+
+    def write(what: str = "CREATE TABLE usage (fen BIGINT)") -> None:
+        with database.writing() as connection:
+            connection.execute(text(what))
+
+    def write_while_reading() -> None:
+        with database.reading() as connection:
+            connection.execute(text("INSERT INTO usage VALUES (1)"))
+
+    write()
+    with pytest.raises(exc.DBAPIError):  # the control: that one is our own mistake
+        asyncio.run(database.run(write_while_reading))
+    for read_only in ("on", "off"):
+        with administration(postgres_url) as server:
+            setting = f"ALTER DATABASE {name} SET default_transaction_read_only = {read_only}"
+            server.execute(text(setting))
+        if read_only == "on":
+            database.engine.dispose()
+            with pytest.raises(DatabaseAway):
+                asyncio.run(database.run(write, "INSERT INTO usage VALUES (1)"))
+    asyncio.run(database.run(write, "INSERT INTO usage VALUES (1)"))  # by a connection made anew
+    database.close()
+
+
+def test_a_login_that_is_refused_does_not_look_like_a_server_that_is_away(
+    postgres_database: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    log.configure("test", "INFO")
+    right = make_url(postgres_database)
+    for wrong in (right.set(database="nowhere"), right.set(username="stranger")):
+        database = Database(wrong.render_as_string(hide_password=False))
+        with pytest.raises(DatabaseAway) as told:
+            used_by_call(database)
+        assert (told.value.code, told.value.reason) == (
+            grpc.StatusCode.UNAVAILABLE,
+            "DATABASE_REFUSES",
+        )
+        database.close()
+        written = "".join(capfd.readouterr())
+        assert "database_refuses" in written
+        assert "stranger" not in written + str(told.value)
+    database = Database("postgresql://nobody@127.0.0.1:9/nowhere")
+    with pytest.raises(DatabaseAway) as away:  # the control: there is no server
+        used_by_call(database)
+    assert away.value.reason == "DATABASE_UNAVAILABLE"
+    database.close()
+
+
 def test_a_pool_without_a_free_connection_is_away(database: Database) -> None:
     pool: Any = database.engine.pool
     pool._timeout = 0.01
@@ -358,6 +413,18 @@ def test_a_file_that_another_process_holds_too_long_is_away(
     asyncio.run(mine.run(write))
     mine.close()
     other.close()
+
+
+def test_a_quota_that_is_used_up_is_away(database: Database) -> None:
+    """SQLite calls it a fault of reading and writing; only a disk without room has its own name."""
+    raw = sqlite3.OperationalError("disk I/O error")
+    raw.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+
+    def fails() -> None:
+        raise exc.OperationalError("INSERT", {}, raw)
+
+    with pytest.raises(DatabaseAway):
+        asyncio.run(database.run(fails))
 
 
 @pytest.mark.parametrize(

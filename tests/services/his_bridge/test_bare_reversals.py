@@ -63,7 +63,7 @@ def held_in(message: bytes) -> set[str]:
     return {one for one in (*NEEDLES, NAME, NUMBER) if one.encode() in message}
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_only_what_the_worker_was_given_is_taken_back_and_says_no_more_than_which_bill(
     tmp_path: Path, database_url: str
 ) -> None:

@@ -247,7 +247,7 @@ def test_operators_see_how_the_quarantine_stands_and_no_bill(bridge: Bridge) -> 
             assert refusal(call, request).code is grpc.StatusCode.NOT_FOUND
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 @pytest.mark.usefixtures("report")
 def test_readings_of_one_member_are_only_theirs(bridge: Bridge, database: Database) -> None:
     while bridge.stub.PullReadings(
@@ -301,7 +301,7 @@ def test_a_resume_token_asks_for_what_is_released_later(bridge: Bridge) -> None:
     assert [violation.field for violation in fault.violations] == ["parent", "hospital"]
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 @pytest.mark.usefixtures("report")
 def test_acknowledged_bills_are_no_longer_pending(bridge: Bridge) -> None:
     first, second = bridge.bills()[:2]
@@ -492,7 +492,7 @@ def features(bridge: Bridge, page_size: int = 0) -> list[pb.ClinicalFeatures]:
             return found
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 @pytest.mark.usefixtures("report")
 def test_features_tell_codes_and_amounts_and_lead_back_to_no_bill(bridge: Bridge) -> None:
     told = features(bridge, page_size=20)

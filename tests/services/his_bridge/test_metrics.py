@@ -103,7 +103,7 @@ def test_the_gauges_tell_what_the_database_has(database_url: str) -> None:
     acting(database_url, work)
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_channel_that_no_profile_reads_any_more_has_no_lag(database_url: str) -> None:
     async def work(place: Place) -> None:
         assert place.hospital.readings is not None

@@ -131,7 +131,7 @@ def test_refused_bills_are_pending_again_by_reason_day_and_number(database_url: 
     acting(database_url, work)
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_named_bills_are_offered_all_or_none(database_url: str) -> None:
     async def work(place: Place) -> None:
         await place.pull()

@@ -169,7 +169,7 @@ def code_map(place: Place, version: str = "1", **codes: str) -> pb.ImportCodeMap
 # Codes.
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_map_resumes_what_waits_for_its_codes_and_leaves_the_rest(
     database_url: str, claims: list[dict[str, Any]]
 ) -> None:
@@ -329,7 +329,7 @@ def test_a_replay_makes_one_child_that_waits_while_the_fault_is_there(
     acting(database_url, work)
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_conflict_is_never_replayed(database_url: str, claims: list[dict[str, Any]]) -> None:
     async def work(place: Place) -> None:
         await place.pull()
@@ -401,7 +401,7 @@ def reconcile(first: str = "2026-01-01", last: str = "2026-12-31") -> pb.Reconci
     return pb.ReconcileSourceRequest(hospital=PARENT, first_day=first, last_day=last)
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_what_was_missed_is_fetched_again_and_what_vanished_is_an_alarm(
     database_url: str, claims: list[dict[str, Any]]
 ) -> None:

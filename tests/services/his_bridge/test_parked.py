@@ -128,7 +128,7 @@ def test_a_reversal_ahead_of_its_original_is_parked_seen_and_given_up(bridge: Br
     assert (bridge.listed(parked=True), bridge.listed(parked=False)) == ([], [])
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_page_token_of_one_list_is_foreign_to_the_other(bridge: Bridge) -> None:
     bridge.push(FINAL, EARLY, late("R2", "11:00", back={"C3": [1, "20.00"]}))
     parent = f"hospitals/{DEMO}"

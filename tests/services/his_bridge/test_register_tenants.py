@@ -139,7 +139,7 @@ def test_a_person_sees_and_withdraws_their_own_consents_only(register: ConsentSe
     assert done.consent.state == pb.CONSENT_STATE_WITHDRAWN
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_person_gives_their_own_consent_only(register: ConsentServicer) -> None:
     li = of_member(LI)
     found = asked(register, li, "GrantConsent", granting(MINE, LI)).consent
@@ -156,7 +156,7 @@ def test_a_person_gives_their_own_consent_only(register: ConsentServicer) -> Non
     assert asked(register, of_member(WANG), "ListConsents", theirs).consents
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_two_callers_may_use_one_request_id(register: ConsentServicer) -> None:
     answers = []
     for caller, member in ((of_member(LI), LI), (of_member(WANG), WANG)):

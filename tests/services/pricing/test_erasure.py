@@ -130,7 +130,7 @@ def test_what_was_sealed_is_gone_and_everybody_elses_stays(stores: Stores) -> No
         assert found.id == f"{number:032x}"
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_records_about_a_member_are_the_quotes_with_their_part_until_erased(
     database: Database, keys: SubjectKeys, stores: Stores
 ) -> None:

@@ -288,7 +288,7 @@ def test_no_field_of_the_registry_is_about_a_person() -> None:
     assert level_of(steps) >= SENSITIVE
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_another_insurers_tariff_is_like_one_that_never_was(service: Service) -> None:
     name = active(service)
     never = f"{ID}@sha256:{'0' * 64}"
@@ -555,7 +555,7 @@ def test_a_policy_keeps_its_arm_and_a_greater_share_lets_none_go(
     assert [one.share_millionths for one in told] == [0, 1_000_000, 500_000, 200_000]
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_shadow_quote_is_kept_and_never_shown(service: Service, pair: tuple[str, str]) -> None:
     champion, challenger = pair
     service.answer(CHEN, routing(challenger, shadow=True))
@@ -671,7 +671,7 @@ def test_a_bad_request_names_every_fault(
     assert [one.field for one in fault.violations] == fields
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_list_goes_on_where_its_page_ended(service: Service) -> None:
     names = [propose(service, altered(profit_millionths=number)) for number in range(3)]
     first = service.answer(LI, pb.ListTariffsRequest(page_size=2))

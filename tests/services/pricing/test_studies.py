@@ -233,7 +233,7 @@ def test_it_goes_on_after_a_token(office: Office) -> None:
     assert rest == answers[1:]
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_what_was_taken_back_or_erased_is_absent(both: Office) -> None:
     taken_back = incoming(ANNA, "a", "6.5", "2025-06-02", received="2025-06-03")
     both.record(changed(taken_back, written=changed(taken_back.written, withdrawn=True)))

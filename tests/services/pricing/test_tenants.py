@@ -183,7 +183,7 @@ def test_every_rpc_of_pricing_is_tried_here() -> None:
     assert {method.name for method in methods} == tried
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_another_insurers_quote_is_like_one_that_never_was(service: Service) -> None:
     made = service.answer(MINE, quoting(ANNA)).quote
     another_s_is_like_none(service, made)
@@ -223,7 +223,7 @@ def test_two_insurers_may_use_one_request_id_and_one_policy_id(service: Service)
     service.answer(OTHERS, targeting(BEN, "same"))
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_member_who_is_not_the_callers_is_like_one_who_never_was(
     service: Service, subtests: pytest.Subtests
 ) -> None:
@@ -253,7 +253,7 @@ def test_a_member_who_is_not_the_callers_is_like_one_who_never_was(
     assert service.answer(MINE, erasing(ANNA)).quote_count == 1
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_lists_hold_the_tenants_own_members_only(service: Service) -> None:
     service.answer(
         OTHERS, recording("x", [reading(BEN, "1", "glucose", "3.1", "2025-04-02 07:00")])
@@ -312,7 +312,7 @@ def test_whoever_records_under_anothers_name_learns_nothing_of_it(service: Servi
     assert service.streamed(STEPS, recording("anew", same)).recorded.known_count == len(same)
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_an_erasure_takes_only_the_insurers_quotes(service: Service) -> None:
     plain = [
         service.answer(caller, _without_part(quoting(ANNA))).quote for caller in (MINE, THEIRS)
@@ -467,7 +467,7 @@ def test_another_insurers_member_has_no_flag_to_clear(service: Service) -> None:
     assert b"no such flag" in told
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_an_events_name_that_somebody_else_took_is_taken(service: Service) -> None:
     mine = handing_out("m", [fill(ANNA, "f", "2025-03-01")])
     assert service.answer(STEPS, mine).recorded_count == 1

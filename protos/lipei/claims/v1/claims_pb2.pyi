@@ -294,7 +294,8 @@ class Claim(_message.Message):
     payout_waits: _builtins.str
     """Why what is owed is not on its way to the bank; empty while it goes by itself, to the hospital and to the member.
     "NO_PAYEE_ACCOUNT": a payee has no account that a bank could pay; import the policy's next revision, or have an account of
-    the provider's confirmed. "REFUSED", or "REFUSED:AC04" with the bank's ISO 20022 reasons: do the same.
+    the provider's confirmed. "REFUSED", or "REFUSED:AC04" with the bank's ISO 20022 reasons: do the same. "BANK_SILENT": it was
+    sent more than three days ago, and the bank has not said a word; ask the bank.
     """
     days_stand_still: _builtins.bool
     """Whether days_left and minimum_days_left stand still, as they do while papers are awaited that were asked for the first
@@ -850,6 +851,7 @@ class ListClaimsRequest(_message.Message):
     PENDED_FIELD_NUMBER: _builtins.int
     NOTICE_UNSENT_FIELD_NUMBER: _builtins.int
     UNPAID_FIELD_NUMBER: _builtins.int
+    LATE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """"policies/{policy}", or "policies/-" for all."""
     page_size: _builtins.int
@@ -866,6 +868,10 @@ class ListClaimsRequest(_message.Message):
     """Only claims that are denied, or appealed or upheld since, and of which no notice of the refusal is recorded."""
     unpaid: _builtins.bool
     """Only claims of which money is owed and not confirmed by the bank: payable, sent, refused or returned. days_left counts."""
+    late: _builtins.bool
+    """Only unpaid claims that are late: days_left is below 0, or payout_waits says why nothing will pay them by itself. A page may
+    have fewer than asked for, or none, and another after it.
+    """
     def __init__(
         self,
         *,
@@ -876,10 +882,11 @@ class ListClaimsRequest(_message.Message):
         pended: _builtins.bool = ...,
         notice_unsent: _builtins.bool = ...,
         unpaid: _builtins.bool = ...,
+        late: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["notice_unsent", b"notice_unsent", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "pended", b"pended", "state", b"state", "unpaid", b"unpaid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["late", b"late", "notice_unsent", b"notice_unsent", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "pended", b"pended", "state", b"state", "unpaid", b"unpaid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1351,7 +1358,9 @@ class FailingBill(_message.Message):
     bill: _builtins.str
     """"hospitals/{hospital}/bills/{bill}", as the hospital names it."""
     fault: _builtins.str
-    """The kind of the last fault, as `fault` of the log's line names it, for example "KeyError"."""
+    """The kind of the last fault, as `fault` of the log's line names it, for example "KeyError"; "DEADLINE_EXCEEDED" where there
+    was no answer in time.
+    """
     try_count: _builtins.int
     """How often it was tried."""
     @_builtins.property

@@ -36,7 +36,8 @@ class ClaimsServiceStub:
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the service or Temporal is starting or stopping, or the database does not answer (DATABASE_UNAVAILABLE, with
-    RetryInfo); retry with back-off, the same request_id is safe.
+    RetryInfo) or refuses the service's login (DATABASE_REFUSES: its operator must act); retry with back-off, the same request_id
+    is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
     What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
@@ -152,8 +153,9 @@ class ClaimsServiceStub:
     nothing.
     """
     ListFailingBills: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ListFailingBillsRequest, _claims_pb2.ListFailingBillsResponse]
-    """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, the hospital's worker
-    tries them again until they are mended here, and what hangs on them waits. A bill that is taken in or refused since is
+    """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, or nothing before its
+    caller's time was over (3 s at least); the hospital's worker tries them again until they are mended here, and what
+    depends on them waits. A bill that is taken in or refused since is
     not in it; one that its hospital has changed since, or does not send any more, for 30 days after it was tried last.
     Somebody mends the service: the log's `unexpected_fault` of that time says where.
 
@@ -194,7 +196,8 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the service or Temporal is starting or stopping, or the database does not answer (DATABASE_UNAVAILABLE, with
-    RetryInfo); retry with back-off, the same request_id is safe.
+    RetryInfo) or refuses the service's login (DATABASE_REFUSES: its operator must act); retry with back-off, the same request_id
+    is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
     What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
@@ -307,8 +310,9 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     nothing.
     """
     ListFailingBills: _aio.UnaryUnaryMultiCallable[_claims_pb2.ListFailingBillsRequest, _claims_pb2.ListFailingBillsResponse]  # type: ignore[assignment]
-    """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, the hospital's worker
-    tries them again until they are mended here, and what hangs on them waits. A bill that is taken in or refused since is
+    """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, or nothing before its
+    caller's time was over (3 s at least); the hospital's worker tries them again until they are mended here, and what
+    depends on them waits. A bill that is taken in or refused since is
     not in it; one that its hospital has changed since, or does not send any more, for 30 days after it was tried last.
     Somebody mends the service: the log's `unexpected_fault` of that time says where.
 
@@ -348,7 +352,8 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
     PERMISSION_DENIED: none of the caller's roles may call this (docs/access-matrix.md); stop, or ask for the role.
     PERMISSION_DENIED TENANT_UNCLEAR: the token names no insurer, hospital, member or partner, or several; have it made anew.
     UNAVAILABLE: the service or Temporal is starting or stopping, or the database does not answer (DATABASE_UNAVAILABLE, with
-    RetryInfo); retry with back-off, the same request_id is safe.
+    RetryInfo) or refuses the service's login (DATABASE_REFUSES: its operator must act); retry with back-off, the same request_id
+    is safe.
     DEADLINE_EXCEEDED: what was stored stays stored; repeat with the same request_id.
 
     What is another tenant's does not exist: NOT_FOUND, and lists leave it out (docs/privacy.md).
@@ -519,8 +524,9 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _claims_pb2.ListFailingBillsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_claims_pb2.ListFailingBillsResponse, _abc.Awaitable[_claims_pb2.ListFailingBillsResponse]]:
-        """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, the hospital's worker
-        tries them again until they are mended here, and what hangs on them waits. A bill that is taken in or refused since is
+        """Bills of hospitals at which this service failed, the longest first: SubmitClaim answered INTERNAL, or nothing before its
+        caller's time was over (3 s at least); the hospital's worker tries them again until they are mended here, and what
+        depends on them waits. A bill that is taken in or refused since is
         not in it; one that its hospital has changed since, or does not send any more, for 30 days after it was tried last.
         Somebody mends the service: the log's `unexpected_fault` of that time says where.
 

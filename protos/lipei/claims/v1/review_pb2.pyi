@@ -490,7 +490,7 @@ class RecordRecoveryRequest(_message.Message):
     case do not count. It closes one recovery, or a part of one, and never another.
     """
     value_date: _builtins.str
-    """The statement's value date, YYYY-MM-DD; not to come."""
+    """The statement's value date, YYYY-MM-DD; not to come, and not before the claim was first paid."""
     @_builtins.property
     def amount(self) -> _money_pb2.Money:
         """What came back: at most Claim.recoverable."""

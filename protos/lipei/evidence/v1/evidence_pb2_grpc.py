@@ -39,7 +39,8 @@ class EvidenceServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE); retry.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE), or refuses
+    its login (DATABASE_REFUSES: its operator must act); retry.
     DEADLINE_EXCEEDED: retry.
     """
 
@@ -95,7 +96,8 @@ class EvidenceServiceServicer:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE); retry.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE), or refuses
+    its login (DATABASE_REFUSES: its operator must act); retry.
     DEADLINE_EXCEEDED: retry.
     """
 
@@ -230,7 +232,8 @@ class EvidenceService:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE); retry.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE), or refuses
+    its login (DATABASE_REFUSES: its operator must act); retry.
     DEADLINE_EXCEEDED: retry.
     """
 

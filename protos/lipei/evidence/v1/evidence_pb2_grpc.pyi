@@ -40,7 +40,8 @@ class EvidenceServiceStub:
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE); retry.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE), or refuses
+    its login (DATABASE_REFUSES: its operator must act); retry.
     DEADLINE_EXCEEDED: retry.
     """
 
@@ -116,7 +117,8 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE); retry.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE), or refuses
+    its login (DATABASE_REFUSES: its operator must act); retry.
     DEADLINE_EXCEEDED: retry.
     """
 
@@ -188,7 +190,8 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Every rpc may also answer:
     INVALID_ARGUMENT with all field violations: fix the request.
-    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE); retry.
+    UNAVAILABLE: the service is starting or stopping, or its database does not answer (DATABASE_UNAVAILABLE), or refuses
+    its login (DATABASE_REFUSES: its operator must act); retry.
     DEADLINE_EXCEEDED: retry.
     """
 

@@ -24,6 +24,7 @@ from services.claims.core.clocks import (
     minimum_days_left,
     notice_due,
     papers_due,
+    stands_still,
 )
 from services.claims.core.decision import Disposition, LineOutcome, conservation_faults
 from services.claims.core.facts import (
@@ -151,6 +152,7 @@ def test_clocks_count_days_stop_and_begin_anew() -> None:
     assert days_left(story[:5], on(53)) == 9
     assert days_left(story[:6], on(60)) is None
     assert days_left(story, on(91)) == 29
+    assert [end for end in range(8) if stands_still(story[:end])] == [2]
     assert minimum_days_left([], on(0)) is None
     assert minimum_days_left(story[:1], on(61)) == -1
     assert minimum_days_left(story[:2], on(49)) == 57

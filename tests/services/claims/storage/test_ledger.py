@@ -221,7 +221,7 @@ def test_a_refused_batch_leaves_nothing(books: Database) -> None:
     assert count(books) == 0
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_more_transfers_than_a_statement_holds(books: Database) -> None:
     many = [owed(n) for n in range(1_201)]
     with books.writing() as connection:

@@ -168,7 +168,7 @@ def test_where_nobody_can_remember_an_assertion_is_refused(world: World) -> None
         assert forgetful.who(machine)
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_what_has_expired_is_forgotten_and_nothing_else(
     used: tuple[Database, UsedAssertions],
 ) -> None:

@@ -69,7 +69,7 @@ def newest(log: Kept) -> Any:
     return checkpoint
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_reads_become_leaves_in_order_and_prove_themselves(log: Kept) -> None:
     log.append(reads(3))
     log.append(reads(2, start=3))
@@ -231,7 +231,7 @@ def test_a_checkpoint_stands_at_every_thousandth_leaf_whatever_a_call_brings(log
     assert newest(log).root == root_in(log, 3_000)
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_signing_runs_beside_and_outlives_a_fault(log: Kept) -> None:
     async def beside() -> None:
         one = log.log()
@@ -262,7 +262,7 @@ def test_a_new_key_signs_what_the_old_one_had_signed(log: Kept) -> None:
     assert newest(log).size == 3
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_leaves_are_found_by_record_person_and_time(log: Kept) -> None:
     log.append(reads(30))
 
@@ -291,7 +291,7 @@ def test_leaves_nodes_and_checkpoints_are_append_only(
         connection.execute(text(statement.format(table, column, column)))
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_missing_hashes_are_told_apart(log: Kept) -> None:
     log.append(reads(8))
     with log.database.writing() as connection:

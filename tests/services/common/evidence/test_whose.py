@@ -53,7 +53,7 @@ def database(database_url: str) -> Iterator[Database]:
     database.close()
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_leaves_of_before_say_who_read_and_are_what_they_were(database: Database) -> None:
     with database.writing() as connection:
         say_whose(connection)

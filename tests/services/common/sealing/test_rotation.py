@@ -169,7 +169,7 @@ def test_a_destroyed_key_is_not_wrapped_again(
     assert uses(database, keys) == {"m2": 1}
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_subjects_get_a_next_key_once(database: Database, keys: SubjectKeys) -> None:
     sealed = {f"p{n}": seal(database, keys, f"p{n}") for n in range(5)}
     with database.writing() as connection:

@@ -254,7 +254,7 @@ def test_a_destroyed_key_is_in_no_file_of_the_database(tmp_path: Path) -> None:
     database.close()
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_scrubbing_works_on_both_databases(database: Database, keys: SubjectKeys) -> None:
     sealed = seal(database, keys, "ben")
     seal(database, keys, "anna")

@@ -176,7 +176,7 @@ def test_a_record_of_an_array_is_read_as_strictly_as_a_line(
 ) -> None:
     text = json.dumps(RECORD, ensure_ascii=False, indent=1)
     assert spoilt(text) != text
-    dropped = profile_for(tmp_path, "format: ndjson, record_id: msgid")
+    dropped = profile_for(tmp_path, "format: ndjson")
     profile = msgspec.structs.replace(
         FOUND, source=dropped.source, limits=msgspec.structs.replace(FOUND.limits, max_body_mib=6)
     )

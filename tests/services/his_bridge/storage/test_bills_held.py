@@ -135,7 +135,7 @@ def test_a_bill_held_by_its_only_record_stays_held_when_its_account_is_merged(
     assert (hospital.held(), hospital.told("B")) == (0, [("FINAL", 10000)])
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_bill_whose_only_record_waits_for_a_person_is_held_by_none(database: Database) -> None:
     hospital = Hospital(database)
     only = final("F", "09:00", {"C1": "100.00"})

@@ -96,7 +96,7 @@ def test_readings_follow_a_merge_in_every_order(hospital: Hospital, order: Seque
     assert standing(hospital, LI) == []
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_whoever_has_a_reading_hears_that_it_is_withdrawn(hospital: Hospital) -> None:
     arrive(hospital, "before")
     with hospital.database.reading() as connection:

@@ -186,7 +186,7 @@ KEPT_BEFORE = [
 ]
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_refund_that_was_kept_before_names_its_bills_row_and_nothing_else_changes(
     database: Database,
 ) -> None:
@@ -283,7 +283,7 @@ def test_the_cursor_moves_with_the_inbox_or_not_at_all(database: Database) -> No
     assert (cursor(), left(database)) == (b"2", ["Claim/a"])
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_no_id_of_the_source_stands_in_the_cursor(database: Database) -> None:
     names = b"day-of-patient.ndjson"
     with database.writing() as connection:

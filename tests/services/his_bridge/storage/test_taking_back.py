@@ -368,7 +368,7 @@ def test_what_a_consent_covers_again_before_its_correction_left_goes_in_order(
     assert stands(hospital) == [("FINAL", "REFUSED"), ("CORRECTION", "TAKEN"), ("FINAL", "PENDING")]
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_a_statement_under_an_account_that_went_on_never_follows_its_correction(
     hospital: Hospital,
 ) -> None:
@@ -638,7 +638,7 @@ def test_another_bill_that_was_taken_back_and_stated_anew_in_between_changes_not
     assert [one.bill_number for one in handed_out(hospital)] == ["NO-A"]
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_what_was_taken_before_this_was_noted_is_taken_back_too(hospital: Hospital) -> None:
     """The migration knows by the consent whose it is; of what waits it does not know it."""
     given = consented(hospital)

@@ -114,6 +114,15 @@ def figures(case: dict[str, Any]) -> dict[str, str]:
     return found
 
 
+def test_an_outcome_without_a_lower_bound_is_told_the_way_to_one() -> None:
+    case = CASES["an outcome states its clinical lower bound"]
+    (text,) = (fault.text for gate in judge(*made(case), bans(), LAW) for fault in gate.faults)
+    assert text == (
+        "must state the clinical lower bound, below which no factor changes; "
+        "what was fitted without is fitted again, or the tariff proposed anew with it"
+    )
+
+
 def test_a_gate_says_the_figure_that_it_judges_by() -> None:
     assert figures({}) == FIGURES
     for name, gate, figure in (

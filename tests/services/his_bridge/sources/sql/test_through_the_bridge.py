@@ -207,7 +207,7 @@ def reconciled(
     return asyncio.run(comparing())
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 @pytest.mark.parametrize("zone", ["Asia/Shanghai", "America/New_York"])
 def test_what_changed_without_a_mark_is_found_and_mended_and_what_is_gone_is_named(
     database_url: str, kept: Database, zone: str
@@ -397,7 +397,7 @@ def test_what_takes_from_a_bill_is_compared_on_the_bills_day(
     assert reconciled(found, kept) == (0, [("2026-03-01", "extra", "Bill/open")])
 
 
-@pytest.mark.both_databases
+@pytest.mark.on_postgresql
 def test_messages_make_one_bill_whose_persons_are_looked_up(
     database_url: str, kept: Database
 ) -> None:
