@@ -42,6 +42,14 @@ class CarelessPayments(Payments):
             payouts.note_sent(connection, message_id, self._now_us())
         return pb.SendPaymentFileResponse()
 
+    async def read_answers(self, request: pb.ReadBankAnswersRequest) -> pb.ReadBankAnswersResponse:
+        """What the bank says of files; of those without its receipt that is after they are sent."""
+        with self._database.reading() as connection:
+            files = payouts.unsent_files(connection, request.paying_account)
+        for file in files:
+            await self.send(pb.SendPaymentFileRequest(payment_file=f"paymentFiles/{file}"))
+        return await super().read_answers(request)
+
 
 if __name__ == "__main__":
     start("claims", ClaimsSettings, functools.partial(run, payments=CarelessPayments))
