@@ -410,6 +410,11 @@ OVERTAKEN = _guard(
         "    if to_answer and later:\n",
         "    if not to_answer and later:\n",
     ),
+    (  # the same once more, for what a worker that died was given
+        "services/his_bridge/storage/taking_back.py",
+        "        if not (to_answer and _end_overtaken(connection, hospital, recipient, rows)):\n",
+        "        if True:\n",
+    ),
     tests=("tests/services/his_bridge/storage/test_taking_back.py",),
 )
 BARE_KIND = _guard(
