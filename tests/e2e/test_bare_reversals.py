@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lipei.claims.v1 import claims_pb2, settlement_pb2
 from lipei.his_bridge.v1 import consent_pb2, his_bridge_pb2
 from tests.e2e.test_corrections import dearer
@@ -74,6 +76,7 @@ def test_what_was_handed_over_is_taken_back_and_the_money_recovered(parts: Parts
     assert not parts.bridge.bills(state=his_bridge_pb2.DELIVERY_STATE_PENDING)
 
 
+@pytest.mark.fault
 def test_one_whose_payment_the_bank_has_is_taken_back_after_its_word_and_the_others_at_once(
     parts: Parts,
 ) -> None:

@@ -13,6 +13,7 @@ KIBI = 1024
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.fault
 def test_a_small_book_goes_from_first_cell_to_quote() -> None:
     told = texts(executed(3_000))
     assert len(told) == len(texts(committed()))

@@ -201,6 +201,7 @@ def odd(fitted: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, s
     return folder, run("report", "-f", folder)
 
 
+@pytest.mark.fault
 def test_a_dislocation_of_another_tariff_and_a_fit_of_before_are_not_shown(
     odd: tuple[Path, str], tmp_path: Path
 ) -> None:
@@ -224,6 +225,7 @@ def test_a_dislocation_of_another_tariff_and_a_fit_of_before_are_not_shown(
         assert "study.first_day was" in stale.err, command
 
 
+@pytest.mark.fault
 def test_a_book_without_regions_has_a_report(odd: tuple[Path, str]) -> None:
     folder, _ = odd
     page = (folder / "report" / "report.html").read_text("utf-8")
@@ -233,6 +235,7 @@ def test_a_book_without_regions_has_a_report(odd: tuple[Path, str]) -> None:
     assert not [one for one in told.validation.fairness if "region" in one.of]
 
 
+@pytest.mark.fault
 def test_a_rerun_gives_the_same_bytes_at_another_time_too(odd: tuple[Path, str]) -> None:
     """A workbook holds the second at which it was made, unless it is taken out."""
     folder, _ = odd

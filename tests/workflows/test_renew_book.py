@@ -245,6 +245,7 @@ def test_what_an_earlier_version_began_is_refused_and_keeps_nobody_out(
     assert made.held == []
 
 
+@pytest.mark.fault
 def test_a_step_of_work_that_was_removed_is_refused_and_a_finished_one_is_told_again(
     book: Path, tmp_path: Path
 ) -> None:

@@ -36,7 +36,7 @@ from tests.services.his_bridge.running import (
     running_bridge,
 )
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.on_postgresql
 
 PEOPLE, BILLS, READINGS = 6, 30, 12
 LI, WANG, *OTHERS = everybody(PEOPLE)

@@ -25,7 +25,7 @@ from tests.services.his_bridge.records import write_profile
 from tests.services.his_bridge.running import CALL_S, HOSPITAL, Bridge, running_bridge
 from tests.services.his_bridge.test_register import consent, grant, timestamp, withdraw
 
-pytestmark = pytest.mark.both_databases
+pytestmark = pytest.mark.on_postgresql
 
 PEOPLE, EACH = 6, 4
 NONE, LATER, NARROW, OVER, BACK, GONE = everybody(PEOPLE)
