@@ -68,8 +68,8 @@ PATHS = {
         "quote over gRPC",
     ),
 }
-# One of each kind: without a service, on both databases, over a socket, through the stack.
-SHORT = ("engine", "stored", "hl7v2", "settle", "quote")
+# One of each kind: without a service, on both databases, through the stack.
+SHORT = ("engine", "stored", "settle")
 # What is no part of `make bench` without a word.
 LONG = ("hl7v2-memory",)
 SERVICES = {"temporal", "bank", "claims", "his_bridge", "pricing", "worker:claims", "lipei up"}

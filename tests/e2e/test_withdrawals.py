@@ -204,6 +204,7 @@ def test_a_bill_whose_consent_only_claims_know_to_be_withdrawn_is_refused(parts:
     assert [list(one.delivery.refusal_reasons) for one in refused] == [["CONSENT_WITHDRAWN"]]
 
 
+@pytest.mark.fault
 def test_a_bill_that_is_withheld_is_not_handed_over_and_is_when_a_new_consent_comes(
     parts: Parts,
 ) -> None:

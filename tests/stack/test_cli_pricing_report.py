@@ -120,6 +120,7 @@ def test_what_is_made_of_people_is_its_owner_s_alone(fitted: Path) -> None:
     shutil.rmtree(fitted / "select")
 
 
+@pytest.mark.fault
 def test_the_template_fits_its_own_book_and_passes_the_cap_of_a_fifth(
     fitted: Path, tmp_path: Path
 ) -> None:

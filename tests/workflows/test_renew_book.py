@@ -189,6 +189,7 @@ def test_a_book_with_faults_is_refused_with_all_of_them(
     assert not made.held, "what was refused stands in no other renewal's way"
 
 
+@pytest.mark.fault
 def test_a_cancelled_renewal_ends_and_holds_its_work_no_longer(
     state: Path, book: Path, tmp_path: Path, loop: asyncio.Runner, steps: Killing
 ) -> None:
